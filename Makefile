@@ -1,0 +1,80 @@
+# TokenLedger. `make` alone lists the targets. Nothing is installed outside the checkout.
+#   EXTRAS="ui gx"   optional dependency sets to install beside the base ones
+#   PORT=3000        where `make dev` serves the UI
+#   PYTHON=python3   the interpreter that bootstraps uv where uv is missing
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+EXTRAS ?= ui
+PORT ?= 3000
+UV ?= $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
+VENV := $(or $(UV_PROJECT_ENVIRONMENT),.venv)
+
+# the lock decides versions, so nothing is resolved and a second run is served from uv's cache without a network
+SYNC := $(UV) sync --quiet --frozen --inexact $(addprefix --extra ,$(EXTRAS))
+RUN := $(UV) run --no-sync
+# one stamp per set of extras, inside the environment, so that deleting the environment forgets them too
+space := $(subst ,, )
+STAMP := $(VENV)/.synced-$(subst $(space),-,$(strip $(EXTRAS)))
+LOCKED := pyproject.toml uv.lock
+# a uv of the user's own is used as it is; ours is built when it is the one to use
+BOOTSTRAP := $(filter .uv/bin/uv,$(UV))
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: setup setup-dev
+setup: $(STAMP) ## install what running needs (quick when nothing changed)
+
+setup-dev: $(STAMP)-dev ## the same with the tools for tests, lint and types
+
+.PHONY: run
+run: setup ## read your agents' logs (or the sample), print a report, say what was made
+	@$(RUN) tokenledger quickstart
+
+.PHONY: test test-slow
+test: setup-dev ## run the tests but the slow ones
+	@$(RUN) pytest -m "not slow"
+
+test-slow: setup-dev ## run the slow tests (process kills, large corpora)
+	@$(RUN) pytest -m slow
+
+.PHONY: lint format type
+lint: setup-dev ## check style, formatting and that uv.lock fits pyproject.toml
+	@$(RUN) ruff check
+	@$(RUN) ruff format --check
+	@$(UV) lock --quiet --check --offline
+
+format: setup-dev ## format the code and fix what can be fixed
+	@$(RUN) ruff check --fix
+	@$(RUN) ruff format
+
+type: setup-dev ## check types
+	@$(RUN) mypy
+
+.PHONY: dev
+dev: setup ## serve the Dagster UI on PORT with this checkout's dagster.yaml
+	@env -u DAGSTER_HOME $(RUN) dagster dev --port $(PORT)
+
+.PHONY: clean
+clean: ## remove the environment, caches and Dagster's history (never a ledger)
+	rm -rf $(VENV) .uv .dagster .tmp_dagster_home_* .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(STAMP): $(LOCKED) | $(BOOTSTRAP)
+	@$(SYNC) --no-dev
+	@touch $@
+
+$(STAMP)-dev: $(LOCKED) | $(BOOTSTRAP)
+	@$(SYNC) --group dev
+	@touch $@ $(STAMP)
+
+# only where no uv is on the PATH
+.uv/bin/uv:
+	@echo "uv is not on the PATH: installing it into .uv/" >&2
+	@$(PYTHON) -m venv .uv
+	@.uv/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.8,<1'

@@ -1,0 +1,180 @@
+"""The interface of a client adapter.
+
+Here: the few types an adapter and the scanner share.  Not here: any client's own rules, or how bytes are read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from tokenledger_dagster.contracts.record import Bad, UsageRecord
+
+Environ = Mapping[str, str]
+
+
+class Root(msgspec.Struct, frozen=True):
+    """A folder (or single file) a client may log to."""
+
+    path: Path
+    origin: str
+    """How it was found: an environment variable's name, ``default``, ``desktop`` or ``--source``."""
+
+
+class SourceFile(msgspec.Struct, frozen=True):
+    """One log file found below a root, with what ``stat`` said of it."""
+
+    client: str
+    path: str
+    relative: str
+    """Path below its root, for identity and for people."""
+    size: int
+    mtime_ns: int
+    device: int
+    inode: int
+    archived: bool = False
+    """A copy the client itself put aside; an active file of the same stem wins over it."""
+    subagent: bool = False
+    """A subagent's own transcript; a main transcript owns what both hold."""
+
+    @property
+    def stem(self) -> str:
+        """File name without ``.gz``/``.zst``, rotation number and ``.jsonl``: the identity archives keep."""
+        name = self.relative.rsplit("/", 1)[-1]
+        cut = name.find(".jsonl")
+        return name[:cut] if cut > 0 else name
+
+
+class Lineage(msgspec.Struct, frozen=True):
+    """What a reader knows of the session its file is, where the client keeps one session a file."""
+
+    session: str
+    parent_session: str | None
+    """The session its history may be copied from."""
+    copied_rule: str
+    """Rule under which rows copied from the parent lose."""
+
+
+class Sink:
+    """Collects what a reader makes of one file."""
+
+    def __init__(self, now_us: int, first_ordinal: int = 0) -> None:
+        self.records: list[UsageRecord] = []
+        self.first_ordinal = first_ordinal
+        self.skipped: Counter[str] = Counter()
+        self.bad: list[Bad] = []
+        self.now_us = now_us
+
+    @property
+    def ordinal(self) -> int:
+        """Position the next record takes in its stream."""
+        return self.first_ordinal + len(self.records)
+
+    def quarantine(self, line: bytes, offset: int, reason: str) -> None:
+        """Counts a bad line and keeps its position and hash, never its bytes."""
+        self.skipped[reason] += 1
+        self.bad.append(Bad(offset, len(line), hashlib.sha256(line).hexdigest(), reason))
+
+
+class Reader(Protocol):
+    """Turns the lines of one file, in order, into records."""
+
+    def irrelevant(self, buffer: bytes, start: int, end: int) -> bool:
+        """True only where ``buffer[start:end]`` provably carries no usage; the line is then not even copied."""
+        ...
+
+    def feed(self, line: bytes, offset: int, end: int) -> None:
+        """Reads one line at ``offset``; everything wrong with it goes to the sink, nothing is raised."""
+        ...
+
+    def carry(self) -> bytes:
+        """What the reader must remember to go on from here at the next append."""
+        ...
+
+    def lineage(self) -> Lineage | None:
+        """The file's session and its parent; None where a file may hold rows of several sessions."""
+        ...
+
+
+class Copy(msgspec.Struct, gc=False, array_like=True):
+    """What booking needs to know of one record; the lake keeps the rest."""
+
+    rid: int
+    stream: int
+    ordinal: int
+    session: int
+    timestamp_us: int
+    timed: bool
+    """False where the row told no time and the file's stands in: such a time never beats a logged one."""
+    sha: bytes
+    model_raw: str | None
+    counters: tuple[int, ...]
+    total: int
+    message_id: str | None
+    request_id: str | None
+    cumulative: tuple[int, ...] | None
+    last: tuple[int, ...] | None
+    by_content: bool
+    file_rule: str | None
+    is_sidechain: bool
+    is_progress: bool
+    service_tier: str | None
+    speed: str | None
+    reported_cost_nano: int | None
+    is_estimated: bool
+
+
+OWNER = "\x00owner"
+"""Stands in a claim's identity for the session that will own the event."""
+
+
+class Claim(msgspec.Struct):
+    """Copies that are one request: the event's identity, who may own it, and the copies that cannot win."""
+
+    identity: tuple[str | int | None, ...]
+    copies: list[Copy]
+    losers: list[tuple[Copy, str]] = []
+    """Copies of the same request that never compete, each with the rule that says so."""
+    owners: list[str] | None = None
+    """Names of the sessions that may own it; None = those the copies name."""
+    rules: dict[int, str] = {}
+    """Rule of a copy (by rid) should it lose, where more is known than two rows show."""
+
+
+class BookingFacts(Protocol):
+    """What a client may ask about the rest of the ledger while it decides which copies are one request."""
+
+    def row_owner(self, copy: Copy) -> tuple[str, str | None]:
+        """Session that owns the row by its position in its stream, and the rule if the row is a copied one."""
+        ...
+
+    def is_superseded(self, stream: int) -> bool:
+        """True for the archived copy of a file that is also there as an active one."""
+        ...
+
+
+class Client(Protocol):
+    """One agent's adapter."""
+
+    name: str
+    provider: str
+    parser_version: int
+
+    def roots(self, environ: Environ) -> list[Root]: ...
+    def files(self, root: Root) -> Iterator[SourceFile]: ...
+    def reader(self, file: SourceFile, carry: bytes | None, sink: Sink, context: Mapping[str, str]) -> Reader: ...
+    def context(self, root: Root) -> Mapping[str, str]:
+        """Side facts of a root that rows lack, such as the model set in a configuration file."""
+        ...
+
+    def group(self, record: UsageRecord) -> bytes:
+        """Key material of the booking group: records that could be one request share it."""
+        ...
+
+    def claims(self, copies: Sequence[Copy], facts: BookingFacts) -> list[Claim]: ...
+    def duplicate_rule(self, loser: Copy, winner: Copy, subagent: Callable[[int], bool]) -> str: ...

@@ -1,0 +1,136 @@
+"""Reading single values that logs get wrong: counters, times, strings, and the usage object kept as evidence.
+
+Here: tolerant conversions that never raise and say what they mended.  Not here: knowledge of any client's row layout.
+Rules: log-format rules 4 and 6 in ``docs/clients/README.md``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+MAX_TOKENS_PER_REQUEST = 10_000_000_000
+MICROS = 1_000_000
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH_FLAG_BEFORE_US = int(datetime(1971, 1, 1, tzinfo=UTC).timestamp()) * MICROS
+Flag = Callable[[str], None]
+
+_SAFE_USAGE = re.compile(
+    rb'(?:[{}\[\]:,\s]|"(?:service_tier|speed|inference_geo|type|model)"\s*:\s*"[A-Za-z0-9_.\-:/@\[\]]{0,64}"'
+    rb'|"[A-Za-z0-9_]{1,64}"(?=\s*:)|-?\d[\d.eE+\-]{0,40}|true|false|null){1,600}'
+)
+_ENUM_KEYS = frozenset({"service_tier", "speed", "inference_geo", "type", "model"})
+_ENUM = re.compile(r"[A-Za-z0-9_.\-:/@\[\]]{0,64}")
+_KEY = re.compile(r"[A-Za-z0-9_]{1,64}")
+
+
+def count(value: Any, flag: Flag) -> int:
+    """Tokens in ``value``; anything that is no count is 0 and flagged, so that the row itself is kept."""
+    if type(value) is int:
+        if 0 <= value <= MAX_TOKENS_PER_REQUEST:
+            return value
+        flag("counter_negative" if value < 0 else "counter_overflow")
+        return 0
+    if value is None:
+        return 0
+    if type(value) is float:
+        if math.isfinite(value) and value == int(value):
+            return count(int(value), flag)
+        flag("counter_not_a_count")
+        return 0
+    if type(value) is str:
+        text = value.strip()
+        if text.isascii() and text.removeprefix("-").isdigit() and len(text) <= 20:
+            return count(int(text), flag)
+    flag("counter_not_a_count")
+    return 0
+
+
+def text(value: Any, limit: int = 1024) -> str | None:
+    """``value`` if it is a usable string (valid UTF-8, no NUL, bounded), else None."""
+    if type(value) is not str or not value:
+        return None
+    if not value.isprintable():
+        value = value.encode("utf-8", "replace").decode("utf-8").replace("\x00", "")
+    return value[:limit] or None
+
+
+def time_us(value: Any) -> int | None:
+    """Microseconds since 1970 UTC of an RFC 3339 string or an epoch number in s, ms, us or ns; None if it is neither.
+
+    A time without zone is UTC.  The unit of a number is told by its magnitude, as no log of this century overlaps.
+    """
+    if type(value) is str:
+        try:
+            parsed = datetime.fromisoformat(value)
+        except ValueError:
+            return time_us(float(value)) if _is_number(value) else None
+        if parsed.tzinfo is None:
+            parsed = parsed.replace(tzinfo=UTC)
+        try:
+            delta = parsed - EPOCH
+        except OverflowError:
+            return None
+        return (delta.days * 86_400 + delta.seconds) * MICROS + delta.microseconds
+    if type(value) in (int, float) and math.isfinite(value) and value >= 0:
+        for limit, scale in ((1e11, MICROS), (1e14, 1_000), (1e17, 1)):
+            if value < limit:
+                return round(value * scale)
+        return round(value / 1_000) if value < 1e20 else None
+    return None
+
+
+def _is_number(value: str) -> bool:
+    return len(value) <= 24 and re.fullmatch(r"\d+(\.\d+)?", value) is not None
+
+
+def flag_odd_time(timestamp_us: int, now_us: int, flag: Flag) -> None:
+    """Flags a time of the first epoch year, or more than a day ahead of ``now_us``."""
+    if timestamp_us < EPOCH_FLAG_BEFORE_US:
+        flag("timestamp_epoch")
+    elif timestamp_us > now_us + 86_400 * MICROS:
+        flag("timestamp_future")
+
+
+def cost_nano(value: Any) -> int | None:
+    """Nano-USD of a cost in USD as logged; None when it is absent, zero, negative or no number."""
+    if type(value) not in (int, float) or not math.isfinite(value) or value <= 0 or value > 1e6:
+        return None
+    return round(value * 1_000_000_000)
+
+
+def safe_usage(raw: bytes) -> str | None:
+    """The usage object as JSON text holding numbers, booleans, nulls and known enums only.
+
+    Most logs pass the pattern untouched; anything else is decoded and rebuilt without its free text.
+    """
+    if len(raw) <= 4096 and _SAFE_USAGE.fullmatch(raw):
+        return raw.decode("ascii")
+    try:
+        cleaned = _without_text(json.loads(raw.decode("utf-8", "replace")), 0)
+        encoded = json.dumps(cleaned, separators=(",", ":"), allow_nan=False)
+    except (ValueError, RecursionError):
+        return None
+    return encoded if len(encoded) <= 16_384 else None
+
+
+def _without_text(value: Any, depth: int) -> Any:
+    if depth > 8:
+        return None
+    if isinstance(value, dict):
+        return {
+            key: item if isinstance(item, str) else _without_text(item, depth + 1)
+            for key, item in value.items()
+            if _KEY.fullmatch(key) and (not isinstance(item, str) or (key in _ENUM_KEYS and _ENUM.fullmatch(item)))
+        }
+    if isinstance(value, list):
+        return [_without_text(item, depth + 1) for item in value[:64] if not isinstance(item, str)]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, int) and abs(value) > 2**63:
+        return None
+    return value

@@ -1,0 +1,81 @@
+"""Machine-readable summaries of runs: the ingest summary (contract section 3) and the pipeline summary (section 7).
+
+Here: their shapes and schema versions.  Not here: the figures, or where the files are written.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+SUMMARY_SCHEMA_VERSION = 1
+
+
+class ProviderCounts(msgspec.Struct):
+    """What one sync did for one client."""
+
+    scanned: int = 0
+    """Usage records newly read."""
+    emitted: int = 0
+    """By how many events the ledger grew."""
+    duplicates: int = 0
+    """``scanned - emitted``; the duplicates table says why, record by record."""
+    skipped: dict[str, int] = {}
+    """Lines passed over, by reason."""
+    bytes_read: int = 0
+
+
+class SourceCounts(msgspec.Struct):
+    """Files by what a sync found them to be."""
+
+    seen: int = 0
+    new: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    missing: int = 0
+    """Read before and gone now; their events stay."""
+
+
+class CacheCounts(msgspec.Struct):
+    """How often what was known of a file saved reading it."""
+
+    hit: int = 0
+    """Nothing changed, or only new bytes were read."""
+    miss: int = 0
+    """Read from the beginning."""
+    invalidate: int = 0
+    """Rewritten: the file no longer begins with what was stored of it."""
+    bypassed: bool = False
+
+
+class IngestSummary(msgspec.Struct, kw_only=True):
+    """One sync, in figures."""
+
+    schema_version: int = SUMMARY_SCHEMA_VERSION
+    generated_at: str
+    started_at: str
+    finished_at: str
+    duration_ms: int
+    providers: dict[str, ProviderCounts]
+    sources: SourceCounts
+    cache: CacheCounts
+    emitted_total: int
+    deduped_total: int
+    output: str
+    """The lake the records went to."""
+    # additive
+    ledger: dict[str, int] = {}
+    """``events``, ``duplicates`` and ``records`` of the whole ledger after the sync."""
+    problems: list[str] = []
+    """What a person should look at: unreadable files, overrides that name no folder."""
+    synced: bool = True
+    """False where another process held the home and nothing was read."""
+
+
+class Stage(msgspec.Struct, kw_only=True):
+    """One stage of a pipeline run."""
+
+    skipped: bool = False
+    duration_ms: int = 0
+    details: dict[str, Any] = {}

@@ -1,0 +1,178 @@
+"""The home of a ledger: where everything lives below TOKENLEDGER_HOME, and whose events may enter it.
+
+Belongs here: names of files and folders that more than one module uses, and the home's kind. Does not belong here: what
+the files hold (`contracts/`), the lock, and which folder is the home (`settings.py`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, get_args
+
+import msgspec
+
+from tokenledger_dagster.errors import HomeKindError, TokenLedgerError
+from tokenledger_dagster.fileio import write_json_atomic
+
+__all__ = ["Home", "HomeKind", "ensure_home"]
+
+HomeKind = Literal["user", "sample", "test", "bench"]
+
+SCHEMA_VERSION = 1
+
+
+class Home(msgspec.Struct, frozen=True):
+    """Paths of one home. Making this object touches no disk; `ensure_home` makes the folder."""
+
+    root: Path
+
+    @property
+    def home_json(self) -> Path:
+        """What kind of home this is."""
+        return self.root / "home.json"
+
+    @property
+    def lock_path(self) -> Path:
+        """The file whose advisory lock the one writer holds."""
+        return self.root / ".lock"
+
+    @property
+    def pricing_book_path(self) -> Path:
+        """The user's price book, optional."""
+        return self.root / "pricing.json"
+
+    @property
+    def plans_path(self) -> Path:
+        """The user's subscriptions, optional."""
+        return self.root / "plans.yaml"
+
+    @property
+    def overrides_path(self) -> Path:
+        """The user's model overrides, optional."""
+        return self.root / "overrides.yaml"
+
+    @property
+    def lake(self) -> Path:
+        """Segments and their manifest: all that cannot be made again from elsewhere."""
+        return self.root / "lake"
+
+    @property
+    def manifest_path(self) -> Path:
+        """SQLite: offsets, segments with their hashes, cells, rates."""
+        return self.lake / "manifest.sqlite"
+
+    @property
+    def journal(self) -> Path:
+        """Small segments written by reports, until they are compacted."""
+        return self.lake / "journal"
+
+    @property
+    def records(self) -> Path:
+        """Parquet segments of usage records, duplicates among them."""
+        return self.lake / "records"
+
+    @property
+    def tables(self) -> Path:
+        """Parquet tables derived from the lake; may be deleted and made again."""
+        return self.root / "tables"
+
+    @property
+    def duckdb_path(self) -> Path:
+        """The published database, replaced as a whole."""
+        return self.root / "tokenledger.duckdb"
+
+    @property
+    def ui_snapshot_path(self) -> Path:
+        """The UI snapshot."""
+        return self.root / "ui-snapshot.json"
+
+    @property
+    def ingest_summary_path(self) -> Path:
+        """The last sync, in figures."""
+        return self.root / "ingest-summary.json"
+
+    @property
+    def pipeline_summary_path(self) -> Path:
+        """The last `orchestrate`, stage by stage."""
+        return self.root / "orchestrate-latest-summary.json"
+
+    @property
+    def reconcile_summary_path(self) -> Path:
+        """The last comparison of prices with usage."""
+        return self.root / "reconcile-latest-summary.json"
+
+    @property
+    def bench_summary_path(self) -> Path:
+        """The last bench."""
+        return self.root / "latest-summary.json"
+
+    @property
+    def runs(self) -> Path:
+        """One folder per run, named by its UTC stamp."""
+        return self.root / "runs"
+
+    @property
+    def reports(self) -> Path:
+        """Reports for people."""
+        return self.root / "reports"
+
+    @property
+    def bench(self) -> Path:
+        """Bench runs."""
+        return self.root / "bench"
+
+    @property
+    def ledger(self) -> Path:
+        """The unified ledger built from this home."""
+        return self.root / "ledger"
+
+    @property
+    def models(self) -> Path:
+        """Inference artifacts."""
+        return self.root / "models"
+
+
+class _HomeRecord(msgspec.Struct, frozen=True):
+    schema_version: int
+    kind: HomeKind
+
+
+def ensure_home(root: Path, kind: HomeKind | None = None) -> Home:
+    """Open the home at `root`, making it when there is none.
+
+    Args:
+        root: the folder; made readable by its owner alone, since it says what a person works on.
+        kind: what the caller needs it to be; None takes an existing home as it is and makes a new one a user's.
+
+    Raises:
+        HomeKindError: the home is of another kind.
+        TokenLedgerError: `home.json` cannot be understood, was written by a newer version, or `root` is a file.
+    """
+    home = Home(root)
+    found = _read_kind(home.home_json)
+    if found is None:
+        try:
+            root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise TokenLedgerError(f"{root}: is not a folder; set TOKENLEDGER_HOME to one") from error
+        write_json_atomic(home.home_json, _HomeRecord(schema_version=SCHEMA_VERSION, kind=kind or "user"))
+    elif kind is not None and kind != found:
+        raise HomeKindError(f"{root}: holds a {found} ledger, not a {kind} one; set TOKENLEDGER_HOME to another folder")
+    return home
+
+
+def _read_kind(path: Path) -> HomeKind | None:
+    """The kind that `home.json` says, None where there is no such file."""
+    try:
+        record = msgspec.json.decode(path.read_bytes(), type=_HomeRecord)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except msgspec.DecodeError as error:
+        kinds = ", ".join(get_args(HomeKind))
+        remedy = f'write {{"schema_version": {SCHEMA_VERSION}, "kind": K}} with K one of {kinds}'
+        raise TokenLedgerError(f"{path}: does not say what kind of home this is ({error}); {remedy}") from error
+    if record.schema_version > SCHEMA_VERSION:
+        raise TokenLedgerError(
+            f"{path}: schema_version {record.schema_version} is newer than this program; update tokenledger"
+        )
+    return record.kind

@@ -1,0 +1,265 @@
+"""Booking: from all usage records to one event a request, whatever order they arrived in.
+
+Here: the one implementation that reports and assets share: which groups new records touch, which copy wins, who owns
+the event, what it costs, and the cells that follow.  Not here: what makes two rows one request (each client's
+``claims``), rates (``pricing``), or how tables are stored (``ingest.ledger``).  Rules: event contract, "Identity, winner,
+owner".
+
+Booking is a function of the set of records.  It is computed group by group: a group is everything that could be one
+request, so new records re-book only the groups they fall into, and those whose ownership they change.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+import msgspec
+
+from tokenledger_dagster.clients.base import OWNER, Claim, Client, Copy
+from tokenledger_dagster.clients.claude_code import rank
+from tokenledger_dagster.ingest.lineage import Run, owner_at
+
+FOREVER = float("inf")
+
+
+class Session(msgspec.Struct):
+    """A session as booking knows it."""
+
+    number: int
+    client: str
+    name: str
+
+
+class StreamFacts(msgspec.Struct):
+    """What booking knows of a stream."""
+
+    number: int
+    client: str
+    key: str
+    """Source id and generation: the same on every machine, so that full ties end alike."""
+    archived: bool
+    subagent: bool
+    stem: str
+    runs: list[Run]
+
+
+class Booked(msgspec.Struct, gc=False):
+    """One event before it is stored."""
+
+    event_id: str
+    group: int
+    winner: Copy
+    session: int
+    timestamp_us: int
+    contenders: list[int]
+    """Sessions whose rows show the request."""
+    verdicts: list[tuple[int, str | None]]
+    """(rid, rule) of every record of the event; the winner's rule is None."""
+
+
+    @property
+    def shared(self) -> bool:
+        """True where rows of several sessions are this request."""
+        return len(self.contenders) > 1
+
+
+class Store(Protocol):
+    """The stored side of booking (``ingest.ledger``)."""
+
+    def copies(self, groups: Iterable[int]) -> dict[int, list[Copy]]:
+        """Stored records of some groups."""
+        ...
+
+    def stream(self, number: int) -> StreamFacts: ...
+    def active_stems(self, client: str) -> set[str]: ...
+    def session(self, number: int) -> Session: ...
+    def session_number(self, client: str, name: str) -> int:
+        """Number of a session, made if it is new."""
+        ...
+
+    def own_first(self, sessions: set[int], groups: set[int]) -> dict[int, float]:
+        """Earliest unshared event of each session among those outside ``groups``."""
+        ...
+
+    def known_order(self, sessions: set[int]) -> dict[int, float]:
+        """Order last used for these sessions, where one was."""
+        ...
+
+    def set_order(self, order: dict[int, float]) -> None: ...
+    def shared_groups(self, sessions: set[int]) -> set[int]:
+        """Groups in which these sessions compete for ownership."""
+        ...
+
+
+class _Facts:
+    """What clients may ask while they form claims."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def row_owner(self, copy: Copy) -> tuple[str, str | None]:
+        runs = self._store.stream(copy.stream).runs
+        if not runs:
+            return self._store.session(copy.session).name, None
+        return owner_at(runs, copy.ordinal)
+
+    def is_superseded(self, stream: int) -> bool:
+        facts = self._store.stream(stream)
+        return facts.archived and facts.stem in self._store.active_stems(facts.client)
+
+
+class _Open(msgspec.Struct):
+    """A claim with the sessions that may own it."""
+
+    group: int
+    client: str
+    claim: Claim
+    owners: dict[int, bool]
+    """By session number: whether only subagents' rows speak for it."""
+
+
+def book(
+    store: Store, clients: dict[str, Client], new: dict[int, list[Copy]], touched: set[int]
+) -> tuple[list[Booked], list[tuple[int, str]], set[int]]:
+    """Books the groups of ``new`` records, the ``touched`` ones, and every group whose ownership they change.
+
+    Returns the events of all these groups, the verdicts ``(rid, rule)`` of records no event owns, and the groups
+    re-booked; whatever was booked for these groups before is void.
+    """
+    opened: list[_Open] = []
+    orphans: list[tuple[int, str]] = []
+    groups: set[int] = set()
+    wanted = set(new) | touched
+    order: dict[int, float] = {}
+    while wanted:
+        stored = store.copies(wanted)
+        groups |= wanted
+        fresh: list[_Open] = []
+        for group in wanted:
+            copies = stored.get(group, []) + new.get(group, [])
+            if copies:
+                fresh += _open_group(store, clients, group, copies, orphans)
+        opened += fresh
+        order, changed = _session_order(store, opened, groups, order)
+        wanted = store.shared_groups(changed) - groups if changed else set()
+    booked = [_settle(store, clients[one.client], one, order) for one in opened]
+    return booked, orphans, groups
+
+
+def _open_group(
+    store: Store, clients: dict[str, Client], group: int, copies: list[Copy], orphans: list[tuple[int, str]]
+) -> list[_Open]:
+    client = store.stream(copies[0].stream).client
+    opened = []
+    for claim in clients[client].claims(copies, _Facts(store)):
+        if not claim.copies:
+            orphans += [(copy.rid, rule) for copy, rule in claim.losers]
+            continue
+        if claim.owners is None:
+            owners: dict[int, bool] = {}
+            for copy in claim.copies:
+                owners[copy.session] = owners.get(copy.session, True) and store.stream(copy.stream).subagent
+        else:
+            owners = {store.session_number(client, name): False for name in claim.owners}
+        opened.append(_Open(group, client, claim, owners))
+    return opened
+
+
+def _session_order(
+    store: Store, opened: list[_Open], groups: set[int], known: dict[int, float]
+) -> tuple[dict[int, float], set[int]]:
+    """First own row of every session that competes, and the sessions for which it is not what was used before.
+
+    A session's own rows are the requests no other session shows.  One without any is wholly contained in another: it
+    is the copied one, and comes first.
+    """
+    competing = {session for one in opened if len(one.owners) > 1 for session in one.owners}
+    present = {session for one in opened for session in one.owners}
+    before = store.known_order(present)
+    wanted = competing | (present & before.keys())
+    if not wanted:
+        return known, set()
+    found = store.own_first(wanted, groups)
+    for one in opened:
+        if len(one.owners) == 1:
+            (session,) = one.owners
+            if session in wanted:
+                at = min(copy.timestamp_us for copy in one.claim.copies)
+                found[session] = min(found.get(session, FOREVER), at)
+    order = {session: found.get(session, -FOREVER) for session in wanted}
+    changed = {session for session, first in order.items() if before.get(session) != first}
+    if changed:
+        store.set_order({session: order[session] for session in changed})
+    return {**before, **known, **order}, changed
+
+
+def _settle(store: Store, client: Client, one: _Open, order: dict[int, float]) -> Booked:
+    """Winner, owner, time and the rule of every loser of one claim."""
+    claim = one.claim
+
+    def tie(copy: Copy) -> tuple[object, ...]:
+        return (*rank(copy), copy.rid in claim.rules, store.stream(copy.stream).key, copy.ordinal)
+
+    winner = claim.copies[0] if len(claim.copies) == 1 else min(claim.copies, key=tie)
+    if len(one.owners) == 1:
+        (owner,) = one.owners
+    else:
+
+        def precedence(session: int) -> tuple[bool, float, str]:
+            return (one.owners[session], order.get(session, -FOREVER), store.session(session).name)
+
+        owner = min(one.owners, key=precedence)
+    timed = [copy.timestamp_us for copy in claim.copies if copy.timed]
+    identity = claim.identity
+    if OWNER in identity:
+        name = store.session(owner).name
+        identity = tuple(name if part == OWNER else part for part in identity)
+    verdicts: list[tuple[int, str | None]] = [(winner.rid, None)]
+    for copy in claim.copies:
+        if copy is not winner:
+            rule = claim.rules.get(copy.rid) or _reread(store, copy, winner)
+            verdicts.append((copy.rid, rule or client.duplicate_rule(copy, winner, _subagent(store))))
+    verdicts += [(copy.rid, rule) for copy, rule in claim.losers]
+    return Booked(
+        event_id=event_id(identity),
+        group=one.group,
+        winner=winner,
+        session=owner,
+        timestamp_us=min(timed) if timed else winner.timestamp_us,
+        contenders=list(one.owners),
+        verdicts=verdicts,
+    )
+
+
+def _reread(store: Store, loser: Copy, winner: Copy) -> str | None:
+    """The rule of a row that stands in two readings of one rewritten file."""
+    if loser.stream == winner.stream:
+        return None
+    same = store.stream(loser.stream).key.rpartition("#")[0] == store.stream(winner.stream).key.rpartition("#")[0]
+    return "reread_copy" if same else None
+
+
+def _subagent(store: Store) -> Callable[[int], bool]:
+    return lambda stream: store.stream(stream).subagent
+
+
+def event_id(identity: tuple[str | int | None, ...]) -> str:
+    """128-bit id of a request: blake2b over its identity as a JSON array, in hex; the same on every machine."""
+    return hashlib.blake2b(msgspec.json.encode(identity), digest_size=16).hexdigest()
+
+
+def group_number(client: str, key: bytes) -> int:
+    """Signed 64-bit number of a booking group."""
+    digest = hashlib.blake2b(client.encode() + b"\x00" + key, digest_size=8).digest()
+    return int.from_bytes(digest, "little", signed=True)
+
+
+def by_group(rows: Iterable[tuple[int, Copy]]) -> dict[int, list[Copy]]:
+    """Copies collected by group number."""
+    found: dict[int, list[Copy]] = defaultdict(list)
+    for group, copy in rows:
+        found[group].append(copy)
+    return dict(found)

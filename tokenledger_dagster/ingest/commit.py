@@ -1,0 +1,393 @@
+"""The commit protocol: scanned records become durable, then known, then booked, or not at all.
+
+Here: one batch of scan results made part of the ledger: journal segment first (written, flushed, renamed), then one
+SQLite transaction with the segment's hash, the files' offsets, the records and the booking they cause.  Not here:
+scanning, or any booking rule.  A kill at any point leaves an orphan segment at worst; ``sweep`` removes it and the same
+bytes are read again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from tokenledger_dagster.clients.base import Copy
+from tokenledger_dagster.clients.codex_reducer import fingerprint
+from tokenledger_dagster.clients.registry import clients
+from tokenledger_dagster.contracts.record import UsageRecord
+from tokenledger_dagster.home import Home
+from tokenledger_dagster.ingest import booking, journal, lineage
+from tokenledger_dagster.ingest.ledger import Ledger
+from tokenledger_dagster.ingest.manifest import transaction
+from tokenledger_dagster.ingest.plan import Task
+from tokenledger_dagster.ingest.scan import Scanned
+
+_UNTIMED = "timestamp_from_file"
+_END = 2**62
+
+
+class Result(msgspec.Struct, frozen=True):
+    """A task with what its scan found."""
+
+    task: Task
+    scanned: Scanned
+    origin: str
+
+
+class BatchCounts(msgspec.Struct):
+    """What one batch changed, by client."""
+
+    scanned: Counter[str]
+    emitted: Counter[str]
+    invalidated: int = 0
+
+
+class _Placed(msgspec.Struct):
+    """A stream with the records this batch adds to it."""
+
+    stream_no: int
+    source_no: int
+    client: str
+    records: list[UsageRecord]
+
+
+def sweep(home: Home, connection: sqlite3.Connection) -> list[str]:
+    """Removes segment files that no committed transaction names; returns their names."""
+    known = {name for (name,) in connection.execute("SELECT name FROM segments")}
+    swept = []
+    for folder in (home.journal, home.records):
+        for path in sorted(folder.rglob("*")) if folder.is_dir() else []:
+            name = path.relative_to(home.lake).as_posix()
+            if path.is_file() and name not in known:
+                path.unlink(missing_ok=True)
+                swept.append(name)
+    return swept
+
+
+def commit(
+    home: Home, connection: sqlite3.Connection, ledger: Ledger, results: Sequence[Result], now_us: int, host: str
+) -> BatchCounts:
+    """Makes one batch part of the ledger and books it."""
+    counts = BatchCounts(Counter(), Counter())
+    with transaction(connection):
+        # numbers are taken inside the transaction; the segment they name is on the disk before it commits
+        placed = [one for result in results if (one := _place(connection, result, now_us, counts)) is not None]
+        rows, lines = _number(connection, ledger, placed, counts)
+        if lines:
+            segment = journal.write_segment(home.lake, host, _heads(connection, placed), lines)
+            _record_segment(connection, segment, "journal", now_us)
+        ledger.forget_streams()
+        touched = _update_lineage(connection, placed)
+        ledger.forget_streams()
+        new = booking.by_group(rows)
+        if new or touched:
+            counts.emitted.update(_book(ledger, new, touched, rows))
+    return counts
+
+
+def rebook(connection: sqlite3.Connection, ledger: Ledger, chunk: int = 50_000) -> None:
+    """Books everything anew from the stored records, as after a change of prices, names or rules."""
+    for table in ("events", "cells", "shared_groups", "session_order", "models"):
+        connection.execute(f"DELETE FROM {table}")
+    groups = [group for (group,) in connection.execute("SELECT DISTINCT grp FROM records ORDER BY grp")]
+    for start in range(0, len(groups), chunk):
+        _book(ledger, {}, set(groups[start : start + chunk]), [])
+
+
+def _book(
+    ledger: Ledger, new: dict[int, list[Copy]], touched: set[int], rows: list[tuple[int, Copy]]
+) -> Counter[str]:
+    booked, orphans, groups = booking.book(ledger, clients(), new, touched)
+    return ledger.replace(booked, orphans, groups, rows)
+
+
+def _record_segment(connection: sqlite3.Connection, segment: journal.Segment, kind: str, now_us: int) -> None:
+    connection.execute(
+        "INSERT INTO segments (name, format, sha256, bytes, row_count, first_rid, last_rid, created_us) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            segment.name,
+            kind,
+            segment.sha256,
+            segment.bytes,
+            segment.row_count,
+            segment.first_rid,
+            segment.last_rid,
+            now_us,
+        ),
+    )
+
+
+# -------------------------------------------------------------------- sources and streams
+
+
+def _place(connection: sqlite3.Connection, result: Result, now_us: int, counts: BatchCounts) -> _Placed | None:
+    """Updates a file's source row, finds or makes its stream, and cuts off records already stored."""
+    task, scanned = result.task, result.scanned
+    known, file = task.known, task.file
+    records, chains = scanned.records, scanned.chains
+    if known is None:
+        source_no = _new_source(connection, result, now_us)
+        stream_no = _new_stream(connection, source_no, 1, result)
+    else:
+        source_no, stream_no = known.source_no, known.stream_no
+        if task.action == "reread":
+            kept = known.chain_length
+            if kept <= len(chains) and (kept == 0 or chains[kept - 1] == known.chain):
+                records = records[kept:]  # the file still begins with all that was stored of it
+                connection.execute("DELETE FROM skips WHERE stream_no = ?", (stream_no,))
+            elif scanned.error is None:
+                counts.invalidated += 1
+                generation = connection.execute(
+                    "SELECT max(generation) + 1 FROM streams WHERE source_no = ?", (source_no,)
+                ).fetchone()[0]
+                stream_no = _new_stream(connection, source_no, generation, result)
+            else:
+                return None  # unreadable now: what was read of it before stands
+    position = scanned.position
+    before = known if known is not None and task.action == "tail" else None
+    chain_length = len(scanned.records) + (before.chain_length if before else 0)
+    chain = chains[-1] if chains else (before.chain if before else "")
+    connection.execute(
+        "UPDATE sources SET path = ?, relative = ?, origin = ?, status = 'present', device = ?, inode = ?, size = ?, "
+        "mtime_ns = ?, encoding = ?, head_hash = ?, head_length = ?, read_offset = ?, tail_hash = ?, tail_length = ?, "
+        "stream_no = ?, chain = ?, chain_length = ?, carry = ?, last_seen_us = ? WHERE source_no = ?",
+        (
+            file.path,
+            file.relative,
+            result.origin,
+            file.device,
+            file.inode,
+            file.size,
+            file.mtime_ns,
+            scanned.encoding,
+            position.head_hash,
+            position.head_length,
+            position.offset,
+            position.tail_hash,
+            position.tail_length,
+            stream_no,
+            chain,
+            chain_length,
+            scanned.carry,
+            now_us,
+            source_no,
+        ),
+    )
+    _store_skips(connection, stream_no, scanned)
+    if scanned.lineage is not None:
+        # the session and its parent may only now be known; they never change once they are
+        connection.execute(
+            "UPDATE streams SET session = coalesce(session, ?), parent_session = coalesce(parent_session, ?), "
+            "copied_rule = ? WHERE stream_no = ?",
+            (scanned.lineage.session, scanned.lineage.parent_session, scanned.lineage.copied_rule, stream_no),
+        )
+    return _Placed(stream_no, source_no, file.client, records)
+
+
+def _new_source(connection: sqlite3.Connection, result: Result, now_us: int) -> int:
+    file = result.task.file
+    base = f"{file.client}\x00{file.stem}\x00{result.scanned.position.head_hash}".encode()
+    number = connection.execute("SELECT count(*) FROM sources").fetchone()[0]
+    for twin in range(number + 2):  # equal copies of a file are sources of their own
+        source_id = hashlib.blake2b(base + (b"" if not twin else str(twin).encode()), digest_size=12).hexdigest()
+        if not connection.execute("SELECT 1 FROM sources WHERE source_id = ?", (source_id,)).fetchone():
+            break
+    cursor = connection.execute(
+        "INSERT INTO sources (source_id, client, path, relative, origin, status, device, inode, size, mtime_ns, "
+        "encoding, head_hash, head_length, read_offset, tail_hash, tail_length, stream_no, chain, chain_length, carry, "
+        "first_seen_us, last_seen_us) VALUES (?, ?, ?, ?, ?, 'present', 0, 0, 0, 0, '', '', 0, 0, '', 0, 0, '', 0, "
+        "x'', ?, ?)",
+        (source_id, file.client, file.path, file.relative, result.origin, now_us, now_us),
+    )
+    return int(cursor.lastrowid or 0)
+
+
+def _new_stream(connection: sqlite3.Connection, source_no: int, generation: int, result: Result) -> int:
+    file = result.task.file
+    cursor = connection.execute(
+        "INSERT INTO streams (source_no, generation, client, stem, archived, subagent, copied_rule, vectors, lineage) "
+        "VALUES (?, ?, ?, ?, ?, ?, '', x'', '[]')",
+        (source_no, generation, file.client, file.stem, int(file.archived), int(file.subagent)),
+    )
+    return int(cursor.lastrowid or 0)
+
+
+def _store_skips(connection: sqlite3.Connection, stream_no: int, scanned: Scanned) -> None:
+    connection.executemany(
+        "INSERT INTO skips VALUES (?, ?, ?) ON CONFLICT (stream_no, reason) "
+        "DO UPDATE SET row_count = row_count + excluded.row_count",
+        ((stream_no, reason, count) for reason, count in scanned.skipped.items()),
+    )
+    connection.executemany(
+        "INSERT OR IGNORE INTO quarantine VALUES (?, ?, ?, ?, ?)",
+        ((stream_no, bad.byte_offset, bad.byte_length, bad.record_sha256, bad.reason) for bad in scanned.bad),
+    )
+
+
+def _heads(connection: sqlite3.Connection, placed: Sequence[_Placed]) -> dict[int, journal.StreamHead]:
+    heads = {}
+    for one in placed:
+        if one.records:
+            source_id, path, encoding, generation = connection.execute(
+                "SELECT o.source_id, o.path, o.encoding, s.generation FROM streams s JOIN sources o USING (source_no) "
+                "WHERE s.stream_no = ?",
+                (one.stream_no,),
+            ).fetchone()
+            parser = clients()[one.client].parser_version
+            safe = path.encode("utf-8", "replace").decode("utf-8")
+            heads[one.stream_no] = journal.StreamHead(one.client, source_id, safe, generation, parser, encoding)
+    return heads
+
+
+# -------------------------------------------------------------------- records
+
+
+def _number(
+    connection: sqlite3.Connection, ledger: Ledger, placed: Sequence[_Placed], counts: BatchCounts
+) -> tuple[list[tuple[int, Copy]], list[journal.Line]]:
+    """Gives every record its number and makes the copies booking works on."""
+    rid = connection.execute("SELECT coalesce(max(rid), 0) FROM records").fetchone()[0]
+    rows: list[tuple[int, Copy]] = []
+    lines: list[journal.Line] = []
+    sessions: dict[int, list[int | str | None]] = {}
+    for one in placed:
+        if not one.records:
+            continue
+        client = clients()[one.client]
+        counts.scanned[one.client] += len(one.records)
+        connection.execute("INSERT INTO stream_runs VALUES (?, ?, ?)", (one.stream_no, rid + 1, rid + len(one.records)))
+        for record in one.records:
+            rid += 1
+            session = ledger.session_number(one.client, record.session_id)
+            _note_session(sessions, session, record)
+            group = booking.group_number(one.client, client.group(record))
+            rows.append((group, _copy(rid, one.stream_no, session, record)))
+            lines.append(journal.Line(rid, one.stream_no, record))
+    _store_sessions(connection, sessions)
+    return rows, lines
+
+
+def _copy(rid: int, stream_no: int, session: int, record: UsageRecord) -> Copy:
+    counters = record.counters
+    return Copy(
+        rid=rid,
+        stream=stream_no,
+        ordinal=record.ordinal,
+        session=session,
+        timestamp_us=record.timestamp_us,
+        timed=_UNTIMED not in record.flags,
+        sha=bytes.fromhex(record.record_sha256),
+        model_raw=record.model_raw,
+        counters=msgspec.structs.astuple(counters),
+        total=counters.total,
+        message_id=record.message_id,
+        request_id=record.request_id,
+        cumulative=record.cumulative,
+        last=record.last,
+        by_content=record.by_content,
+        file_rule=record.file_rule,
+        is_sidechain=record.is_sidechain,
+        is_progress=record.is_progress,
+        service_tier=record.service_tier,
+        speed=record.speed,
+        reported_cost_nano=record.reported_cost_nano,
+        is_estimated=record.is_estimated,
+    )
+
+
+def _note_session(sessions: dict[int, list[int | str | None]], number: int, record: UsageRecord) -> None:
+    """Keeps the earliest row of a session, and the working folder of the earliest that has one."""
+    time = record.timestamp_us
+    found = sessions.get(number)
+    if found is None:
+        found = sessions[number] = [time, None, None]
+    elif time < found[0]:  # type: ignore[operator]
+        found[0] = time
+    if record.cwd is not None and (found[1] is None or (time, record.cwd) < (found[1], found[2])):  # type: ignore[operator]
+        found[1], found[2] = time, record.cwd
+
+
+def _store_sessions(connection: sqlite3.Connection, sessions: dict[int, list[int | str | None]]) -> None:
+    connection.executemany(
+        "UPDATE sessions SET first_us = min(coalesce(first_us, ?1), ?1), "
+        "project = CASE WHEN ?2 IS NOT NULL AND (project_us IS NULL OR (?2, ?3) < (project_us, project)) "
+        "THEN ?3 ELSE project END, "
+        "project_us = CASE WHEN ?2 IS NOT NULL AND (project_us IS NULL OR ?2 < project_us) THEN ?2 ELSE project_us END "
+        "WHERE session_no = ?4",
+        ((first, at, project, number) for number, (first, at, project) in sessions.items()),
+    )
+
+
+# -------------------------------------------------------------------- lineage
+
+
+def _update_lineage(connection: sqlite3.Connection, placed: Sequence[_Placed]) -> set[int]:
+    """Brings prefixes copied between files up to date; returns stored groups whose owner that may change."""
+    sessions: set[str] = set()
+    stems: set[tuple[str, str]] = set()
+    for one in placed:
+        session, parent, stem, archived, vectors = connection.execute(
+            "SELECT session, parent_session, stem, archived, vectors FROM streams WHERE stream_no = ?", (one.stream_no,)
+        ).fetchone()
+        if session is None:
+            continue
+        if one.records:
+            vectors += b"".join(fingerprint(record.cumulative, record.last) for record in one.records)
+            connection.execute("UPDATE streams SET vectors = ? WHERE stream_no = ?", (vectors, one.stream_no))
+        sessions |= {session} | ({parent} if parent else set())
+        if not archived:
+            stems.add((one.client, stem))
+    changed = _family_changes(connection, sessions) if sessions else set()
+    for client, stem in stems:
+        query = "SELECT stream_no FROM streams WHERE client = ? AND stem = ? AND archived = 1"
+        changed |= {number for (number,) in connection.execute(query, (client, stem))}
+    return _groups_of(connection, changed)
+
+
+def _family_changes(connection: sqlite3.Connection, sessions: set[str]) -> set[int]:
+    """Recomputes the lineage of every stream linked to ``sessions``; returns those for which it changed."""
+    family: dict[int, lineage.Stream] = {}
+    stored: dict[int, str] = {}
+    todo = set(sessions)
+    done: set[str] = set()
+    while todo:
+        name = todo.pop()
+        done.add(name)
+        rows = connection.execute(
+            "SELECT stream_no, session, parent_session, vectors, copied_rule, lineage FROM streams "
+            "WHERE session = ?1 OR parent_session = ?1",
+            (name,),
+        )
+        for number, session, parent, vectors, rule, runs in rows:
+            family[number] = lineage.Stream(number, session or "", parent, bytes(vectors), rule)
+            stored[number] = runs
+            todo |= {one for one in (session, parent) if one} - done
+    changed = set()
+    for number, runs in lineage.lineages(family.values()).items():
+        runs[-1] = (_END, runs[-1][1], runs[-1][2])
+        encoded = msgspec.json.encode(runs).decode()
+        if encoded != stored[number]:
+            connection.execute("UPDATE streams SET lineage = ? WHERE stream_no = ?", (encoded, number))
+            changed.add(number)
+    return changed
+
+
+def _groups_of(connection: sqlite3.Connection, streams: set[int]) -> set[int]:
+    groups: set[int] = set()
+    for number in streams:
+        runs = connection.execute("SELECT first_rid, last_rid FROM stream_runs WHERE stream_no = ?", (number,)).fetchall()
+        for first, last in runs:
+            query = "SELECT DISTINCT grp FROM records WHERE rid BETWEEN ? AND ?"
+            groups.update(group for (group,) in connection.execute(query, (first, last)))
+    return groups
+
+
+def segment_path(home: Home, name: str) -> Path:
+    """Where a segment of the manifest lies."""
+    return home.lake / name

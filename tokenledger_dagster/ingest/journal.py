@@ -1,0 +1,80 @@
+"""Journal segments: the small append-only files in which new records are first made durable.
+
+Here: writing, naming, hashing and reading them.  Not here: Parquet segments (``ingest.compaction``) or the manifest
+rows that make a segment part of the ledger.  The format is JSON lines: a header with the streams, then one array
+``[rid, stream, record]`` a line, so that it is written without heavy imports and read with any tool.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from tokenledger_dagster.contracts.record import RECORD_SCHEMA_VERSION, UsageRecord
+from tokenledger_dagster.fileio import write_atomic
+
+
+class StreamHead(msgspec.Struct, frozen=True):
+    """What all records of a stream share."""
+
+    client: str
+    source_id: str
+    source_path: str
+    generation: int
+    parser_version: int
+    encoding: str
+
+
+class Header(msgspec.Struct, frozen=True):
+    """First line of a segment."""
+
+    schema_version: int
+    host: str
+    streams: dict[int, StreamHead]
+
+
+class Line(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One record of a segment."""
+
+    rid: int
+    stream: int
+    record: UsageRecord
+
+
+class Segment(msgspec.Struct, frozen=True):
+    """A segment as the manifest lists it."""
+
+    name: str
+    sha256: str
+    bytes: int
+    row_count: int
+    first_rid: int
+    last_rid: int
+
+
+def write_segment(lake: Path, host: str, streams: dict[int, StreamHead], rows: list[Line]) -> Segment:
+    """Writes ``rows`` (ascending rid, not empty) as a new segment below ``lake``, flushed to the disk."""
+    encoder = msgspec.json.Encoder()
+    header = Header(RECORD_SCHEMA_VERSION, host, streams)
+    data = b"\n".join([encoder.encode(header), encoder.encode_lines(rows)])
+    digest = hashlib.sha256(data).hexdigest()
+    first, last = rows[0].rid, rows[-1].rid
+    name = f"journal/{first:012d}-{last:012d}-{digest[:12]}.jsonl"
+    write_atomic(lake / name, data)
+    return Segment(name, digest, len(data), len(rows), first, last)
+
+
+def read_segment(path: Path) -> tuple[Header, Iterator[Line]]:
+    """Header and records of a segment.  Raises OSError or msgspec.DecodeError where the file is damaged."""
+    head, _, body = path.read_bytes().partition(b"\n")
+    header = msgspec.json.decode(head, type=Header)
+    return header, iter(msgspec.json.Decoder(Line).decode_lines(body))
+
+
+def sha256_of(path: Path) -> str:
+    """Hash of a segment file as it lies on the disk."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -1,0 +1,321 @@
+"""The booked state in the manifest: what booking reads, and how its results replace what was booked before.
+
+Here: SQL reads and writes around ``ingest.booking``: copies, sessions, streams, events, verdicts, cells.  Not here: any
+booking rule, or the order of a commit (``ingest.commit``).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from tokenledger_dagster.clients.base import Copy
+from tokenledger_dagster.clients.registry import clients
+from tokenledger_dagster.ingest.booking import FOREVER, Booked, Session, StreamFacts
+from tokenledger_dagster.ingest.zones import DAY_US, Zone
+from tokenledger_dagster.models.names import resolve_model
+from tokenledger_dagster.pricing.events import price_event
+from tokenledger_dagster.pricing.rates import RateTable
+
+_CHUNK = 500
+_encode_copy = msgspec.msgpack.Encoder().encode
+_decode_copy = msgspec.msgpack.Decoder(Copy).decode
+
+_EVENT_COLUMNS = (
+    "event_no, event_id, grp, rid, session_no, model_no, timestamp_us, shared, is_estimated, input_tokens, "
+    "output_tokens, cache_write_tokens, cache_read_tokens, tool_input_tokens, tool_output_tokens, "
+    "cache_write_1h_tokens, reasoning_tokens, web_search_requests, channel, list_price_nano, list_basis, "
+    "price_confidence, requested_context, priced_context, unpriced_reason"
+)
+_CELL_SUMS = (
+    "event_count, input_tokens, output_tokens, cache_write_tokens, cache_read_tokens, tool_input_tokens, "
+    "tool_output_tokens, cache_write_1h_tokens, reasoning_tokens, web_search_requests, list_price_nano, "
+    "unpriced_count, unpriced_tokens"
+)
+_NAMES = _CELL_SUMS.split(", ")
+_CELL_UPSERT = (
+    f"INSERT INTO cells VALUES (?, ?, ?, ?, {', '.join('?' * len(_NAMES))}) "
+    "ON CONFLICT (day, session_no, model_no, is_estimated) DO UPDATE SET "
+    + ", ".join(f"{name} = {name} + excluded.{name}" for name in _NAMES)
+)
+_EVENT_INSERT = f"INSERT INTO events ({_EVENT_COLUMNS}) VALUES ({', '.join('?' * 25)})"
+
+CellKey = tuple[int, int, int, int]
+
+
+def _chunks(values: Iterable[int]) -> Iterator[list[int]]:
+    listed = list(values)
+    for start in range(0, len(listed), _CHUNK):
+        yield listed[start : start + _CHUNK]
+
+
+def _marks(count: int) -> str:
+    return ",".join("?" * count)
+
+
+class Ledger:
+    """Reads and replaces booked state inside the caller's transaction.  Implements ``booking.Store``."""
+
+    def __init__(self, connection: sqlite3.Connection, zone: Zone, rates: RateTable) -> None:
+        self._db = connection
+        self._zone = zone
+        self._rates = rates
+        self._streams: dict[int, StreamFacts] = {}
+        self._stems: dict[str, set[str]] = {}
+        self._sessions: dict[int, Session] = {}
+        self._session_numbers: dict[tuple[str, str], int] = {}
+        self._models: dict[tuple[str, str | None, str], tuple[int, Any]] = {}
+
+    # ---------------------------------------------------------------- what booking reads
+
+    def copies(self, groups: Iterable[int]) -> dict[int, list[Copy]]:
+        """Stored records of some groups."""
+        found: dict[int, list[Copy]] = {}
+        for chunk in _chunks(groups):
+            query = f"SELECT grp, copy FROM records WHERE grp IN ({_marks(len(chunk))})"
+            for group, data in self._db.execute(query, chunk):
+                found.setdefault(group, []).append(_decode_copy(data))
+        return found
+
+    def stream(self, number: int) -> StreamFacts:
+        """Facts of a stream; cached until ``forget_streams``."""
+        found = self._streams.get(number)
+        if found is None:
+            row = self._db.execute(
+                "SELECT s.client, o.source_id || '#' || s.generation, s.archived, s.subagent, s.stem, s.lineage "
+                "FROM streams s JOIN sources o USING (source_no) WHERE s.stream_no = ?",
+                (number,),
+            ).fetchone()
+            client, key, archived, subagent, stem, lineage = row
+            runs = [tuple(run) for run in msgspec.json.decode(lineage)]
+            found = StreamFacts(number, client, key, bool(archived), bool(subagent), stem, runs)
+            self._streams[number] = found
+        return found
+
+    def forget_streams(self) -> None:
+        """Drops cached facts after streams or their lineage changed."""
+        self._streams.clear()
+        self._stems.clear()
+
+    def active_stems(self, client: str) -> set[str]:
+        """Stems of the client's files that were not read as archived copies."""
+        if client not in self._stems:
+            rows = self._db.execute("SELECT DISTINCT stem FROM streams WHERE client = ? AND archived = 0", (client,))
+            self._stems[client] = {stem for (stem,) in rows}
+        return self._stems[client]
+
+    def session(self, number: int) -> Session:
+        """A session by its number."""
+        found = self._sessions.get(number)
+        if found is None:
+            row = self._db.execute("SELECT client, session_id FROM sessions WHERE session_no = ?", (number,)).fetchone()
+            found = self._sessions[number] = Session(number, row[0], row[1])
+        return found
+
+    def session_number(self, client: str, name: str) -> int:
+        """Number of a session, made if it is new."""
+        key = (client, name)
+        number = self._session_numbers.get(key)
+        if number is None:
+            query = "SELECT session_no FROM sessions WHERE client = ? AND session_id = ?"
+            row = self._db.execute(query, key).fetchone()
+            if row is None:
+                insert = "INSERT INTO sessions (client, session_id) VALUES (?, ?)"
+                number = int(self._db.execute(insert, key).lastrowid or 0)
+            else:
+                number = int(row[0])
+            self._session_numbers[key] = number
+        return number
+
+    def own_first(self, sessions: set[int], groups: set[int]) -> dict[int, float]:
+        """Earliest unshared event of each session among those outside ``groups``."""
+        found: dict[int, float] = {}
+        # the groups being booked are void: their events must not speak, so they are marked while this runs
+        self._db.execute("CREATE TEMP TABLE IF NOT EXISTS void_groups (grp INTEGER PRIMARY KEY)")
+        self._db.execute("DELETE FROM void_groups")
+        self._db.executemany("INSERT INTO void_groups VALUES (?)", ((group,) for group in groups))
+        for chunk in _chunks(sessions):
+            query = (
+                f"SELECT session_no, min(timestamp_us) FROM events WHERE session_no IN ({_marks(len(chunk))}) "
+                "AND shared = 0 AND grp NOT IN (SELECT grp FROM void_groups) GROUP BY session_no"
+            )
+            found.update(self._db.execute(query, chunk))
+        return found
+
+    def known_order(self, sessions: set[int]) -> dict[int, float]:
+        """Order last used for these sessions, where one was."""
+        found: dict[int, float] = {}
+        for chunk in _chunks(sessions):
+            query = f"SELECT session_no, own_first_us FROM session_order WHERE session_no IN ({_marks(len(chunk))})"
+            for number, first in self._db.execute(query, chunk):
+                found[number] = -FOREVER if first is None else first
+        return found
+
+    def set_order(self, order: dict[int, float]) -> None:
+        """Remembers the order that ownership was decided by; no own row at all is stored as null."""
+        rows = ((number, None if first == -FOREVER else int(first)) for number, first in order.items())
+        self._db.executemany("INSERT OR REPLACE INTO session_order VALUES (?, ?)", rows)
+
+    def shared_groups(self, sessions: set[int]) -> set[int]:
+        """Groups in which these sessions compete for ownership."""
+        found: set[int] = set()
+        for chunk in _chunks(sessions):
+            query = f"SELECT grp FROM shared_groups WHERE session_no IN ({_marks(len(chunk))})"
+            found.update(group for (group,) in self._db.execute(query, chunk))
+        return found
+
+    # ---------------------------------------------------------------- what booking's results replace
+
+    def replace(
+        self,
+        booked: Sequence[Booked],
+        orphans: Sequence[tuple[int, str]],
+        groups: set[int],
+        new: Sequence[tuple[int, Copy]],
+    ) -> Counter[str]:
+        """Makes ``booked`` all there is of ``groups``; returns by how many events each client's count changed."""
+        cells: dict[CellKey, list[int]] = {}
+        change = self._void(groups, cells)
+        verdicts: dict[int, tuple[int | None, str | None]] = {rid: (None, rule) for rid, rule in orphans}
+        number = self._db.execute("SELECT coalesce(max(event_no), 0) FROM events").fetchone()[0]
+        events = []
+        for event in booked:
+            number += 1
+            row = self._event_row(number, event)
+            events.append(row)
+            self._add(cells, row, 1)
+            change[self.session(event.session).client] += 1
+            for rid, rule in event.verdicts:
+                verdicts[rid] = (number, rule)
+        self._db.executemany(_EVENT_INSERT, events)
+        known = {copy.rid for _, copy in new}
+        self._db.executemany(
+            "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                (copy.rid, group, copy.stream, copy.session, _encode_copy(copy), *verdicts.get(copy.rid, (None, None)))
+                for group, copy in new
+            ),
+        )
+        changed = ((event, rule, rid) for rid, (event, rule) in verdicts.items() if rid not in known)
+        self._db.executemany("UPDATE records SET event_no = ?, rule = ? WHERE rid = ?", changed)
+        shared = [(session, event.group) for event in booked if event.shared for session in event.contenders]
+        self._db.executemany("INSERT OR IGNORE INTO shared_groups VALUES (?, ?)", shared)
+        self._store_cells(cells)
+        return change
+
+    def _void(self, groups: set[int], cells: dict[CellKey, list[int]]) -> Counter[str]:
+        """Takes the events of ``groups`` out of the state and off the cells; returns how many of each client."""
+        change: Counter[str] = Counter()
+        for chunk in _chunks(groups):
+            query = f"SELECT {_EVENT_COLUMNS} FROM events WHERE grp IN ({_marks(len(chunk))})"
+            rows = self._db.execute(query, chunk).fetchall()
+            if not rows:
+                continue
+            for row in rows:
+                self._add(cells, row, -1)
+                change[self.session(row[4]).client] -= 1
+            self._db.execute(f"DELETE FROM events WHERE grp IN ({_marks(len(chunk))})", chunk)
+        return change
+
+    def _event_row(self, number: int, event: Booked) -> tuple[Any, ...]:
+        winner = event.winner
+        client = self.stream(winner.stream).client
+        model_no, name = self._model(client, winner.model_raw, event.timestamp_us)
+        counters = winner.counters
+        priced = price_event(
+            self._rates,
+            client=client,
+            name=name,
+            ts_us=event.timestamp_us,
+            message_id=winner.message_id,
+            speed=winner.speed,
+            service_tier=winner.service_tier,
+            input=counters[0] + counters[4],
+            cache_read=counters[3],
+            cache_write_5m=counters[2] - counters[6],
+            cache_write_1h=counters[6],
+            output=counters[1] + counters[5],
+        )
+        return (
+            number,
+            event.event_id,
+            event.group,
+            winner.rid,
+            event.session,
+            model_no,
+            event.timestamp_us,
+            int(event.shared),
+            int(winner.is_estimated),
+            *counters,
+            priced.channel,
+            priced.list_price_nano,
+            priced.list_basis,
+            priced.price_confidence,
+            priced.requested_context,
+            priced.priced_context or "",
+            priced.reason,
+        )
+
+    def _model(self, client: str, raw: str | None, timestamp_us: int) -> tuple[int, Any]:
+        day = _utc_day(timestamp_us // DAY_US)
+        key = (client, raw, day)
+        found = self._models.get(key)
+        if found is None:
+            name = resolve_model(raw, client, day)
+            modifiers = msgspec.json.encode(name.modifiers).decode()
+            row = (client, raw, name.model, name.maker, modifiers, name.rule, name.confidence)
+            query = (
+                "SELECT model_no FROM models WHERE client = ? AND model_raw IS ? AND model = ? AND maker IS ? "
+                "AND modifiers = ? AND rule = ? AND confidence = ?"
+            )
+            stored = self._db.execute(query, row).fetchone()
+            if stored is None:
+                insert = (
+                    "INSERT INTO models (client, model_raw, model, maker, modifiers, rule, confidence) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?)"
+                )
+                stored = (self._db.execute(insert, row).lastrowid,)
+            found = self._models[key] = (int(stored[0] or 0), name)
+        return found
+
+    # ---------------------------------------------------------------- cells
+
+    def _add(self, cells: dict[CellKey, list[int]], row: Sequence[Any], sign: int) -> None:
+        key = (self._zone.day(row[6]), row[4], row[5], row[8])
+        sums = cells.get(key)
+        if sums is None:
+            sums = cells[key] = [0] * len(_NAMES)
+        sums[0] += sign
+        for place in range(9):
+            sums[1 + place] += sign * row[9 + place]
+        if row[19] is None:
+            sums[11] += sign
+            sums[12] += sign * sum(row[9:15])
+        else:
+            sums[10] += sign * row[19]
+
+    def _store_cells(self, cells: dict[CellKey, list[int]]) -> None:
+        self._db.executemany(_CELL_UPSERT, ((*key, *sums) for key, sums in cells.items() if any(sums)))
+        self._db.execute("DELETE FROM cells WHERE event_count = 0")
+
+    def rebuild_cells(self) -> None:
+        """Cuts all events into days of the zone anew."""
+        self._db.execute("DELETE FROM cells")
+        cells: dict[CellKey, list[int]] = {}
+        for row in self._db.execute(f"SELECT {_EVENT_COLUMNS} FROM events"):
+            self._add(cells, row, 1)
+        self._store_cells(cells)
+
+    def provider(self, client: str) -> str:
+        """The pricing book's key of a client."""
+        return clients()[client].provider
+
+
+def _utc_day(day: int) -> str:
+    """ISO date of days since 1970; far-off days are held at the calendar's ends."""
+    return datetime.fromtimestamp(min(max(day, -700_000), 2_900_000) * 86_400, UTC).strftime("%Y-%m-%d")

@@ -1,0 +1,112 @@
+"""The manifest: one SQLite file (WAL) that says what has been read and what is booked.
+
+Here: opening it, its schema version, and the writer lock of a home.  Not here: what is written into it
+(``ingest.commit``, ``ingest.booking``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from tokenledger_dagster.errors import TokenLedgerError
+from tokenledger_dagster.home import Home
+
+MANIFEST_VERSION = "1"
+
+
+class ManifestError(TokenLedgerError):
+    """The manifest cannot be used; the message names the file and the remedy."""
+
+
+def connect(home: Home, *, read_only: bool = False) -> sqlite3.Connection:
+    """Opens the manifest of ``home``, making it unless ``read_only``.
+
+    Transactions are explicit (``BEGIN`` / ``COMMIT``).  Raises ManifestError when the file is not a manifest of this
+    version.
+    """
+    path = home.manifest_path
+    if read_only and not path.exists():
+        raise ManifestError(f"{path} does not exist; run `tokenledger sync` first")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(path, isolation_level=None, timeout=30)
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
+        # a commit must survive a power cut: the segment it names is already on the disk
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA cache_size=-65536")
+        connection.execute("PRAGMA temp_store=MEMORY")
+        if read_only:
+            connection.execute("PRAGMA query_only=1")
+        else:
+            _ensure_schema(connection)
+        found = get_meta(connection, "manifest_version")
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        raise ManifestError(
+            f"{path} is not a readable manifest ({error}); move it aside and run `tokenledger sync --full`"
+        ) from error
+    if found != MANIFEST_VERSION:
+        connection.close()
+        raise ManifestError(f"{path} has version {found}, this program writes {MANIFEST_VERSION}; use the newer program")
+    return connection
+
+
+def _ensure_schema(connection: sqlite3.Connection) -> None:
+    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'stream_runs'").fetchone():
+        return
+    connection.executescript((Path(__file__).parent / "manifest.sql").read_text("utf-8"))
+    connection.execute("INSERT OR IGNORE INTO meta VALUES ('manifest_version', ?)", (MANIFEST_VERSION,))
+
+
+def get_meta(connection: sqlite3.Connection, key: str) -> str | None:
+    """A value of the manifest's own key table, or None."""
+    row = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+    return None if row is None else str(row[0])
+
+
+def set_meta(connection: sqlite3.Connection, key: str, value: str) -> None:
+    """Sets a value of the manifest's own key table."""
+    connection.execute("INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", (key, value))
+
+
+@contextlib.contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All or nothing."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+@contextlib.contextmanager
+def writer_lock(home: Home, wait_seconds: float = 0) -> Iterator[bool]:
+    """Holds the home's one advisory writer lock; yields False where another process holds it all that time.
+
+    The lock dies with its process, so a kill leaves nothing to clean up.
+    """
+    home.root.mkdir(parents=True, exist_ok=True)
+    handle = os.open(home.lock_path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        deadline = time.monotonic() + wait_seconds
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    yield False
+                    return
+                time.sleep(0.05)
+            else:
+                yield True
+                return
+    finally:
+        os.close(handle)

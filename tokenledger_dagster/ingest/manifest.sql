@@ -1,0 +1,133 @@
+-- The manifest: what is known of every source, which segments hold which records, and the booked state that
+-- reports are answered from.  Times are integer microseconds UTC, money integer nano-USD, tokens integers.
+
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS extra_sources (client TEXT NOT NULL, path TEXT NOT NULL, PRIMARY KEY (client, path));
+
+-- One row per content line of a file; it survives moves, archiving and compression.
+CREATE TABLE IF NOT EXISTS sources (
+  source_no INTEGER PRIMARY KEY,
+  source_id TEXT NOT NULL UNIQUE,
+  client TEXT NOT NULL,
+  path TEXT NOT NULL,
+  relative TEXT NOT NULL,
+  origin TEXT NOT NULL,
+  status TEXT NOT NULL,             -- present | missing
+  device INTEGER NOT NULL, inode INTEGER NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
+  encoding TEXT NOT NULL,           -- plain | gzip | zstd | utf16
+  head_hash TEXT NOT NULL, head_length INTEGER NOT NULL,
+  read_offset INTEGER NOT NULL,     -- uncompressed bytes consumed
+  tail_hash TEXT NOT NULL, tail_length INTEGER NOT NULL,
+  stream_no INTEGER NOT NULL,
+  chain TEXT NOT NULL, chain_length INTEGER NOT NULL,  -- digest over (offset, length, hash) of the stream's records
+  carry BLOB NOT NULL,
+  first_seen_us INTEGER NOT NULL, last_seen_us INTEGER NOT NULL
+);
+CREATE INDEX IF NOT EXISTS sources_path ON sources(path);
+
+-- One reading of a source from its start: a rewritten file gets a new stream, the old one's records stay.
+CREATE TABLE IF NOT EXISTS streams (
+  stream_no INTEGER PRIMARY KEY,
+  source_no INTEGER NOT NULL,
+  generation INTEGER NOT NULL,
+  client TEXT NOT NULL,
+  stem TEXT NOT NULL,
+  archived INTEGER NOT NULL,
+  subagent INTEGER NOT NULL,
+  session TEXT,                     -- the session the file is, where the client has one per file
+  parent_session TEXT,              -- the session its history may be copied from
+  copied_rule TEXT NOT NULL,        -- rule under which rows copied from the parent lose
+  vectors BLOB NOT NULL,            -- eight bytes a record, for finding copied prefixes
+  lineage TEXT NOT NULL             -- JSON runs [end ordinal, owner session, rule]
+);
+CREATE INDEX IF NOT EXISTS streams_session ON streams(session) WHERE session IS NOT NULL;
+CREATE INDEX IF NOT EXISTS streams_parent ON streams(parent_session) WHERE parent_session IS NOT NULL;
+CREATE INDEX IF NOT EXISTS streams_stem ON streams(stem);
+
+CREATE TABLE IF NOT EXISTS segments (
+  segment_no INTEGER PRIMARY KEY,
+  name TEXT NOT NULL UNIQUE,        -- path below the lake
+  format TEXT NOT NULL,             -- journal | parquet
+  sha256 TEXT NOT NULL,
+  bytes INTEGER NOT NULL,
+  row_count INTEGER NOT NULL,
+  first_rid INTEGER NOT NULL, last_rid INTEGER NOT NULL,
+  created_us INTEGER NOT NULL
+);
+
+-- What booking knows of each record of the lake; event_no and rule are booking's verdict.
+CREATE TABLE IF NOT EXISTS records (
+  rid INTEGER PRIMARY KEY,
+  grp INTEGER NOT NULL,
+  stream_no INTEGER NOT NULL,
+  session_no INTEGER NOT NULL,
+  copy BLOB NOT NULL,
+  event_no INTEGER,                 -- the event it belongs to; null where no event owns it
+  rule TEXT                         -- null = this record is the event's winner
+);
+CREATE INDEX IF NOT EXISTS records_grp ON records(grp);
+
+-- Runs of records by stream, so that a stream's records are found without an index of their own.
+CREATE TABLE IF NOT EXISTS stream_runs (stream_no INTEGER NOT NULL, first_rid INTEGER NOT NULL, last_rid INTEGER NOT NULL);
+CREATE INDEX IF NOT EXISTS stream_runs_stream ON stream_runs(stream_no);
+
+CREATE TABLE IF NOT EXISTS sessions (
+  session_no INTEGER PRIMARY KEY,
+  client TEXT NOT NULL,
+  session_id TEXT NOT NULL,
+  first_us INTEGER,                 -- earliest row that names the session
+  project_us INTEGER, project TEXT, -- working folder of the earliest row that has one
+  UNIQUE (client, session_id)
+);
+-- Groups that rows of several sessions share; only there does ownership have to be decided.
+CREATE TABLE IF NOT EXISTS shared_groups (session_no INTEGER NOT NULL, grp INTEGER NOT NULL, PRIMARY KEY (session_no, grp)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS session_order (session_no INTEGER PRIMARY KEY, own_first_us INTEGER);
+
+CREATE TABLE IF NOT EXISTS models (
+  model_no INTEGER PRIMARY KEY,
+  client TEXT NOT NULL, model_raw TEXT, model TEXT NOT NULL, maker TEXT,
+  modifiers TEXT NOT NULL, rule TEXT NOT NULL, confidence INTEGER NOT NULL
+);
+
+CREATE TABLE IF NOT EXISTS events (
+  event_no INTEGER PRIMARY KEY,
+  event_id TEXT NOT NULL,
+  grp INTEGER NOT NULL,
+  rid INTEGER NOT NULL,             -- the winner
+  session_no INTEGER NOT NULL,
+  model_no INTEGER NOT NULL,
+  timestamp_us INTEGER NOT NULL,
+  shared INTEGER NOT NULL,          -- 1 where rows of several sessions are this request
+  is_estimated INTEGER NOT NULL,
+  input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, cache_write_tokens INTEGER NOT NULL,
+  cache_read_tokens INTEGER NOT NULL, tool_input_tokens INTEGER NOT NULL, tool_output_tokens INTEGER NOT NULL,
+  cache_write_1h_tokens INTEGER NOT NULL, reasoning_tokens INTEGER NOT NULL, web_search_requests INTEGER NOT NULL,
+  channel TEXT NOT NULL,            -- price list's provider id the rate was looked up under
+  list_price_nano INTEGER,          -- null = unpriced
+  list_basis TEXT, price_confidence INTEGER NOT NULL,
+  requested_context TEXT NOT NULL, priced_context TEXT NOT NULL, unpriced_reason TEXT
+);
+CREATE INDEX IF NOT EXISTS events_grp ON events(grp);
+
+-- Sums that reports in the configured time zone are answered from.
+CREATE TABLE IF NOT EXISTS cells (
+  day INTEGER NOT NULL,             -- days since 1970-01-01 in the zone named in meta
+  session_no INTEGER NOT NULL, model_no INTEGER NOT NULL, is_estimated INTEGER NOT NULL,
+  event_count INTEGER NOT NULL,
+  input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, cache_write_tokens INTEGER NOT NULL,
+  cache_read_tokens INTEGER NOT NULL, tool_input_tokens INTEGER NOT NULL, tool_output_tokens INTEGER NOT NULL,
+  cache_write_1h_tokens INTEGER NOT NULL, reasoning_tokens INTEGER NOT NULL, web_search_requests INTEGER NOT NULL,
+  list_price_nano INTEGER NOT NULL,
+  unpriced_count INTEGER NOT NULL, unpriced_tokens INTEGER NOT NULL,
+  PRIMARY KEY (day, session_no, model_no, is_estimated)
+) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS quarantine (
+  stream_no INTEGER NOT NULL, byte_offset INTEGER NOT NULL, byte_length INTEGER NOT NULL,
+  record_sha256 TEXT NOT NULL, reason TEXT NOT NULL,
+  PRIMARY KEY (stream_no, byte_offset, record_sha256)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS skips (
+  stream_no INTEGER NOT NULL, reason TEXT NOT NULL, row_count INTEGER NOT NULL, PRIMARY KEY (stream_no, reason)
+) WITHOUT ROWID;

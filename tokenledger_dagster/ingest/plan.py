@@ -1,0 +1,139 @@
+"""What has to be read: every found file against what is known of it.
+
+Here: telling unchanged, grown, rewritten, moved, new and vanished files apart.  Not here: reading them
+(``ingest.scan``) or recording the outcome (``ingest.commit``).
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+
+from tokenledger_dagster.clients.base import SourceFile
+from tokenledger_dagster.ingest.reading import encoding_of, hash_at, opened
+from tokenledger_dagster.ingest.scan import Start
+
+Action = Literal["unchanged", "tail", "reread", "new"]
+
+
+class Known(msgspec.Struct, frozen=True):
+    """A row of the manifest's ``sources``."""
+
+    source_no: int
+    source_id: str
+    client: str
+    path: str
+    status: str
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+    encoding: str
+    head_hash: str
+    head_length: int
+    read_offset: int
+    tail_hash: str
+    tail_length: int
+    stream_no: int
+    chain: str
+    chain_length: int
+
+
+class Task(msgspec.Struct, frozen=True):
+    """One file and what to do with it."""
+
+    file: SourceFile
+    action: Action
+    known: Known | None
+    moved: bool = False
+
+
+class Plan(msgspec.Struct):
+    """All of a sync's work, and the known sources that are gone."""
+
+    tasks: list[Task]
+    missing: list[Known]
+
+
+def load_known(connection: sqlite3.Connection) -> list[Known]:
+    """Every source the manifest knows."""
+    columns = ", ".join(Known.__struct_fields__)
+    return [Known(*row) for row in connection.execute(f"SELECT {columns} FROM sources ORDER BY source_no")]
+
+
+def make_plan(found: Sequence[SourceFile], known: Sequence[Known], *, no_cache: bool = False) -> Plan:
+    """Decides for each found file.  Hard links and roots that overlap are read once, under the first path."""
+    by_path = {source.path: source for source in known}
+    files: list[SourceFile] = []
+    seen: set[tuple[int, int]] = set()
+    for file in found:
+        if (file.device, file.inode) not in seen or not file.inode:
+            seen.add((file.device, file.inode))
+            files.append(file)
+    present = {file.path for file in files}
+    gone = [source for source in known if source.path not in present]
+    tasks: list[Task] = []
+    taken: set[int] = set()
+    for file in files:
+        source = by_path.get(file.path)
+        moved = False
+        if source is None and gone:
+            source = _moved_from(file, gone, taken)
+            moved = source is not None
+        if source is None:
+            tasks.append(Task(file, "new", None))
+            continue
+        taken.add(source.source_no)
+        tasks.append(Task(file, "reread" if no_cache else _action(file, source), source, moved))
+    return Plan(tasks, [source for source in gone if source.source_no not in taken])
+
+
+def _action(file: SourceFile, source: Known) -> Action:
+    same = file.size == source.size and file.mtime_ns == source.mtime_ns
+    if same and file.inode == source.inode:
+        return "unchanged"
+    if source.encoding == "plain" and source.head_length and file.size > source.read_offset:
+        try:
+            with open(file.path, "rb", buffering=0) as handle:
+                if (
+                    hash_at(handle, 0, source.head_length) == source.head_hash
+                    and hash_at(handle, source.read_offset - source.tail_length, source.tail_length) == source.tail_hash
+                ):
+                    return "tail"
+        except OSError:
+            return "reread"
+    return "reread"
+
+
+def _moved_from(file: SourceFile, gone: Sequence[Known], taken: set[int]) -> Known | None:
+    """The vanished source whose content this new path carries on, or None."""
+    heads: dict[int, str] = {}
+    for source in gone:
+        if source.client != file.client or source.source_no in taken or os.path.lexists(source.path):
+            continue
+        if not source.head_length:
+            continue
+        if source.head_length not in heads:
+            heads[source.head_length] = _head(file, source.head_length)
+        if heads[source.head_length] == source.head_hash:
+            return source
+    return None
+
+
+def _head(file: SourceFile, length: int) -> str:
+    try:
+        with opened(file.path, encoding_of(file.path)) as handle:
+            return hash_at(handle, 0, length)
+    except (OSError, EOFError, ValueError):
+        return ""
+
+
+def start_of(task: Task, carry: bytes | None) -> Start:
+    """Where the scan of a task begins."""
+    if task.action == "tail" and task.known is not None:
+        return Start(task.known.read_offset, task.known.chain_length, task.known.chain, carry)
+    return Start()

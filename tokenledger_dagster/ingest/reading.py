@@ -1,0 +1,127 @@
+"""Bytes of a log as lines with their offsets, whatever the file is packed in.
+
+Here: opening (plain, gzip, zstd, UTF-16), walking newlines in large blocks, and the provisional last line.  Not here:
+what a line means.
+"""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import gzip
+import hashlib
+import io
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import msgspec
+
+from tokenledger_dagster.clients.base import Reader
+
+BLOCK_BYTES = 4 << 20
+HEAD_BYTES = 512
+TAIL_BYTES = 256
+_MAGIC = ((b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"\xff\xfe", "utf16"), (b"\xfe\xff", "utf16"))
+
+
+def encoding_of(path: str) -> str:
+    """``plain``, ``gzip``, ``zstd`` or ``utf16``, told by the file's first bytes and not by its name."""
+    with open(path, "rb") as handle:
+        head = handle.read(4)
+    return next((name for magic, name in _MAGIC if head.startswith(magic)), "plain")
+
+
+@contextlib.contextmanager
+def opened(path: str, encoding: str) -> Iterator[BinaryIO]:
+    """The file's uncompressed UTF-8 bytes.  Raises OSError, EOFError or ValueError where they cannot be had."""
+    with contextlib.ExitStack() as stack:
+        raw: BinaryIO = stack.enter_context(open(path, "rb", buffering=0))
+        if encoding == "gzip":
+            yield stack.enter_context(gzip.GzipFile(fileobj=raw))  # type: ignore[misc]
+        elif encoding == "zstd":
+            import zstandard
+
+            reader = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
+            yield stack.enter_context(reader)
+        elif encoding == "utf16":
+            recoded = codecs.EncodedFile(io.BufferedReader(raw), "utf-8", "utf-16", "replace")  # type: ignore[arg-type]
+            yield io.BytesIO(recoded.read())
+        else:
+            yield raw
+
+
+class Position(msgspec.Struct, frozen=True):
+    """Where reading stopped, and how to recognise the place again."""
+
+    offset: int
+    head_hash: str
+    head_length: int
+    tail_hash: str
+    tail_length: int
+    held_back: int
+    """Bytes of an unfinished last line, left for the next time."""
+
+
+def walk_lines(handle: BinaryIO, reader: Reader, offset: int) -> tuple[int, bytes]:
+    """Feeds every whole line from ``offset`` on; returns the offset after the last one and the unfinished rest.
+
+    The rest is fed too if it is a complete JSON value: a writer flushes whole rows, sometimes before the newline.
+    """
+    irrelevant, feed = reader.irrelevant, reader.feed
+    held: list[bytes] = []
+    base = offset
+    while block := handle.read(BLOCK_BYTES):
+        if b"\n" not in block:
+            held.append(block)
+            continue
+        data = b"".join((*held, block)) if held else block
+        held = []
+        start = 0
+        while (end := data.find(b"\n", start)) != -1:
+            if end > start and not irrelevant(data, start, end):
+                feed(data[start:end], base + start, base + end + 1)
+            start = end + 1
+        base += start
+        if start < len(data):
+            held.append(data[start:])
+    rest = b"".join(held)
+    if rest and _complete(rest):
+        if not irrelevant(rest, 0, len(rest)):
+            feed(rest, base, base + len(rest))
+        return base + len(rest), b""
+    return base, rest
+
+
+def _complete(rest: bytes) -> bool:
+    if not rest.rstrip().endswith(b"}"):
+        return False
+    try:
+        msgspec.json.decode(rest, type=dict)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
+
+
+def hash_at(handle: BinaryIO, offset: int, length: int) -> str:
+    """Digest of ``length`` bytes at ``offset``."""
+    handle.seek(offset)
+    parts: list[bytes] = []
+    left = length
+    while left and (part := handle.read(left)):
+        parts.append(part)
+        left -= len(part)
+    return hashlib.blake2b(b"".join(parts), digest_size=16).hexdigest()
+
+
+def position_of(handle: BinaryIO, offset: int, held_back: int) -> Position:
+    """The position after ``offset`` consumed bytes."""
+    head = min(offset, HEAD_BYTES)
+    tail = min(offset, TAIL_BYTES)
+    return Position(
+        offset=offset,
+        head_hash=hash_at(handle, 0, head),
+        head_length=head,
+        tail_hash=hash_at(handle, offset - tail, tail),
+        tail_length=tail,
+        held_back=held_back,
+    )

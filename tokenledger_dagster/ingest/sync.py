@@ -1,0 +1,322 @@
+"""One sync: find what changed, read it, commit it in batches, say what was done.
+
+Here: the flow from the clients' roots to the ingest summary, under the writer lock.  Not here: any single step's rules.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import sqlite3
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from tokenledger_dagster.clients.base import Client, Root, SourceFile
+from tokenledger_dagster.clients.registry import clients
+from tokenledger_dagster.contracts.summaries import (
+    CacheCounts,
+    IngestSummary,
+    ProviderCounts,
+    SourceCounts,
+)
+from tokenledger_dagster.fileio import write_json_atomic
+from tokenledger_dagster.home import Home
+from tokenledger_dagster.ingest import commit as committing
+from tokenledger_dagster.ingest.ledger import Ledger
+from tokenledger_dagster.ingest.manifest import connect, get_meta, set_meta, transaction, writer_lock
+from tokenledger_dagster.ingest.plan import Known, Plan, Task, load_known, make_plan, start_of
+from tokenledger_dagster.ingest.scan import scan
+from tokenledger_dagster.ingest.zones import Zone
+from tokenledger_dagster.models.rules import CONFIG_DIRECTORY
+from tokenledger_dagster.observability import names
+from tokenledger_dagster.observability.metrics import MetricsBackend, NoopMetrics
+from tokenledger_dagster.pricing.rates import RateTable
+
+BATCH_RECORDS = 50_000
+BOOKING_VERSION = "1"
+"""Raised when a rule of booking changes: the past is then booked anew from the stored records."""
+FIRST_FILL_WAIT_SECONDS = 600.0
+
+Progress = Callable[[int, int, int, int], None]
+"""Called with files done, files in all, bytes done, bytes in all."""
+
+
+class SyncOptions(msgspec.Struct, frozen=True):
+    """What a sync is asked to do."""
+
+    only: tuple[str, ...] = ()
+    """Client names; empty = all."""
+    no_cache: bool = False
+    """Read every file from its beginning and reconcile."""
+    full: bool = False
+    """Also book everything anew from the stored records."""
+    add_sources: tuple[tuple[str, str], ...] = ()
+    """(client, path) pairs to read from now on."""
+    zone: str = "UTC"
+    """Zone in which cells are cut."""
+
+
+def sync(
+    home: Home,
+    environ: Mapping[str, str],
+    options: SyncOptions,
+    metrics: MetricsBackend | None = None,
+    progress: Progress | None = None,
+) -> IngestSummary:
+    """Brings the ledger of ``home`` up to date with the logs.
+
+    Where another process is writing, nothing is read and ``synced`` is False, unless the home was never filled: then
+    the other's first commit is waited for.  Raises ManifestError where the state cannot be used.
+    """
+    metrics = metrics or NoopMetrics()
+    filled = home.manifest_path.exists()
+    with writer_lock(home, 0 if filled else FIRST_FILL_WAIT_SECONDS) as held:
+        if not held:
+            return _unsynced(home)
+        connection = connect(home)
+        try:
+            return _Sync(home, connection, environ, options, metrics, progress).run()
+        finally:
+            connection.close()
+
+
+class _Sync:
+    """The state of one sync."""
+
+    def __init__(
+        self,
+        home: Home,
+        connection: sqlite3.Connection,
+        environ: Mapping[str, str],
+        options: SyncOptions,
+        metrics: MetricsBackend,
+        progress: Progress | None,
+    ) -> None:
+        self._home = home
+        self._db = connection
+        self._environ = environ
+        self._options = options
+        self._metrics = metrics
+        self._progress = progress or (lambda *_: None)
+        self._started = time.time()
+        self._now_us = int(self._started * 1_000_000)
+        self._problems: list[str] = []
+        self._providers: dict[str, ProviderCounts] = {}
+        self._sources = SourceCounts()
+        self._cache = CacheCounts(bypassed=options.no_cache)
+        self._contexts: dict[str, Mapping[str, str]] = {}
+        self._origins: dict[str, Root] = {}
+
+    def run(self) -> IngestSummary:
+        committing.sweep(self._home, self._db)
+        self._remember_sources()
+        files = self._discover()
+        plan = make_plan(files, self._known(), no_cache=self._options.no_cache)
+        self._count(plan)
+        work = [task for task in plan.tasks if task.action != "unchanged"]
+        if work or self._stale():
+            # only now are rates needed: a sync that finds nothing new prices nothing
+            ledger = Ledger(self._db, Zone(self._options.zone), RateTable.load(CONFIG_DIRECTORY / "rates.csv"))
+            self._refresh(ledger)
+            self._read(ledger, work)
+        self._mark_missing(plan)
+        return self._finish(bool(work))
+
+    # ---------------------------------------------------------------- discovery
+
+    def _clients(self) -> list[Client]:
+        wanted = self._options.only
+        return [client for name, client in clients().items() if not wanted or name in wanted]
+
+    def _remember_sources(self) -> None:
+        for client, path in self._options.add_sources:
+            full = str(Path(path).expanduser().absolute())
+            self._db.execute("INSERT OR IGNORE INTO extra_sources VALUES (?, ?)", (client, full))
+
+    def _discover(self) -> list[SourceFile]:
+        extra = self._db.execute("SELECT client, path FROM extra_sources ORDER BY client, path").fetchall()
+        found: list[SourceFile] = []
+        for client in self._clients():
+            roots = client.roots(self._environ)
+            if not roots and (named := _override(client.name, self._environ)):
+                self._problems.append(f"{named} names no folder of {client.name} logs; correct or unset it")
+            for name, path in extra:
+                if name == client.name:
+                    if Path(path).exists():
+                        roots.append(Root(Path(path), "--source"))
+                    else:
+                        self._problems.append(f"--source {name}={path} is not there; its events are kept")
+            for root in roots:
+                context = client.context(root)
+                for file in client.files(root):
+                    self._contexts[file.path] = context
+                    self._origins[file.path] = root
+                    found.append(file)
+        return found
+
+    def _known(self) -> list[Known]:
+        wanted = {client.name for client in self._clients()}
+        return [source for source in load_known(self._db) if source.client in wanted]
+
+    def _count(self, plan: Plan) -> None:
+        counts = self._sources
+        counts.seen = len(plan.tasks)
+        counts.missing = len(plan.missing)
+        for task in plan.tasks:
+            counts.new += task.action == "new"
+            counts.changed += task.action in ("tail", "reread")
+            counts.unchanged += task.action == "unchanged"
+            self._cache.hit += task.action in ("unchanged", "tail")
+            self._cache.miss += task.action in ("new", "reread")
+
+    # ---------------------------------------------------------------- reading and committing
+
+    def _stale(self) -> bool:
+        return get_meta(self._db, "booking_key") != booking_key() or get_meta(self._db, "zone") != self._options.zone
+
+    def _refresh(self, ledger: Ledger) -> None:
+        """Books anew after a change of prices, names or rules; cuts cells anew after a change of zone."""
+        key = booking_key()
+        stored = get_meta(self._db, "booking_key")
+        with transaction(self._db):
+            if self._options.full or (stored is not None and stored != key):
+                committing.rebook(self._db, ledger)
+            elif get_meta(self._db, "zone") not in (None, self._options.zone):
+                ledger.rebuild_cells()
+            set_meta(self._db, "booking_key", key)
+            set_meta(self._db, "zone", self._options.zone)
+
+    def _read(self, ledger: Ledger, work: Sequence[Task]) -> None:
+        total = sum(_pending(task) for task in work)
+        done, batch, batched = 0, [], 0
+        for number, task in enumerate(work, 1):
+            result = self._scan(task)
+            done += _pending(task)
+            batch.append(result)
+            batched += len(result.scanned.records)
+            if batched >= BATCH_RECORDS:
+                self._commit(ledger, batch)
+                batch, batched = [], 0
+            self._progress(number, len(work), done, total)
+        if batch:
+            self._commit(ledger, batch)
+
+    def _scan(self, task: Task) -> committing.Result:
+        carry = None
+        if task.action == "tail" and task.known is not None:
+            row = self._db.execute("SELECT carry FROM sources WHERE source_no = ?", (task.known.source_no,)).fetchone()
+            carry = bytes(row[0])
+        path = task.file.path
+        scanned = scan(task.file, start_of(task, carry), self._contexts[path], self._now_us)
+        if scanned.error:
+            self._problems.append(f"{path}: {scanned.error}; what could be read of it is kept")
+        counts = self._providers.setdefault(task.file.client, ProviderCounts(skipped={}))
+        counts.bytes_read += scanned.bytes_read
+        for reason, count in scanned.skipped.items():
+            counts.skipped[reason] = counts.skipped.get(reason, 0) + count
+            self._metrics.counter(names.INGEST_SKIPPED, count, client=task.file.client, reason=reason)
+        if scanned.position.held_back:
+            counts.skipped["unfinished_last_line"] = counts.skipped.get("unfinished_last_line", 0) + 1
+        self._metrics.counter(names.INGEST_BYTES, scanned.bytes_read, client=task.file.client)
+        return committing.Result(task, scanned, self._origins[path].origin)
+
+    def _commit(self, ledger: Ledger, batch: list[committing.Result]) -> None:
+        counts = committing.commit(self._home, self._db, ledger, batch, self._now_us, platform.node())
+        self._cache.invalidate += counts.invalidated
+        for name in counts.scanned.keys() | counts.emitted.keys():
+            provider = self._providers.setdefault(name, ProviderCounts(skipped={}))
+            provider.scanned += counts.scanned[name]
+            provider.emitted += counts.emitted[name]
+            self._metrics.counter(names.INGEST_RECORDS, counts.scanned[name], client=name)
+
+    def _mark_missing(self, plan: Plan) -> None:
+        newly = [source.source_no for source in plan.missing if source.status != "missing"]
+        back = [task.known.source_no for task in plan.tasks if task.known and task.known.status == "missing"]
+        for status, numbers in (("missing", newly), ("present", back)):
+            self._db.executemany(
+                "UPDATE sources SET status = ? WHERE source_no = ?", ((status, number) for number in numbers)
+            )
+        for task in plan.tasks:
+            if task.moved and task.known is not None and task.action == "unchanged":
+                self._db.execute(
+                    "UPDATE sources SET path = ?, relative = ? WHERE source_no = ?",
+                    (task.file.path, task.file.relative, task.known.source_no),
+                )
+
+    # ---------------------------------------------------------------- summary
+
+    def _finish(self, changed: bool) -> IngestSummary:
+        finished = time.time()
+        for counts in self._providers.values():
+            counts.duplicates = counts.scanned - counts.emitted
+        records, events = ledger_counts(self._db)
+        summary = IngestSummary(
+            generated_at=stamp(finished),
+            started_at=stamp(self._started),
+            finished_at=stamp(finished),
+            duration_ms=round((finished - self._started) * 1000),
+            providers=dict(sorted(self._providers.items())),
+            sources=self._sources,
+            cache=self._cache,
+            emitted_total=sum(counts.emitted for counts in self._providers.values()),
+            deduped_total=sum(counts.duplicates for counts in self._providers.values()),
+            output=str(self._home.lake),
+            ledger={"records": records, "events": events, "duplicates": records - events},
+            problems=self._problems,
+        )
+        if changed or not self._home.ingest_summary_path.exists():
+            write_json_atomic(self._home.ingest_summary_path, summary)
+        self._metrics.histogram(names.INGEST_DURATION, finished - self._started)
+        return summary
+
+
+def ledger_counts(connection: sqlite3.Connection) -> tuple[int, int]:
+    """Records and events of the whole ledger."""
+    row = connection.execute("SELECT (SELECT count(*) FROM records), (SELECT count(*) FROM events)").fetchone()
+    return int(row[0]), int(row[1])
+
+
+def booking_key() -> str:
+    """Stands for everything booked figures depend on besides the records: rules, names and rates."""
+    digest = hashlib.blake2b(BOOKING_VERSION.encode(), digest_size=8)
+    for path in sorted(CONFIG_DIRECTORY.glob("*.csv")):
+        digest.update(path.name.encode() + hashlib.blake2b(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def stamp(seconds: float) -> str:
+    """RFC 3339 in UTC, milliseconds."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _pending(task: Task) -> int:
+    if task.action == "tail" and task.known is not None:
+        return max(0, task.file.size - task.known.read_offset)
+    return task.file.size
+
+
+def _override(client: str, environ: Mapping[str, str]) -> str | None:
+    variable = {"claude-code": "CLAUDE_CONFIG_DIRECTORY", "codex": "CODEX_HOME"}.get(client)
+    return f"{variable}={environ[variable]}" if variable and environ.get(variable) else None
+
+
+def _unsynced(home: Home) -> IngestSummary:
+    now = stamp(time.time())
+    return IngestSummary(
+        generated_at=now,
+        started_at=now,
+        finished_at=now,
+        duration_ms=0,
+        providers={},
+        sources=SourceCounts(),
+        cache=CacheCounts(),
+        emitted_total=0,
+        deduped_total=0,
+        output=str(home.lake),
+        problems=["another process is writing this ledger; nothing was read"],
+        synced=False,
+    )

@@ -1,0 +1,71 @@
+"""Days in a time zone, fast enough for every event.
+
+Here: local days of UTC microseconds.  Not here: weeks, months or report keys (``usage``).
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from tokenledger_dagster.errors import UsageError
+
+DAY_US = 86_400_000_000
+_SLOT_US = 900_000_000
+"""Offsets change on quarter hours at the finest, in every zone of the last fifty years."""
+
+
+def system_zone(environ: dict[str, str] | os._Environ[str] = os.environ) -> str:
+    """IANA name of the system's time zone: ``TZ``, else /etc/timezone or the /etc/localtime link, else UTC."""
+    named = environ.get("TZ", "").lstrip(":")
+    if named:
+        return named if _known(named) else "UTC"
+    try:
+        target = str(Path("/etc/localtime").resolve())
+    except OSError:
+        return "UTC"
+    name = target.partition("zoneinfo/")[2]
+    for prefix in ("posix/", "right/"):
+        name = name.removeprefix(prefix)
+    return name if name and _known(name) else "UTC"
+
+
+def _known(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
+
+
+class Zone:
+    """Cuts UTC instants into local days."""
+
+    def __init__(self, name: str) -> None:
+        """Raises UsageError for a name the time zone database does not know."""
+        if not _known(name):
+            raise UsageError(f"--tz {name}: no such time zone; use an IANA name such as Europe/Berlin")
+        self.name = name
+        self._zone = None if name in ("UTC", "Etc/UTC") else ZoneInfo(name)
+        self._offsets: dict[int, int] = {}
+
+    def offset_us(self, timestamp_us: int) -> int:
+        """Local minus UTC, microseconds, at an instant."""
+        if self._zone is None:
+            return 0
+        slot = timestamp_us // _SLOT_US
+        found = self._offsets.get(slot)
+        if found is None:
+            try:
+                at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=slot * _SLOT_US)
+                found = int((at.astimezone(self._zone).utcoffset() or timedelta()).total_seconds()) * 1_000_000
+            except (OverflowError, ValueError):
+                found = 0
+            self._offsets[slot] = found
+        return found
+
+    def day(self, timestamp_us: int) -> int:
+        """Days since 1970-01-01 of the local date at an instant."""
+        return (timestamp_us + self.offset_us(timestamp_us)) // DAY_US

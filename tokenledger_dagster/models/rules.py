@@ -1,0 +1,122 @@
+"""The naming data, read once: catalogue, aliases, rewriting rules, makers and reserved words.
+
+Here: loading and indexing the CSV files under `config/`, nothing else. How the rules are applied to a name is
+`names.py`. Every table is read on first use and kept for the life of the process.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from functools import cache
+from pathlib import Path
+
+import msgspec
+
+CONFIG_DIRECTORY = Path(__file__).resolve().parents[2] / "config"
+
+
+class RewriteRule(msgspec.Struct, frozen=True):
+    """One row of `model_rules.csv`: a pattern, what replaces it, and the modifiers it takes out of the name."""
+
+    name: str
+    pattern: re.Pattern[str]
+    replacement: str
+    modifiers: tuple[tuple[str, str], ...]
+    confidence: int
+
+
+class Alias(msgspec.Struct, frozen=True):
+    """One row of `model_aliases.csv`: another name of a model on the days `valid_from` <= day < `valid_to`."""
+
+    client: str
+    valid_from: str
+    valid_to: str
+    model: str
+    modifiers: tuple[tuple[str, str], ...]
+    confidence: int
+
+    def applies(self, client: str, day: str) -> bool:
+        """Say whether the alias holds for this client on this UTC day (empty bounds and clients match all)."""
+        return (
+            (not self.client or self.client == client)
+            and self.valid_from <= day
+            and (not self.valid_to or day < self.valid_to)
+        )
+
+
+def squash(name: str) -> str:
+    """Return the spelling-independent key of a name: dots, underscores and blanks become dashes."""
+    return re.sub(r"[._\s]+", "-", name)
+
+
+def read_config(file_name: str) -> list[dict[str, str]]:
+    """Return the rows of a CSV file under `config/`, every value as text.
+
+    Raises:
+        FileNotFoundError: the file is not in the checkout's `config/` directory.
+    """
+    with (CONFIG_DIRECTORY / file_name).open(encoding="utf-8", newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+@cache
+def catalog() -> dict[str, str]:
+    """Return the maker of every known canonical model id."""
+    return {row["model"]: row["maker"] for row in read_config("model_catalog.csv")}
+
+
+@cache
+def catalog_by_spelling() -> dict[str, str]:
+    """Return the canonical id for every squashed spelling."""
+    return {squash(model): model for model in catalog()}
+
+
+@cache
+def aliases() -> dict[str, tuple[Alias, ...]]:
+    """Return the dated aliases of every alternative name, keyed by the squashed name."""
+    table: dict[str, tuple[Alias, ...]] = {}
+    for row in read_config("model_aliases.csv"):
+        alias = Alias(
+            client=row["client"],
+            valid_from=row["valid_from"],
+            valid_to=row["valid_to"],
+            model=row["model"],
+            modifiers=_pairs(row["modifiers"]),
+            confidence=int(row["confidence"]),
+        )
+        key = squash(row["alias"])
+        table[key] = (*table.get(key, ()), alias)
+    return table
+
+
+@cache
+def rewrite_rules() -> tuple[RewriteRule, ...]:
+    """Return the rewriting rules in the order they are tried."""
+    return tuple(
+        RewriteRule(
+            name=row["rule"],
+            pattern=re.compile(row["pattern"]),
+            replacement=row["replacement"],
+            modifiers=_pairs(row["modifiers"]),
+            confidence=int(row["confidence"]),
+        )
+        for row in read_config("model_rules.csv")
+    )
+
+
+@cache
+def reserved_names() -> dict[str, tuple[str, str | None]]:
+    """Return kind and maker of the names that never identify one model (routers, families, placeholders)."""
+    return {row["name"]: (row["kind"], row["maker"] or None) for row in read_config("model_reserved.csv")}
+
+
+@cache
+def maker_patterns() -> tuple[tuple[re.Pattern[str], str], ...]:
+    """Return the patterns by which the maker of an otherwise unknown id is recognised."""
+    return tuple((re.compile(row["pattern"]), row["maker"]) for row in read_config("model_makers.csv"))
+
+
+def _pairs(text: str) -> tuple[tuple[str, str], ...]:
+    pairs = (part.split("=", 1) for part in text.split(";") if part)
+    return tuple((key, value) for key, value in pairs)

@@ -1,0 +1,73 @@
+"""Under which channel and in which context a request is looked up in the rate table.
+
+The channel is who bills, under the price list's own provider id (`config/channels.csv`); the context is what changes
+the price of the same model on the same channel: speed, service tier, batch processing, endpoint. Rates are `rates.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+
+from tokenledger_dagster.models.names import ModelName
+from tokenledger_dagster.models.rules import read_config
+from tokenledger_dagster.pricing.rates import STANDARD
+
+UNKNOWN_CHANNEL = "unknown"
+
+_BATCH = "processing=batch"
+_FAST = "speed=fast"
+
+
+def channel_for(client: str, name: ModelName, message_id: str | None) -> str:
+    """Return the price list's provider id of whoever billed the request.
+
+    In this order: a channel named in the model string (`openrouter/...`, Bedrock, Vertex), the message id's prefix,
+    a client that bills by its own list (Cursor, Copilot), the maker's own channel, the client's usual one.
+    """
+    if channel := name.modifiers.get("channel"):
+        return channel
+    for prefix, channel in channels("message_prefix").items():
+        if message_id and message_id.startswith(prefix):
+            return channel
+    if channel := channels("client").get(client):
+        return channel
+    if name.maker is not None:
+        return channels("maker").get(name.maker, name.maker)
+    return channels("client_default").get(client, UNKNOWN_CHANNEL)
+
+
+def requested_context(client: str, speed: str | None, service_tier: str | None, modifiers: Mapping[str, str]) -> str:
+    """Return the canonical pricing context a request asked for.
+
+    `standard`, or its parts joined by `;` in fixed order: one of `speed=fast`, `processing=batch`,
+    `service_tier=priority|flex`, then `endpoint=global` (Bedrock; its bare and regional ids are the standard there),
+    then `variant=free`. Codex calls its priority tier fast, so a `fast` tier is `speed=fast`.
+    """
+    parts = [part for part in (_urgency(speed, service_tier, modifiers), _endpoint(modifiers)) if part]
+    if modifiers.get("variant") == "free":
+        parts.append("variant=free")
+    return ";".join(parts) or STANDARD
+
+
+@cache
+def channels(kind: str) -> dict[str, str]:
+    """Return one kind of rows of `config/channels.csv` as key -> channel."""
+    return {row["key"]: row["channel"] for row in read_config("channels.csv") if row["kind"] == kind}
+
+
+def _urgency(speed: str | None, service_tier: str | None, modifiers: Mapping[str, str]) -> str | None:
+    tier = (service_tier or "").strip().lower()
+    if "fast" in ((speed or "").strip().lower(), tier, modifiers.get("speed")):
+        return _FAST
+    if tier == "batch" or modifiers.get("processing") == "batch":
+        return _BATCH
+    if tier in ("priority", "flex"):
+        return f"service_tier={tier}"
+    return None
+
+
+def _endpoint(modifiers: Mapping[str, str]) -> str | None:
+    if modifiers.get("channel") == "aws" and modifiers.get("region") == "global":
+        return "endpoint=global"
+    return None
