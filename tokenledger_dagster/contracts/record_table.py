@@ -1,0 +1,109 @@
+"""The usage record as a table: columns of a Parquet segment of the lake, and of DuckDB's ``lake_records``.
+
+Here: one list of columns and how a journal line becomes a row of them.  Not here: segments or files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from tokenledger_dagster.contracts.record import Counters, UsageRecord
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from tokenledger_dagster.ingest.journal import Line, StreamHead
+
+COUNTERS: tuple[str, ...] = Counters.__struct_fields__
+_EPOCH = datetime(1970, 1, 1)
+_LIMITS = (datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59))
+
+_HEAD = ("client", "source_id", "source_path", "generation", "parser_version", "encoding")
+_TEXTS = (
+    "message_id",
+    "request_id",
+    "parent_session_id",
+    "agent_id",
+    "cwd",
+    "git_branch",
+    "client_version",
+    "service_tier",
+    "speed",
+    "raw_usage",
+    "file_rule",
+)
+
+
+def arrow_schema() -> pa.Schema:
+    """Arrow schema of a segment; times are naive UTC microseconds, money is DECIMAL(18,9) USD."""
+    import pyarrow as pa
+
+    text, number = pa.string(), pa.int64()
+    vector = pa.list_(number)
+    fields: list[tuple[str, pa.DataType, bool]] = [
+        ("rid", number, False),
+        ("client", text, False),
+        ("source_id", text, False),
+        ("source_path", text, False),
+        ("generation", number, False),
+        ("parser_version", number, False),
+        ("encoding", text, False),
+        ("host", text, True),
+        ("ordinal", number, False),
+        ("byte_offset", number, False),
+        ("byte_length", number, False),
+        ("record_sha256", text, False),
+        ("timestamp", pa.timestamp("us"), False),
+        ("session_id", text, False),
+        ("model_raw", text, True),
+        *((name, number, False) for name in COUNTERS),
+        *((name, text, True) for name in _TEXTS),
+        ("is_sidechain", pa.bool_(), False),
+        ("is_progress", pa.bool_(), False),
+        ("is_estimated", pa.bool_(), False),
+        ("reported_cost_usd", pa.decimal128(18, 9), True),
+        ("flags", pa.list_(text), False),
+        ("cumulative", vector, True),
+        ("last", vector, True),
+    ]
+    return pa.schema([pa.field(name, kind, nullable=nullable) for name, kind, nullable in fields])
+
+
+def timestamp(timestamp_us: int) -> datetime:
+    """Naive UTC time of microseconds since 1970; times beyond the calendar are held at its ends."""
+    try:
+        return _EPOCH + timedelta(microseconds=timestamp_us)
+    except OverflowError:
+        return _LIMITS[timestamp_us > 0]
+
+
+def microseconds(moment: datetime) -> int:
+    """Inverse of ``timestamp``."""
+    delta = moment.replace(tzinfo=UTC) - _EPOCH.replace(tzinfo=UTC)
+    return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
+
+
+def columns(rows: Iterable[tuple[Line, StreamHead, str]]) -> dict[str, list[Any]]:
+    """Column lists of journal lines, in the order of ``arrow_schema``; each row is (line, its stream, host)."""
+    found: dict[str, list[Any]] = {name: [] for name in arrow_schema().names}
+    add = {name: values.append for name, values in found.items()}
+    for line, head, host in rows:
+        record: UsageRecord = line.record
+        add["rid"](line.rid)
+        add["host"](host)
+        for name in _HEAD:
+            add[name](getattr(head, name))
+        for name in ("ordinal", "byte_offset", "byte_length", "record_sha256", "session_id", "model_raw"):
+            add[name](getattr(record, name))
+        for name in (*_TEXTS, "is_sidechain", "is_progress", "is_estimated", "cumulative", "last"):
+            add[name](getattr(record, name))
+        for name in COUNTERS:
+            add[name](getattr(record.counters, name))
+        add["timestamp"](timestamp(record.timestamp_us))
+        cost = record.reported_cost_nano
+        add["reported_cost_usd"](None if cost is None else Decimal(cost).scaleb(-9))
+        add["flags"](list(record.flags))
+    return found

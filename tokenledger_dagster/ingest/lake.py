@@ -1,0 +1,126 @@
+"""The lake and the booked state as DuckDB relations.
+
+Here: ``attach``, which every asset, export and audit command starts from, and the list of segments.  Not here: writing
+segments (``ingest.journal``, ``ingest.compaction``) or what is made of the relations (``exports``).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from tokenledger_dagster.clients.registry import clients
+from tokenledger_dagster.contracts import record_table
+from tokenledger_dagster.home import Home
+from tokenledger_dagster.ingest.journal import read_segment
+from tokenledger_dagster.ingest.manifest import connect
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+_SQL = Path(__file__).parent
+
+
+class SegmentRow(msgspec.Struct, frozen=True):
+    """A segment as the manifest lists it."""
+
+    name: str
+    format: str
+    sha256: str
+    bytes: int
+    row_count: int
+    first_rid: int
+    last_rid: int
+    created_us: int
+
+
+def segments(connection: sqlite3.Connection) -> list[SegmentRow]:
+    """Every committed segment, by first record."""
+    columns = ", ".join(SegmentRow.__struct_fields__)
+    return [SegmentRow(*row) for row in connection.execute(f"SELECT {columns} FROM segments ORDER BY first_rid, name")]
+
+
+def attach(con: duckdb.DuckDBPyConnection, home: Home) -> None:
+    """Creates in ``con`` the relations of a ledger: ``lake_records`` (view), ``booking_events``, ``booking_records``,
+    ``lake_sources``, ``lake_segments``, ``lake_quarantine`` and ``lake_skips`` (tables).
+
+    Times are naive UTC, money nano-USD or DECIMAL(18,9) USD.  The state is that of one commit, whatever is written
+    meanwhile.  Raises ManifestError where the home holds no manifest.
+    """
+    manifest = connect(home, read_only=True)
+    try:
+        manifest.execute("BEGIN")  # one snapshot for all that is read below
+        _attach_records(con, home, segments(manifest))
+        provider_rows = [(name, client.provider) for name, client in clients().items()]
+        con.execute("CREATE OR REPLACE TABLE client_providers (client VARCHAR, provider VARCHAR)")
+        con.executemany("INSERT INTO client_providers VALUES (?, ?)", provider_rows)
+        for name, query, kinds in _relations():
+            _copy_table(con, manifest, name, query, kinds)
+        con.execute((_SQL / "lake_views.sql").read_text("utf-8"))
+    finally:
+        manifest.close()
+
+
+def _attach_records(con: duckdb.DuckDBPyConnection, home: Home, found: Sequence[SegmentRow]) -> None:
+    parquet = [str(home.lake / segment.name) for segment in found if segment.format == "parquet"]
+    journals = [home.lake / segment.name for segment in found if segment.format == "journal"]
+    con.register("journal_rows", journal_table(journals))
+    con.execute("CREATE OR REPLACE TABLE journal_records AS SELECT * FROM journal_rows")
+    con.unregister("journal_rows")
+    both = "SELECT * FROM journal_records"
+    if parquet:
+        listed = ", ".join("'" + path.replace("'", "''") + "'" for path in parquet)
+        both = f"SELECT * FROM read_parquet([{listed}], hive_partitioning = false) UNION ALL BY NAME {both}"
+    con.execute(f"CREATE OR REPLACE VIEW lake_records AS {both}")
+
+
+def journal_table(paths: Sequence[Path]) -> pa.Table:
+    """Rows of journal segments under the lake's schema.  Raises OSError or DecodeError where one is damaged."""
+    import pyarrow as pa
+
+    def rows() -> Iterator[tuple[Any, Any, str]]:
+        for path in paths:
+            header, lines = read_segment(path)
+            for line in lines:
+                yield line, header.streams[line.stream], header.host
+
+    return pa.table(record_table.columns(rows()), schema=record_table.arrow_schema())
+
+
+def _relations() -> list[tuple[str, str, dict[str, str]]]:
+    """(table, SQLite query, DuckDB type by column) of what is copied out of the manifest."""
+    script = (_SQL / "lake_queries.sql").read_text("utf-8")
+    found = []
+    for part in script.split("-- relation: ")[1:]:
+        head, _, query = part.partition("\n")
+        name, *columns = head.split()
+        kinds = dict(column.split(":") for column in columns)
+        found.append((name, query.strip().rstrip(";"), kinds))
+    return found
+
+
+
+
+def _copy_table(
+    con: duckdb.DuckDBPyConnection, manifest: sqlite3.Connection, name: str, query: str, kinds: dict[str, str]
+) -> None:
+    import pyarrow as pa
+
+    types = {"BIGINT": pa.int64(), "VARCHAR": pa.string()}
+    schema = pa.schema([(column, types[kind]) for column, kind in kinds.items()])
+    con.execute(f"DROP TABLE IF EXISTS {name}")
+    cursor = manifest.execute(query)
+    first = True
+    while rows := cursor.fetchmany(200_000) or first:
+        listed = [] if rows is True else rows
+        columns = list(zip(*listed, strict=True)) if listed else [()] * len(kinds)
+        arrays = [pa.array(values, type=field.type) for values, field in zip(columns, schema, strict=True)]
+        con.register("copied_rows", pa.table(arrays, schema=schema))
+        con.execute(f"CREATE TABLE {name} AS FROM copied_rows" if first else f"INSERT INTO {name} FROM copied_rows")
+        con.unregister("copied_rows")
+        first = False

@@ -1,0 +1,33 @@
+-- Relations named in ingest/lake.py, made from what was copied out of the manifest.
+
+CREATE OR REPLACE TABLE booking_events AS
+SELECT
+  e.event_no, e.event_id, e.rid, s.client, p.provider, s.session_id, s.project,
+  m.model, m.model_raw, m.maker, m.modifiers, m.rule AS mapping_rule, m.confidence AS mapping_confidence,
+  e.channel, make_timestamp(e.timestamp_us) AS timestamp, e.is_estimated = 1 AS is_estimated,
+  e.input_tokens, e.output_tokens, e.cache_write_tokens, e.cache_read_tokens, e.tool_input_tokens,
+  e.tool_output_tokens, e.cache_write_1h_tokens, e.reasoning_tokens, e.web_search_requests,
+  e.list_price_nano, e.list_basis, e.price_confidence, e.requested_context, e.priced_context, e.unpriced_reason
+FROM m_events e
+JOIN m_sessions s USING (session_no)
+JOIN m_models m USING (model_no)
+JOIN client_providers p ON p.client = s.client;
+
+CREATE OR REPLACE TABLE booking_records AS
+SELECT r.rid, e.event_id, r.rule FROM m_records r LEFT JOIN m_events e USING (event_no);
+
+CREATE OR REPLACE TABLE lake_sources AS
+SELECT source_no, source_id, client, path, status, encoding, size, read_offset,
+  make_timestamp(first_seen_us) AS first_seen, make_timestamp(last_seen_us) AS last_seen, record_count
+FROM m_sources;
+
+CREATE OR REPLACE TABLE lake_segments AS
+SELECT name, format, sha256, bytes, row_count, first_rid, last_rid, make_timestamp(created_us) AS created
+FROM m_segments;
+
+DROP TABLE m_events;
+DROP TABLE m_records;
+DROP TABLE m_sessions;
+DROP TABLE m_models;
+DROP TABLE m_sources;
+DROP TABLE m_segments;
