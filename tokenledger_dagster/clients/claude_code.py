@@ -301,9 +301,11 @@ class ClaudeCode:
     parser_version = 1
 
     def roots(self, environ: Environ) -> list[Root]:
-        """``CLAUDE_CONFIG_DIR`` (a comma list of config folders or their ``projects``), else the two defaults and
-        the Desktop app's embedded stores."""
-        home = Path(environ.get("HOME") or str(Path.home()))
+        """Folders of ``CLAUDE_CONFIG_DIR``, else the two defaults and the Desktop app's embedded stores.
+
+        The variable is a comma list of config folders or of their ``projects``.
+        """
+        home = Path(environ.get("HOME") or str(Path.home())).absolute()
         override = environ.get("CLAUDE_CONFIG_DIR", "").strip()
         if override:
             found = [(_projects(path), "CLAUDE_CONFIG_DIR") for path in walk.listed(override, home)]

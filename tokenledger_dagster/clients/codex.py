@@ -168,16 +168,17 @@ class CodexReader:
         model = values.text(info.get("model")) or _model_of(payload) or self._state.model
         time, known = self._time(row, flags)
         if not any(total or ()) and not any(last or ()):
-            if "counter_overflow" not in flags:
-                self._sink.skipped["zero_usage"] += 1
-                return
+            self._sink.skipped["zero_usage"] += 1
+            return
         billed, rule = reduce_row(self._state.reducer, total, last)
         if rule is None and known and self._state.spawn_second == time // values.MICROS:
             # a spawned thread's file opens with its parent's history, re-stamped in one burst
             flags.append("replay_burst")
             rule = SPAWN_REPLAY
         raw = _raw_usage(total, last)
-        self._emit(time, model, billed, line, offset, flags, rule, total, last, raw, by_content=total is None and not known)
+        self._emit(
+            time, model, billed, line, offset, flags, rule, total, last, raw, by_content=total is None and not known
+        )
 
     def _exec_usage(self, row: _Row, line: bytes, offset: int, flags: list[str]) -> None:
         holder, usage = row, row.usage
@@ -357,7 +358,10 @@ def _lenient_payload(found: dict[str, Any]) -> _Payload:
 
 def _lenient(found: dict[str, Any]) -> _Row:
     raws = ("payload", "usage", "data", "result", "response")
-    row = _Row(**{name: found.get(name) for name in _Row.__struct_fields__ if name not in raws})
+    row = _Row()
+    for name in _Row.__struct_fields__:
+        if name not in raws:
+            setattr(row, name, found.get(name))
     for name in raws:
         if isinstance(found.get(name), dict):
             setattr(row, name, msgspec.Raw(json.dumps(found[name]).encode("utf-8")))
@@ -373,7 +377,7 @@ class Codex:
 
     def roots(self, environ: Environ) -> list[Root]:
         """``sessions`` and ``archived_sessions`` of ``CODEX_HOME`` (a comma list), else of ``~/.codex``."""
-        home = Path(environ.get("HOME") or str(Path.home()))
+        home = Path(environ.get("HOME") or str(Path.home())).absolute()
         override = environ.get("CODEX_HOME", "").strip()
         bases = walk.listed(override, home) if override else [home / ".codex"]
         origin = "CODEX_HOME" if override else "default"

@@ -28,21 +28,21 @@ _ENUM = re.compile(r"[A-Za-z0-9_.\-:/@\[\]]{0,64}")
 _KEY = re.compile(r"[A-Za-z0-9_]{1,64}")
 
 
-def count(value: Any, flag: Flag) -> int:
+def count(value: object, flag: Flag) -> int:
     """Tokens in ``value``; anything that is no count is 0 and flagged, so that the row itself is kept."""
-    if type(value) is int:
+    if isinstance(value, int) and not isinstance(value, bool):
         if 0 <= value <= MAX_TOKENS_PER_REQUEST:
             return value
         flag("counter_negative" if value < 0 else "counter_overflow")
         return 0
     if value is None:
         return 0
-    if type(value) is float:
+    if isinstance(value, float):
         if math.isfinite(value) and value == int(value):
             return count(int(value), flag)
         flag("counter_not_a_count")
         return 0
-    if type(value) is str:
+    if isinstance(value, str):
         text = value.strip()
         if text.isascii() and text.removeprefix("-").isdigit() and len(text) <= 20:
             return count(int(text), flag)
@@ -50,21 +50,21 @@ def count(value: Any, flag: Flag) -> int:
     return 0
 
 
-def text(value: Any, limit: int = 1024) -> str | None:
+def text(value: object, limit: int = 1024) -> str | None:
     """``value`` if it is a usable string (valid UTF-8, no NUL, bounded), else None."""
-    if type(value) is not str or not value:
+    if not isinstance(value, str) or not value:
         return None
     if not value.isprintable():
         value = value.encode("utf-8", "replace").decode("utf-8").replace("\x00", "")
     return value[:limit] or None
 
 
-def time_us(value: Any) -> int | None:
+def time_us(value: object) -> int | None:
     """Microseconds since 1970 UTC of an RFC 3339 string or an epoch number in s, ms, us or ns; None if it is neither.
 
     A time without zone is UTC.  The unit of a number is told by its magnitude, as no log of this century overlaps.
     """
-    if type(value) is str:
+    if isinstance(value, str):
         try:
             parsed = datetime.fromisoformat(value)
         except ValueError:
@@ -76,7 +76,7 @@ def time_us(value: Any) -> int | None:
         except OverflowError:
             return None
         return (delta.days * 86_400 + delta.seconds) * MICROS + delta.microseconds
-    if type(value) in (int, float) and math.isfinite(value) and value >= 0:
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0:
         for limit, scale in ((1e11, MICROS), (1e14, 1_000), (1e17, 1)):
             if value < limit:
                 return round(value * scale)
@@ -96,9 +96,11 @@ def flag_odd_time(timestamp_us: int, now_us: int, flag: Flag) -> None:
         flag("timestamp_future")
 
 
-def cost_nano(value: Any) -> int | None:
+def cost_nano(value: object) -> int | None:
     """Nano-USD of a cost in USD as logged; None when it is absent, zero, negative or no number."""
-    if type(value) not in (int, float) or not math.isfinite(value) or value <= 0 or value > 1e6:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    if not math.isfinite(value) or value <= 0 or value > 1e6:
         return None
     return round(value * 1_000_000_000)
 

@@ -11,7 +11,7 @@ import msgspec
 RECORD_SCHEMA_VERSION = 1
 
 Vector = tuple[int, int, int, int, int]
-"""Codex counters as logged: input (cached inside), cached, cache write, output (reasoning inside), reasoning; tokens."""
+"""Codex counters as logged: input (cached inside), cached, cache write, output (reasoning inside), reasoning."""
 
 
 class Counters(msgspec.Struct, frozen=True, gc=False, array_like=True):

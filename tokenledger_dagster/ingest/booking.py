@@ -1,9 +1,8 @@
 """Booking: from all usage records to one event a request, whatever order they arrived in.
 
-Here: the one implementation that reports and assets share: which groups new records touch, which copy wins, who owns
-the event, what it costs, and the cells that follow.  Not here: what makes two rows one request (each client's
-``claims``), rates (``pricing``), or how tables are stored (``ingest.ledger``).  Rules: event contract, "Identity, winner,
-owner".
+Here: the one implementation that reports and assets share: which groups new records touch, which copy wins and who owns
+the event.  Not here: what makes two rows one request (each client's ``claims``), prices, cells, or how results are
+stored (``ingest.ledger``).  Rules: event contract, "Identity, winner, owner".
 
 Booking is a function of the set of records.  It is computed group by group: a group is everything that could be one
 request, so new records re-book only the groups they fall into, and those whose ownership they change.
@@ -59,7 +58,6 @@ class Booked(msgspec.Struct, gc=False):
     verdicts: list[tuple[int, str | None]]
     """(rid, rule) of every record of the event; the winner's rule is None."""
 
-
     @property
     def shared(self) -> bool:
         """True where rows of several sessions are this request."""
@@ -73,9 +71,18 @@ class Store(Protocol):
         """Stored records of some groups."""
         ...
 
-    def stream(self, number: int) -> StreamFacts: ...
-    def active_stems(self, client: str) -> set[str]: ...
-    def session(self, number: int) -> Session: ...
+    def stream(self, number: int) -> StreamFacts:
+        """Facts of a stream."""
+        ...
+
+    def active_stems(self, client: str) -> set[str]:
+        """Stems of the client's files that were not read as archived copies."""
+        ...
+
+    def session(self, number: int) -> Session:
+        """A session by its number."""
+        ...
+
     def session_number(self, client: str, name: str) -> int:
         """Number of a session, made if it is new."""
         ...
@@ -88,7 +95,10 @@ class Store(Protocol):
         """Order last used for these sessions, where one was."""
         ...
 
-    def set_order(self, order: dict[int, float]) -> None: ...
+    def set_order(self, order: dict[int, float]) -> None:
+        """Remembers the order that ownership was decided by."""
+        ...
+
     def shared_groups(self, sessions: set[int]) -> set[int]:
         """Groups in which these sessions compete for ownership."""
         ...

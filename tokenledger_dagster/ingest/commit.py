@@ -56,6 +56,13 @@ class _Placed(msgspec.Struct):
     records: list[UsageRecord]
 
 
+class _SessionNote(msgspec.Struct):
+    """Earliest row of a session in this batch, and the working folder of the earliest row that has one."""
+
+    first_us: int
+    project: tuple[int, str] | None = None
+
+
 def sweep(home: Home, connection: sqlite3.Connection) -> list[str]:
     """Removes segment files that no committed transaction names; returns their names."""
     known = {name for (name,) in connection.execute("SELECT name FROM segments")}
@@ -99,9 +106,7 @@ def rebook(connection: sqlite3.Connection, ledger: Ledger, chunk: int = 50_000) 
         _book(ledger, {}, set(groups[start : start + chunk]), [])
 
 
-def _book(
-    ledger: Ledger, new: dict[int, list[Copy]], touched: set[int], rows: list[tuple[int, Copy]]
-) -> Counter[str]:
+def _book(ledger: Ledger, new: dict[int, list[Copy]], touched: set[int], rows: list[tuple[int, Copy]]) -> Counter[str]:
     booked, orphans, groups = booking.book(ledger, clients(), new, touched)
     return ledger.replace(booked, orphans, groups, rows)
 
@@ -255,7 +260,7 @@ def _number(
     rid = connection.execute("SELECT coalesce(max(rid), 0) FROM records").fetchone()[0]
     rows: list[tuple[int, Copy]] = []
     lines: list[journal.Line] = []
-    sessions: dict[int, list[int | str | None]] = {}
+    sessions: dict[int, _SessionNote] = {}
     for one in placed:
         if not one.records:
             continue
@@ -301,26 +306,24 @@ def _copy(rid: int, stream_no: int, session: int, record: UsageRecord) -> Copy:
     )
 
 
-def _note_session(sessions: dict[int, list[int | str | None]], number: int, record: UsageRecord) -> None:
-    """Keeps the earliest row of a session, and the working folder of the earliest that has one."""
-    time = record.timestamp_us
+def _note_session(sessions: dict[int, _SessionNote], number: int, record: UsageRecord) -> None:
     found = sessions.get(number)
     if found is None:
-        found = sessions[number] = [time, None, None]
-    elif time < found[0]:  # type: ignore[operator]
-        found[0] = time
-    if record.cwd is not None and (found[1] is None or (time, record.cwd) < (found[1], found[2])):  # type: ignore[operator]
-        found[1], found[2] = time, record.cwd
+        found = sessions[number] = _SessionNote(record.timestamp_us)
+    found.first_us = min(found.first_us, record.timestamp_us)
+    if record.cwd is not None:
+        at = (record.timestamp_us, record.cwd)
+        found.project = at if found.project is None else min(found.project, at)
 
 
-def _store_sessions(connection: sqlite3.Connection, sessions: dict[int, list[int | str | None]]) -> None:
+def _store_sessions(connection: sqlite3.Connection, sessions: dict[int, _SessionNote]) -> None:
     connection.executemany(
         "UPDATE sessions SET first_us = min(coalesce(first_us, ?1), ?1), "
         "project = CASE WHEN ?2 IS NOT NULL AND (project_us IS NULL OR (?2, ?3) < (project_us, project)) "
         "THEN ?3 ELSE project END, "
         "project_us = CASE WHEN ?2 IS NOT NULL AND (project_us IS NULL OR ?2 < project_us) THEN ?2 ELSE project_us END "
         "WHERE session_no = ?4",
-        ((first, at, project, number) for number, (first, at, project) in sessions.items()),
+        ((note.first_us, *(note.project or (None, None)), number) for number, note in sessions.items()),
     )
 
 
@@ -381,7 +384,9 @@ def _family_changes(connection: sqlite3.Connection, sessions: set[str]) -> set[i
 def _groups_of(connection: sqlite3.Connection, streams: set[int]) -> set[int]:
     groups: set[int] = set()
     for number in streams:
-        runs = connection.execute("SELECT first_rid, last_rid FROM stream_runs WHERE stream_no = ?", (number,)).fetchall()
+        runs = connection.execute(
+            "SELECT first_rid, last_rid FROM stream_runs WHERE stream_no = ?", (number,)
+        ).fetchall()
         for first, last in runs:
             query = "SELECT DISTINCT grp FROM records WHERE rid BETWEEN ? AND ?"
             groups.update(group for (group,) in connection.execute(query, (first, last)))

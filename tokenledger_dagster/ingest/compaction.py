@@ -113,9 +113,7 @@ def _verify(home: Home, segment: SegmentRow) -> None:
         )
 
 
-def _swap(
-    home: Home, connection: sqlite3.Connection, old: list[SegmentRow], parts: list[tuple[str, pa.Table]]
-) -> int:
+def _swap(home: Home, connection: sqlite3.Connection, old: list[SegmentRow], parts: list[tuple[str, pa.Table]]) -> int:
     """Writes ``parts``, then replaces ``old`` by them in one transaction, then deletes the old files."""
     if sum(table.num_rows for _, table in parts) != sum(segment.row_count for segment in old):
         raise SegmentDamagedError(f"{home.lake}: compaction would change the number of records; nothing was changed")

@@ -46,8 +46,10 @@ def segments(connection: sqlite3.Connection) -> list[SegmentRow]:
 
 
 def attach(con: duckdb.DuckDBPyConnection, home: Home) -> None:
-    """Creates in ``con`` the relations of a ledger: ``lake_records`` (view), ``booking_events``, ``booking_records``,
-    ``lake_sources``, ``lake_segments``, ``lake_quarantine`` and ``lake_skips`` (tables).
+    """Creates the relations of a ledger in ``con``.
+
+    The view ``lake_records``, and the tables ``booking_events``, ``booking_records``, ``lake_sources``,
+    ``lake_segments``, ``lake_quarantine`` and ``lake_skips``.
 
     Times are naive UTC, money nano-USD or DECIMAL(18,9) USD.  The state is that of one commit, whatever is written
     meanwhile.  Raises ManifestError where the home holds no manifest.
@@ -102,8 +104,6 @@ def _relations() -> list[tuple[str, str, dict[str, str]]]:
         kinds = dict(column.split(":") for column in columns)
         found.append((name, query.strip().rstrip(";"), kinds))
     return found
-
-
 
 
 def _copy_table(

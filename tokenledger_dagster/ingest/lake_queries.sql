@@ -16,8 +16,8 @@ SELECT session_no, client, session_id, project, first_us FROM sessions;
 -- relation: m_models model_no:BIGINT model_raw:VARCHAR model:VARCHAR maker:VARCHAR modifiers:VARCHAR rule:VARCHAR confidence:BIGINT
 SELECT model_no, model_raw, model, maker, modifiers, rule, confidence FROM models;
 
--- relation: m_sources source_no:BIGINT source_id:VARCHAR client:VARCHAR path:VARCHAR status:VARCHAR encoding:VARCHAR size:BIGINT read_offset:BIGINT first_seen_us:BIGINT last_seen_us:BIGINT record_count:BIGINT
-SELECT o.source_no, o.source_id, o.client, o.path, o.status, o.encoding, o.size, o.read_offset, o.first_seen_us,
+-- relation: m_sources source_no:BIGINT generation:BIGINT source_id:VARCHAR client:VARCHAR path:VARCHAR status:VARCHAR encoding:VARCHAR size:BIGINT read_offset:BIGINT first_seen_us:BIGINT last_seen_us:BIGINT record_count:BIGINT
+SELECT o.source_no, (SELECT generation FROM streams t WHERE t.stream_no = o.stream_no), o.source_id, o.client, o.path, o.status, o.encoding, o.size, o.read_offset, o.first_seen_us,
   o.last_seen_us, coalesce(r.record_count, 0)
 FROM sources o LEFT JOIN (
   SELECT s.source_no, sum(r.last_rid - r.first_rid + 1) AS record_count

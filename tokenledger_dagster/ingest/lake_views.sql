@@ -17,7 +17,7 @@ CREATE OR REPLACE TABLE booking_records AS
 SELECT r.rid, e.event_id, r.rule FROM m_records r LEFT JOIN m_events e USING (event_no);
 
 CREATE OR REPLACE TABLE lake_sources AS
-SELECT source_no, source_id, client, path, status, encoding, size, read_offset,
+SELECT source_no, generation, source_id, client, path, status, encoding, size, read_offset,
   make_timestamp(first_seen_us) AS first_seen, make_timestamp(last_seen_us) AS last_seen, record_count
 FROM m_sources;
 

@@ -53,7 +53,9 @@ def connect(home: Home, *, read_only: bool = False) -> sqlite3.Connection:
         ) from error
     if found != MANIFEST_VERSION:
         connection.close()
-        raise ManifestError(f"{path} has version {found}, this program writes {MANIFEST_VERSION}; use the newer program")
+        raise ManifestError(
+            f"{path} has version {found}, this program writes {MANIFEST_VERSION}; use the newer program"
+        )
     return connection
 
 
@@ -72,7 +74,9 @@ def get_meta(connection: sqlite3.Connection, key: str) -> str | None:
 
 def set_meta(connection: sqlite3.Connection, key: str, value: str) -> None:
     """Sets a value of the manifest's own key table."""
-    connection.execute("INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", (key, value))
+    connection.execute(
+        "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", (key, value)
+    )
 
 
 @contextlib.contextmanager

@@ -6,13 +6,12 @@ what a line means.
 
 from __future__ import annotations
 
-import codecs
 import contextlib
 import gzip
 import hashlib
 import io
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import msgspec
 
@@ -37,15 +36,15 @@ def opened(path: str, encoding: str) -> Iterator[BinaryIO]:
     with contextlib.ExitStack() as stack:
         raw: BinaryIO = stack.enter_context(open(path, "rb", buffering=0))
         if encoding == "gzip":
-            yield stack.enter_context(gzip.GzipFile(fileobj=raw))  # type: ignore[misc]
+            yield cast(BinaryIO, stack.enter_context(gzip.GzipFile(fileobj=raw)))
         elif encoding == "zstd":
             import zstandard
 
             reader = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
             yield stack.enter_context(reader)
         elif encoding == "utf16":
-            recoded = codecs.EncodedFile(io.BufferedReader(raw), "utf-8", "utf-16", "replace")  # type: ignore[arg-type]
-            yield io.BytesIO(recoded.read())
+            # such files are rare and small: the whole text is recoded at once
+            yield io.BytesIO(raw.read().decode("utf-16", "replace").encode("utf-8", "replace"))
         else:
             yield raw
 

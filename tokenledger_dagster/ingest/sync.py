@@ -34,7 +34,7 @@ from tokenledger_dagster.ingest.zones import Zone
 from tokenledger_dagster.models.rules import CONFIG_DIRECTORY
 from tokenledger_dagster.observability import names
 from tokenledger_dagster.observability.metrics import MetricsBackend, NoopMetrics
-from tokenledger_dagster.pricing.rates import RateTable
+from tokenledger_dagster.pricing.rates import rate_table
 
 BATCH_RECORDS = 50_000
 BOOKING_VERSION = "1"
@@ -120,7 +120,7 @@ class _Sync:
         work = [task for task in plan.tasks if task.action != "unchanged"]
         if work or self._stale():
             # only now are rates needed: a sync that finds nothing new prices nothing
-            ledger = Ledger(self._db, Zone(self._options.zone), RateTable.load(CONFIG_DIRECTORY / "rates.csv"))
+            ledger = Ledger(self._db, Zone(self._options.zone), rate_table())
             self._refresh(ledger)
             self._read(ledger, work)
         self._mark_missing(plan)

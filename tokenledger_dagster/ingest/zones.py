@@ -6,6 +6,7 @@ Here: local days of UTC microseconds.  Not here: weeks, months or report keys (`
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -17,19 +18,18 @@ _SLOT_US = 900_000_000
 """Offsets change on quarter hours at the finest, in every zone of the last fifty years."""
 
 
-def system_zone(environ: dict[str, str] | os._Environ[str] = os.environ) -> str:
-    """IANA name of the system's time zone: ``TZ``, else /etc/timezone or the /etc/localtime link, else UTC."""
-    named = environ.get("TZ", "").lstrip(":")
-    if named:
-        return named if _known(named) else "UTC"
-    try:
-        target = str(Path("/etc/localtime").resolve())
-    except OSError:
-        return "UTC"
-    name = target.partition("zoneinfo/")[2]
-    for prefix in ("posix/", "right/"):
-        name = name.removeprefix(prefix)
-    return name if name and _known(name) else "UTC"
+def system_zone(environ: Mapping[str, str] = os.environ) -> str:
+    """IANA name of the system's time zone: ``TZ``, else the /etc/localtime link, else UTC."""
+    name = environ.get("TZ", "").lstrip(":")
+    if not name:
+        try:
+            target = str(Path("/etc/localtime").resolve())
+        except OSError:
+            return "UTC"
+        name = target.partition("zoneinfo/")[2]
+        for prefix in ("posix/", "right/"):
+            name = name.removeprefix(prefix)
+    return name if name not in ("", "Etc/UTC") and _known(name) else "UTC"
 
 
 def _known(name: str) -> bool:

@@ -11,12 +11,14 @@ import csv
 import hashlib
 from collections.abc import Iterable
 from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
 from tokenledger_dagster.models.names import SYNTHETIC
+from tokenledger_dagster.models.rules import CONFIG_DIRECTORY
 
 Units = tuple[int, int, int, int, int]
 """Input, cache read, 5-minute cache write, 1-hour cache write, output."""
@@ -200,6 +202,12 @@ class RateTable:
                 by_context.setdefault(row[_CONTEXT], []).append(row)
             self._periods[key] = {context: _periods(rows) for context, rows in by_context.items()}
         return self._periods[key]
+
+
+@cache
+def rate_table() -> RateTable:
+    """Return the committed rate table, loaded once a process."""
+    return RateTable.load(CONFIG_DIRECTORY / "rates.csv")
 
 
 def price_nano(

@@ -1,0 +1,91 @@
+"""What was read from the logs, and which of it counts: stage `events`.
+
+Here: one asset per client that reads its new log lines into the lake, then the booked events, the duplicates and the
+list of log files as tables. Not here: any rule of reading or booking (`tokenledger_dagster/ingest`, `clients`).
+"""
+
+import time
+from collections.abc import Callable
+
+import dagster as dg
+import msgspec
+
+from assets.common import OWNERS, WRITER_POOL, figures, key, on_change, table_asset, table_options, table_result
+from assets.fingerprints import client_totals
+from assets.sources import noun
+from resources import Engine, LedgerHome, Metrics, RunOptions
+from tokenledger_dagster.clients.registry import clients
+
+PROGRESS_EVERY_SECONDS = 2.0
+
+
+def client_events(client: str) -> dg.AssetsDefinition:
+    """The asset that reads one client's logs; a client without logs has no rows, and that is no failure."""
+
+    @dg.asset(
+        key=["events", noun(client)],
+        group_name="events",
+        deps=[["sources", f"{noun(client)}_logs"]],
+        description=f"Usage records of {client} in the lake.\n\nReads what is new in its logs; nothing is ever lost.",
+        kinds={"python", "parquet"},
+        owners=OWNERS,
+        code_version=str(clients()[client].parser_version),
+        pool=WRITER_POOL,
+        automation_condition=on_change(),
+        metadata={"client": client},
+    )
+    def read_logs(
+        context: dg.AssetExecutionContext, home: LedgerHome, options: RunOptions, metrics: Metrics
+    ) -> dg.MaterializeResult:
+        from tokenledger_dagster.ingest.sync import SyncOptions, sync
+
+        place = home.open()
+        wanted = SyncOptions(only=(client,), no_cache=options.no_cache, zone=home.zone)
+        summary = sync(place, home.environ, wanted, metrics.backend(), progress_log(context))
+        for problem in summary.problems:
+            context.log.warning(problem)
+        total = client_totals(place, client)
+        files = max(summary.cache.hit + summary.cache.miss, 1)
+        return dg.MaterializeResult(
+            data_version=dg.DataVersion(total.digest),
+            metadata={
+                **figures(
+                    rows=total.records,
+                    duration_ms=summary.duration_ms,
+                    tokens=total.total_tokens,
+                    usd=total.list_price_usd,
+                    hits=summary.cache.hit / files if summary.cache.miss else 1.0,
+                ),
+                "events": total.events,
+                "ingest_summary": dg.MetadataValue.json(msgspec.to_builtins(summary)),
+            },
+        )
+
+    return read_logs
+
+
+@dg.asset(**table_options("events", [f"events/{noun(client)}" for client in clients()], pool=WRITER_POOL))
+def booked(home: LedgerHome, engine: Engine) -> dg.MaterializeResult:
+    """The journals become Parquet segments first: only now have their hashes been checked."""
+    from tokenledger_dagster.ingest.compaction import compact
+
+    done = compact(home.open())
+    return table_result("events", home, engine, journals_compacted=done.journals, segments_written=done.segments_written)
+
+
+def progress_log(context: dg.AssetExecutionContext) -> Callable[[int, int, int, int], None]:
+    """A line of progress every few seconds: each one is a write to Dagster's own storage."""
+    last = time.monotonic()
+
+    def line(files: int, all_files: int, done: int, total: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= PROGRESS_EVERY_SECONDS:
+            last = time.monotonic()
+            context.log.info(f"read {files:,} of {all_files:,} files, {done >> 20:,} of {total >> 20:,} MB")
+
+    return line
+
+
+duplicates = table_asset("duplicates", ["events/booked"])
+log_files = table_asset("sources", ["events/booked"])
+ASSETS = [*(client_events(client) for client in clients()), booked, duplicates, log_files]

@@ -1,0 +1,97 @@
+"""What other programs read: stage `exports`.
+
+Here: the analyst's database, the UI snapshot, the summary of the run and the list of runs. Not here: what is in them
+(`tokenledger_dagster/exports`).
+"""
+
+import time
+from contextlib import closing
+from pathlib import Path
+
+import dagster as dg
+
+from assets.common import OWNERS, figures, key, on_change, table_asset
+from assets.run_facts import run_facts
+from resources import Engine, LedgerHome, RunOptions
+
+TABLES_READ = (
+    "events/booked events/duplicates events/log_files pricing/price_list pricing/event_costs pricing/unpriced "
+    "usage/daily usage/weekly usage/monthly usage/sessions usage/projects usage/models usage/clients usage/blocks "
+    "exports/runs"
+).split()
+SUMMARISED = ["exports/warehouse", "exports/ui_snapshot"]
+
+
+@dg.asset(
+    key=["exports", "warehouse"],
+    group_name="exports",
+    deps=[key(name) for name in TABLES_READ],
+    description="The analyst's database `tokenledger.duckdb`.\n\nReplaced as a whole, so no reader waits or is broken.",
+    kinds={"duckdb"},
+    owners=OWNERS,
+    code_version="1",
+    automation_condition=on_change(),
+)
+def warehouse(home: LedgerHome) -> dg.MaterializeResult:
+    """Every public table in one file, with comments on tables and columns."""
+    from tokenledger_dagster.exports.warehouse import publish
+
+    made = publish(home.open())
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(made.digest),
+        metadata={
+            **figures(rows=made.row_count, duration_ms=made.duration_ms, hits=float(made.cache_hit)),
+            "bytes": made.bytes,
+            "tables": dg.MetadataValue.json(made.tables),
+            "path": dg.MetadataValue.path(str(made.path)),
+        },
+    )
+
+
+@dg.asset(
+    key=["exports", "ui_snapshot"],
+    group_name="exports",
+    deps=[key("pricing/event_costs")],
+    description="The UI snapshot `ui-snapshot.json`: the month in figures, for status bars and editor extensions.",
+    kinds={"json"},
+    owners=OWNERS,
+    code_version="1",
+    automation_condition=on_change(),
+)
+def ui_snapshot(home: LedgerHome, options: RunOptions) -> dg.MaterializeResult:
+    """Made from the manifest's sums, in the shape of the v1 contract."""
+    from tokenledger_dagster.exports.ui_snapshot import make_snapshot, write_snapshot
+    from tokenledger_dagster.ingest.manifest import connect
+
+    started, place, settings = time.perf_counter(), home.open(), home.settings
+    with closing(connect(place, read_only=True)) as manifest:
+        month = options.month or settings.month
+        made = make_snapshot(manifest, options.snapshot_mode, home.zone, month, settings.snapshot_top_n)
+    path = write_snapshot(place, made, Path(options.ui_snapshot_path) if options.ui_snapshot_path else None)
+    numbers = figures(
+        rows=len(made.top_models),
+        duration_ms=round((time.perf_counter() - started) * 1000),
+        tokens=made.totals.tokens,
+        usd=made.totals.list_price_usd,
+    )
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(content_digest(made)),
+        metadata={**numbers, "month": made.month, "mode": made.mode, "path": dg.MetadataValue.path(str(path))},
+    )
+
+
+runs = table_asset("runs", [])
+
+
+@dg.asset(
+    key=["exports", "pipeline_summary"],
+    group_name="exports",
+    deps=[key(name) for name in SUMMARISED],
+    description="The last run, stage by stage: `orchestrate-latest-summary.json`.",
+    kinds={"json"},
+    owners=OWNERS,
+    code_version="1",
+    automation_condition=on_change(),
+)
+def pipeline_summary(context: dg.AssetExecutionContext, home: LedgerHome, options: RunOptions) -> dg.MaterializeResult:
+    """Told from the events of this very run; `tokenledger orchestrate` completes it when the last check is done."""

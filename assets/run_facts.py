@@ -1,0 +1,100 @@
+"""What one run did, read back from Dagster's own event log: ingest figures, times of stages, results of checks.
+
+Here: events of a run turned into the types of the pipeline summary. Not here: the summary itself
+(`tokenledger_dagster/exports/pipeline_summary`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import reduce
+from typing import Any, NamedTuple
+
+import dagster as dg
+import msgspec
+
+from tokenledger_dagster.contracts.summaries import CacheCounts, CheckCounts, IngestSummary, SourceCounts, Stage
+
+__all__ = ["RunFacts", "is_error", "run_facts"]
+
+_STAGES = {"daily": "usage/daily", "monthly": "usage/monthly"}
+"""Stage of the summary -> the asset that it is."""
+
+
+class RunFacts(NamedTuple):
+    """One run as its summary tells it."""
+
+    ingest: IngestSummary | None
+    """All clients' syncs as one; None where the run read no logs."""
+    stages: dict[str, Stage]
+    checks: CheckCounts
+    rows: dict[str, int]
+    """Row count by asset, in the order they were made."""
+
+
+def run_facts(instance: dg.DagsterInstance, run_id: str) -> RunFacts:
+    """What the events of run `run_id` say so far."""
+    made = {
+        event.asset_key.to_user_string(): _plain(event.step_materialization_data.materialization.metadata)
+        for event in _events(instance, run_id, dg.DagsterEventType.ASSET_MATERIALIZATION)
+    }
+    checked = _events(instance, run_id, dg.DagsterEventType.ASSET_CHECK_EVALUATION)
+    syncs = [msgspec.convert(one["ingest_summary"], IngestSummary) for one in made.values() if "ingest_summary" in one]
+    rows = {name: one["dagster/row_count"] for name, one in made.items() if "dagster/row_count" in one}
+    stages = {stage: _stage(made[asset]) for stage, asset in _STAGES.items() if asset in made}
+    checks = _counts([event.event_specific_data for event in checked])
+    return RunFacts(reduce(_joined, syncs) if syncs else None, stages, checks, rows)
+
+
+def is_error(check: Any) -> bool:
+    """Whether a check evaluation failed in a way that fails the run; a warning does not."""
+    return not check.passed and check.severity == dg.AssetCheckSeverity.ERROR
+
+
+def _events(instance: dg.DagsterInstance, run_id: str, kind: dg.DagsterEventType) -> list[Any]:
+    return [entry.get_dagster_event() for entry in instance.all_logs(run_id, of_type=kind)]
+
+
+def _plain(metadata: dict[str, Any]) -> dict[str, Any]:
+    return {name: value.value for name, value in metadata.items()}
+
+
+def _stage(made: dict[str, Any]) -> Stage:
+    shown = ("dagster/row_count", "total_tokens", "list_price_usd", "cache_hit_ratio")
+    details = {name.removeprefix("dagster/"): made[name] for name in shown if name in made}
+    return Stage(duration_ms=made["duration_ms"], details=details)
+
+
+def _counts(checks: Iterable[Any]) -> CheckCounts:
+    listed: Sequence[Any] = list(checks)
+    failed = [check for check in listed if is_error(check)]
+    passed = sum(check.passed for check in listed)
+    names = sorted(f"{check.asset_key.to_user_string()}: {check.check_name}" for check in failed)
+    return CheckCounts(
+        passed=passed, failed=len(failed), warned=len(listed) - passed - len(failed), failed_names=names
+    )
+
+
+def _joined(one: IngestSummary, other: IngestSummary) -> IngestSummary:
+    """Two syncs of different clients as one; the ledger's own counts are those of the later."""
+    return IngestSummary(
+        generated_at=max(one.generated_at, other.generated_at),
+        started_at=min(one.started_at, other.started_at),
+        finished_at=max(one.finished_at, other.finished_at),
+        duration_ms=one.duration_ms + other.duration_ms,
+        providers={**one.providers, **other.providers},
+        sources=_sums(SourceCounts, one.sources, other.sources),
+        cache=_sums(CacheCounts, one.cache, other.cache),
+        emitted_total=one.emitted_total + other.emitted_total,
+        deduped_total=one.deduped_total + other.deduped_total,
+        output=one.output,
+        ledger=max(one, other, key=lambda summary: summary.finished_at).ledger,
+        problems=[*one.problems, *other.problems],
+        synced=one.synced and other.synced,
+    )
+
+
+def _sums(kind: Any, one: Any, other: Any) -> Any:
+    """Field by field; a flag is set where either is."""
+    pairs = {name: (getattr(one, name), getattr(other, name)) for name in kind.__struct_fields__}
+    return kind(**{name: a or b if isinstance(a, bool) else a + b for name, (a, b) in pairs.items()})

@@ -1,0 +1,92 @@
+"""Entry point: finds the command, loads only its module, turns errors into one line and an exit code.
+
+Here: dispatch.  Not here: any command's own arguments (each module's ``add_arguments``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "report": ("report", "usage and cost by day, week, month, session, project, model, client or 5-hour block"),
+    "sync": ("sync", "read what is new in the agents' logs"),
+    "events": ("events", "booked events, one line each"),
+    "duplicates": ("events", "usage records that were not booked, each with its rule and owner"),
+    "explain": ("explain", "the events, prices and bytes behind a figure"),
+    "orchestrate": ("orchestrate", "run the whole Dagster job: tables, checks, published files"),
+    "snapshot": ("snapshot", "the UI snapshot, for status bars and extensions"),
+    "doctor": ("doctor", "what was found, what is at risk, versions"),
+    "rates": ("rates", "build or compare the committed rate table"),
+    "quickstart": ("quickstart", "the main job on your own logs, or on the bundled sample"),
+}
+EXIT_CODES = "exit codes: 0 ok, 1 a check or gate failed, 2 usage error, 3 nothing to report, 4 bad input"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; returns its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_overview())
+        return 0 if arguments else 2
+    if arguments[0] in ("-V", "--version", "version"):
+        from tokenledger_dagster import __version__
+
+        print(f"tokenledger {__version__}")
+        return 0
+    name = arguments[0]
+    if name not in COMMANDS:
+        print(f"tokenledger: no command {name!r}; `tokenledger --help` lists them", file=sys.stderr)
+        return 2
+    from tokenledger_dagster.errors import TokenLedgerError
+
+    try:
+        return _run(name, arguments[1:])
+    except TokenLedgerError as error:
+        print(f"tokenledger {name}: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(f"tokenledger {name}: stopped; what was committed is kept", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # the reader of a pipe went away, as `head` does: no error of ours
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _run(name: str, arguments: list[str]) -> int:
+    module = importlib.import_module(f"tokenledger_dagster.cli.{COMMANDS[name][0]}")
+    parser = argparse.ArgumentParser(
+        prog=f"tokenledger {name}",
+        description=COMMANDS[name][1][0].upper() + COMMANDS[name][1][1:] + ".",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=f"{getattr(module, 'EXAMPLES', {}).get(name, '').strip()}\n\n{EXIT_CODES}".strip(),
+    )
+    module.add_arguments(parser)
+    parsed = parser.parse_args(arguments)
+    parsed.command = name
+    from tokenledger_dagster.settings import load_settings
+
+    code = int(module.run(parsed, load_settings()))
+    sys.stdout.flush()
+    return code
+
+
+def _overview() -> str:
+    width = max(map(len, COMMANDS))
+    listed = "\n".join(f"  {name:<{width}}  {about}" for name, (_, about) in COMMANDS.items() if name != "quickstart")
+    return (
+        "usage: tokenledger <command> [options]\n\n"
+        "The ledger of record for AI coding-agent usage: reads the logs agents leave, exactly, once, for good.\n\n"
+        f"commands:\n{listed}\n\n"
+        "`tokenledger <command> --help` shows options and examples.\n"
+        "State lives under TOKENLEDGER_HOME (default: your user data folder).\n"
+        f"{EXIT_CODES}"
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

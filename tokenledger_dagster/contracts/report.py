@@ -1,0 +1,76 @@
+"""The report document (contract section 11, ``report``).
+
+Here: its shape and schema version.  Not here: how rows are summed (``usage.report``) or printed (``cli.output``).
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+REPORT_SCHEMA_VERSION = 1
+
+
+class Sums(msgspec.Struct, kw_only=True):
+    """Tokens and USD of a selection."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_write_tokens: int = 0
+    cache_read_tokens: int = 0
+    tool_input_tokens: int = 0
+    tool_output_tokens: int = 0
+    total_tokens: int = 0
+    """The six counters above."""
+    list_price_usd: Decimal | None = None
+    """Sum over priced events; null where none has a price."""
+    effective_cost_usd: Decimal | None = None
+    """Equals the list price until a plan is declared."""
+
+
+class ModelRow(Sums, kw_only=True):
+    """One canonical model within a row."""
+
+    model: str
+    model_raw: list[str]
+    """Every name the logs gave it."""
+
+
+class Totals(Sums, kw_only=True):
+    """A selection's sums with its counts."""
+
+    unpriced_tokens: int = 0
+    unpriced_count: int = 0
+    event_count: int = 0
+    session_count: int = 0
+    """Not additive: a session active on two days counts once in their sum."""
+    cache_write_1h_tokens: int = 0
+    """Part of ``cache_write_tokens``."""
+    reasoning_tokens: int = 0
+    """Part of ``output_tokens``."""
+    web_search_requests: int = 0
+
+
+class Row(Totals, kw_only=True):
+    """One row of a report."""
+
+    key: str
+    client: str | None = None
+    """Where the row is of one client: its name."""
+    project: str | None = None
+    """For sessions: the working folder."""
+    models: list[ModelRow] = []
+
+
+class Report(msgspec.Struct, kw_only=True):
+    """A report."""
+
+    schema_version: int = REPORT_SCHEMA_VERSION
+    generated_at: str
+    kind: str
+    timezone: str
+    filters: dict[str, Any]
+    rows: list[Row]
+    totals: Totals

@@ -1,0 +1,23 @@
+"""The one code location: everything Dagster is told about, listed and merged.
+
+Here: lists. Not here: anything else; importing this module reads no file and opens nothing.
+"""
+
+import os
+
+import dagster as dg
+
+from assets import events, exports, pricing, sources, usage
+from checks import exports as export_checks
+from checks import tables as table_checks
+from resources import default_resources
+from tokenledger_dagster.automation import EXECUTORS, JOBS, SENSORS
+
+defs = dg.Definitions(
+    assets=[*sources.ASSETS, *events.ASSETS, *pricing.ASSETS, *usage.ASSETS, *exports.ASSETS],
+    asset_checks=[*table_checks.CHECKS, *export_checks.CHECKS],
+    resources=default_resources(),
+    jobs=JOBS,
+    sensors=SENSORS,
+    executor=EXECUTORS.get(os.environ.get("TOKENLEDGER_EXECUTOR", ""), EXECUTORS["in_process"]),
+)

@@ -1,0 +1,154 @@
+"""The state of a home and of the logs that feed it, as findings a person can act on.
+
+Here: what ``tokenledger doctor`` reports.  Not here: printing, or checks over published tables (``invariants``).
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import sqlite3
+import sys
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from tokenledger_dagster import __version__
+from tokenledger_dagster.clients.registry import clients
+from tokenledger_dagster.home import Home
+from tokenledger_dagster.ingest.journal import sha256_of
+from tokenledger_dagster.ingest.lake import segments
+from tokenledger_dagster.ingest.manifest import ManifestError, connect, get_meta
+from tokenledger_dagster.ingest.sync import booking_key, ledger_counts
+from tokenledger_dagster.pricing.rates import rate_table
+from tokenledger_dagster.settings import Settings
+
+Level = Literal["ok", "info", "warning", "error"]
+CLAUDE_DEFAULT_DAYS = 30
+"""Days after which Claude Code deletes transcripts when its settings do not say (vendor's settings reference)."""
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing found."""
+
+    level: Level
+    topic: str
+    text: str
+
+
+def examine(home: Home, environ: Mapping[str, str], settings: Settings) -> list[Finding]:
+    """Everything worth telling about ``home`` and its sources; reads logs' names and sizes only."""
+    found = _versions()
+    found += _sources(environ)
+    found += _retention(environ)
+    found += _state(home)
+    return found
+
+
+def _versions() -> list[Finding]:
+    packages = []
+    for name in ("dagster", "duckdb", "pyarrow", "msgspec"):
+        try:
+            packages.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            packages.append(f"{name} missing")
+    python = ".".join(map(str, sys.version_info[:3]))
+    text = f"tokenledger {__version__}, Python {python} on {platform.system()}, {', '.join(packages)}"
+    return [Finding("info", "versions", text), Finding("info", "prices", f"rate table {rate_table().snapshot_id}")]
+
+
+def _sources(environ: Mapping[str, str]) -> list[Finding]:
+    found = []
+    for client in clients().values():
+        roots = client.roots(environ)
+        if not roots:
+            found.append(Finding("info", client.name, "no logs found on this machine"))
+        for root in roots:
+            files = list(client.files(root))
+            size = sum(file.size for file in files)
+            text = f"{root.path} ({root.origin}): {len(files):,} files, {size / 1e6:,.1f} MB"
+            found.append(Finding("ok", client.name, text))
+    return found
+
+
+def _retention(environ: Mapping[str, str]) -> list[Finding]:
+    """Claude Code deletes transcripts; what the ledger has read stays."""
+    found = []
+    for root in clients()["claude-code"].roots(environ):
+        days = cleanup_days(root.path.parent / "settings.json")
+        if days is None:
+            continue
+        text = (
+            f"Claude Code deletes transcripts under {root.path} after {days} days (cleanupPeriodDays); the ledger "
+            "keeps what it has read, so sync at least that often"
+        )
+        found.append(Finding("warning", "retention", text))
+    return found
+
+
+def cleanup_days(path: Path) -> int | None:
+    """Days after which Claude Code deletes transcripts; None where its settings cannot be read at all."""
+    try:
+        settings = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    except (OSError, ValueError):
+        return None
+    days = settings.get("cleanupPeriodDays") if isinstance(settings, dict) else None
+    return days if isinstance(days, int) and not isinstance(days, bool) else CLAUDE_DEFAULT_DAYS
+
+
+def _state(home: Home) -> list[Finding]:
+    if not home.manifest_path.exists():
+        return [Finding("info", "home", f"{home.root} is empty; `tokenledger sync` fills it")]
+    try:
+        connection = connect(home, read_only=True)
+    except ManifestError as error:
+        return [Finding("error", "home", str(error))]
+    try:
+        return [*_counts(home, connection), *_segments(home, connection)]
+    finally:
+        connection.close()
+
+
+def _counts(home: Home, connection: sqlite3.Connection) -> list[Finding]:
+    records, events = ledger_counts(connection)
+    found = [Finding("ok", "home", f"{home.root}: {events:,} events, {records - events:,} duplicates")]
+    health = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if health != "ok":
+        found.append(Finding("error", "manifest", f"{home.manifest_path}: {health}; restore it from a backup"))
+    if get_meta(connection, "booking_key") not in (None, booking_key()):
+        found.append(Finding("info", "prices", "rates or names changed since the last sync; the next one books anew"))
+    missing = connection.execute("SELECT count(*) FROM sources WHERE status = 'missing'").fetchone()[0]
+    if missing:
+        found.append(Finding("ok", "durability", f"{missing:,} logs are gone from disk; their events are kept"))
+    bad = connection.execute("SELECT count(*) FROM quarantine").fetchone()[0]
+    if bad:
+        found.append(Finding("warning", "bad input", f"{bad:,} lines could not be read; see lake_quarantine"))
+    unpriced = connection.execute("SELECT count(*) FROM events WHERE list_price_nano IS NULL").fetchone()[0]
+    if unpriced:
+        names = connection.execute(
+            "SELECT DISTINCT model FROM models JOIN events USING (model_no) WHERE list_price_nano IS NULL LIMIT 5"
+        ).fetchall()
+        listed = ", ".join(name for (name,) in names)
+        found.append(Finding("warning", "prices", f"{unpriced:,} events have no known price ({listed})"))
+    return found
+
+
+def _segments(home: Home, connection: sqlite3.Connection) -> list[Finding]:
+    found = []
+    listed = segments(connection)
+    for segment in listed:
+        path = home.lake / segment.name
+        try:
+            intact = sha256_of(path) == segment.sha256
+        except OSError as error:
+            found.append(Finding("error", "lake", f"{path}: {error.strerror or error}; restore it from a backup"))
+            continue
+        if not intact:
+            found.append(Finding("error", "lake", f"{path}: not the recorded bytes; restore it from a backup"))
+    if not found:
+        size = sum(segment.bytes for segment in listed)
+        found.append(Finding("ok", "lake", f"{len(listed):,} segments intact, {size / 1e6:,.1f} MB"))
+    return found

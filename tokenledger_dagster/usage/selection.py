@@ -1,0 +1,182 @@
+"""What a report is about: the period and the filters, and the sums by day, session and model that match.
+
+Here: reading matching sums from the manifest, from cells where the zone allows and else exactly from events.  Not here:
+how they are grouped and shown (``usage.report``).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from datetime import date
+from typing import Any
+
+import msgspec
+
+from tokenledger_dagster.errors import UsageError
+from tokenledger_dagster.ingest.manifest import get_meta
+from tokenledger_dagster.ingest.zones import Zone
+
+_EPOCH = date(1970, 1, 1).toordinal()
+BLOCK_US = 5 * 3_600_000_000
+_HOUR_US = 3_600_000_000
+_SUMS = (
+    "event_count, input_tokens, output_tokens, cache_write_tokens, cache_read_tokens, tool_input_tokens, "
+    "tool_output_tokens, cache_write_1h_tokens, reasoning_tokens, web_search_requests, list_price_nano, "
+    "unpriced_count, unpriced_tokens"
+)
+SUM_NAMES: tuple[str, ...] = tuple(_SUMS.split(", "))
+
+
+class Selection(msgspec.Struct, frozen=True, kw_only=True):
+    """Filters of a report; days are local dates of ``zone``, both ends included."""
+
+    zone: str = "UTC"
+    since: str | None = None
+    until: str | None = None
+    clients: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    """Canonical or raw names."""
+    projects: tuple[str, ...] = ()
+    """Project folders, or the last part of one."""
+    sessions: tuple[str, ...] = ()
+    estimates: bool = True
+
+    def matches(self, session: SessionDim, model: ModelDim, day: int, estimated: bool) -> bool:
+        """Whether usage of a session and model on a local day (since 1970) belongs to the selection."""
+        return (
+            (self.since is None or day >= day_number(self.since, "--since"))
+            and (self.until is None or day <= day_number(self.until, "--until"))
+            and _session_matches(session, self)
+            and _model_matches(model, self)
+            and (self.estimates or not estimated)
+        )
+
+    def filters(self) -> dict[str, object]:
+        """The filters in force, for a report's own record."""
+        found = msgspec.to_builtins(self)
+        found.pop("zone")
+        return {name: value for name, value in found.items() if value not in (None, (), [], True)}
+
+
+class ModelDim(msgspec.Struct, frozen=True):
+    """A model as cells name it."""
+
+    client: str
+    model_raw: str | None
+    model: str
+
+
+class SessionDim(msgspec.Struct, frozen=True):
+    """A session as cells name it."""
+
+    client: str
+    session_id: str
+    project: str | None
+
+
+class Part(msgspec.Struct, frozen=True):
+    """Sums of one session and model within one day or block."""
+
+    at: int
+    """Local day (days since 1970), or the block's start in microseconds UTC."""
+    session: SessionDim
+    model: ModelDim
+    sums: tuple[int, ...]
+    """In the order of ``SUM_NAMES``; tokens, nano-USD."""
+
+
+def day_number(text: str, option: str) -> int:
+    """Days since 1970 of an ISO date.  Raises UsageError naming the option."""
+    try:
+        return date.fromisoformat(text).toordinal() - _EPOCH
+    except ValueError as error:
+        raise UsageError(f"{option} {text}: not a date; write it as 2026-02-18") from error
+
+
+def iso_day(day: int) -> str:
+    """ISO date of days since 1970; days beyond the calendar are held at its ends."""
+    return as_date(day).isoformat()
+
+
+def as_date(day: int) -> date:
+    """Date of days since 1970."""
+    return date.fromordinal(min(max(day + _EPOCH, 1), date.max.toordinal()))
+
+
+def parts(connection: sqlite3.Connection, selection: Selection, *, blocks: bool = False) -> Iterator[Part]:
+    """Everything that matches, by day (or 5-hour block), session and model."""
+    sessions = {
+        number: SessionDim(client, name, project)
+        for number, client, name, project in connection.execute(
+            "SELECT session_no, client, session_id, project FROM sessions"
+        )
+    }
+    models = {
+        number: ModelDim(client, raw, model)
+        for number, client, raw, model in connection.execute("SELECT model_no, client, model_raw, model FROM models")
+    }
+    since = day_number(selection.since, "--since") if selection.since else None
+    until = day_number(selection.until, "--until") if selection.until else None
+    kept_sessions = {number for number, one in sessions.items() if _session_matches(one, selection)}
+    kept_models = {number for number, one in models.items() if _model_matches(one, selection)}
+    if not blocks and get_meta(connection, "zone") == selection.zone:
+        rows: Iterator[tuple[int, ...]] = connection.execute(
+            f"SELECT day, day, session_no, model_no, is_estimated, {_SUMS} FROM cells ORDER BY day"
+        )
+    else:
+        rows = _from_events(connection, Zone(selection.zone), blocks)
+    for at, day, session_no, model_no, estimated, *sums in rows:
+        if (
+            (since is None or day >= since)
+            and (until is None or day <= until)
+            and session_no in kept_sessions
+            and model_no in kept_models
+            and (selection.estimates or not estimated)
+        ):
+            yield Part(at, sessions[session_no], models[model_no], tuple(sums))
+
+
+def _session_matches(session: SessionDim, selection: Selection) -> bool:
+    if selection.clients and session.client not in selection.clients:
+        return False
+    if selection.sessions and session.session_id not in selection.sessions:
+        return False
+    if not selection.projects:
+        return True
+    project = session.project or "unknown"
+    return (
+        project in selection.projects
+        or project.rstrip("/\\").replace("\\", "/").rpartition("/")[2] in selection.projects
+    )
+
+
+def _model_matches(model: ModelDim, selection: Selection) -> bool:
+    return not selection.models or model.model in selection.models or model.model_raw in selection.models
+
+
+def _from_events(connection: sqlite3.Connection, zone: Zone, blocks: bool) -> Iterator[tuple[int, ...]]:
+    """Events as rows of one each: (day or block start, day, session, model, estimated, sums...)."""
+    query = (
+        "SELECT timestamp_us, session_no, model_no, is_estimated, 1, input_tokens, output_tokens, cache_write_tokens, "
+        "cache_read_tokens, tool_input_tokens, tool_output_tokens, cache_write_1h_tokens, reasoning_tokens, "
+        "web_search_requests, coalesce(list_price_nano, 0), list_price_nano IS NULL, "
+        "CASE WHEN list_price_nano IS NULL THEN input_tokens + output_tokens + cache_write_tokens + cache_read_tokens "
+        "+ tool_input_tokens + tool_output_tokens ELSE 0 END FROM events ORDER BY timestamp_us"
+    )
+    for start, (timestamp_us, *rest) in block_starts(connection.execute(query)):
+        day = zone.day(timestamp_us)
+        yield (start if blocks else day, day, *rest)
+
+
+def block_starts(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[int, tuple[Any, ...]]]:
+    """Rows in order of time (their first column, microseconds UTC), each with the start of its 5-hour block.
+
+    A block opens at the full hour (UTC) of the first event after the one before has ended, whatever is filtered.
+    """
+    start, end = 0, -(2**62)
+    for row in rows:
+        if row[0] >= end:
+            start = row[0] // _HOUR_US * _HOUR_US
+            end = start + BLOCK_US
+        yield start, row
