@@ -9,7 +9,7 @@ from typing import Any
 
 import dagster as dg
 
-from resources import Engine, LedgerHome
+from resources import Engine, LedgerHome, Metrics
 from tokenledger_dagster.contracts.tables import TABLES, column_rows
 
 OWNERS = ["team:ledger"]
@@ -94,12 +94,14 @@ def figures(
     return found
 
 
-def table_result(table: str, home: LedgerHome, engine: Engine, **metadata: Any) -> dg.MaterializeResult:
+def table_result(
+    table: str, home: LedgerHome, engine: Engine, metrics: Metrics, **metadata: Any
+) -> dg.MaterializeResult:
     """Build one public table, or find that it is up to date, and report it."""
     from tokenledger_dagster.exports.tables import build
 
     with engine.connect() as connection:
-        built = build(table, connection, home.open(), home.zone)
+        built = build(table, connection, home.open(), home.zone, metrics=metrics.backend())
     numbers = figures(
         rows=built.row_count,
         duration_ms=built.duration_ms,
@@ -117,8 +119,8 @@ def table_asset(table: str, deps: list[str], *, code_version: str = "1", pool: s
     """The asset that builds one public table and does nothing else."""
 
     @dg.asset(**table_options(table, deps, code_version=code_version, pool=pool))
-    def build_table(home: LedgerHome, engine: Engine) -> dg.MaterializeResult:
-        return table_result(table, home, engine)
+    def build_table(home: LedgerHome, engine: Engine, metrics: Metrics) -> dg.MaterializeResult:
+        return table_result(table, home, engine, metrics)
 
     return build_table
 

@@ -10,12 +10,13 @@ from collections.abc import Callable
 import dagster as dg
 import msgspec
 
-from assets.common import OWNERS, WRITER_POOL, figures, key, on_change, table_asset, table_options, table_result
+from assets.common import OWNERS, WRITER_POOL, figures, on_change, table_asset, table_options, table_result
 from assets.fingerprints import client_totals
 from assets.sources import noun
 from resources import Engine, LedgerHome, Metrics, RunOptions
 from tokenledger_dagster.clients.registry import clients
 
+CLIENT_EVENTS = [f"events/{noun(client)}" for client in clients()]
 PROGRESS_EVERY_SECONDS = 2.0
 
 
@@ -45,7 +46,7 @@ def client_events(client: str) -> dg.AssetsDefinition:
         for problem in summary.problems:
             context.log.warning(problem)
         total = client_totals(place, client)
-        files = max(summary.cache.hit + summary.cache.miss, 1)
+        cache = summary.cache
         return dg.MaterializeResult(
             data_version=dg.DataVersion(total.digest),
             metadata={
@@ -54,7 +55,7 @@ def client_events(client: str) -> dg.AssetsDefinition:
                     duration_ms=summary.duration_ms,
                     tokens=total.total_tokens,
                     usd=total.list_price_usd,
-                    hits=summary.cache.hit / files if summary.cache.miss else 1.0,
+                    hits=cache.hit / (cache.hit + cache.miss) if cache.miss else 1.0,
                 ),
                 "events": total.events,
                 "ingest_summary": dg.MetadataValue.json(msgspec.to_builtins(summary)),
@@ -64,13 +65,13 @@ def client_events(client: str) -> dg.AssetsDefinition:
     return read_logs
 
 
-@dg.asset(**table_options("events", [f"events/{noun(client)}" for client in clients()], pool=WRITER_POOL))
-def booked(home: LedgerHome, engine: Engine) -> dg.MaterializeResult:
+@dg.asset(**table_options("events", CLIENT_EVENTS, pool=WRITER_POOL))
+def booked(home: LedgerHome, engine: Engine, metrics: Metrics) -> dg.MaterializeResult:
     """The journals become Parquet segments first: only now have their hashes been checked."""
     from tokenledger_dagster.ingest.compaction import compact
 
     done = compact(home.open())
-    return table_result("events", home, engine, journals_compacted=done.journals, segments_written=done.segments_written)
+    return table_result("events", home, engine, metrics, journals_compacted=done.journals, segments_written=done.segments_written)
 
 
 def progress_log(context: dg.AssetExecutionContext) -> Callable[[int, int, int, int], None]:

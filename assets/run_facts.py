@@ -1,21 +1,30 @@
 """What one run did, read back from Dagster's own event log: ingest figures, times of stages, results of checks.
 
-Here: events of a run turned into the types of the pipeline summary. Not here: the summary itself
-(`tokenledger_dagster/exports/pipeline_summary`).
+Here: events of a run turned into the types of the pipeline summary, and the summary of a run written. Not here: the
+summary's shape and place (`tokenledger_dagster/exports/pipeline_summary`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import reduce
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import dagster as dg
 import msgspec
 
-from tokenledger_dagster.contracts.summaries import CacheCounts, CheckCounts, IngestSummary, SourceCounts, Stage
+from resources import LedgerHome, RunOptions
+from tokenledger_dagster.contracts.summaries import (
+    CacheCounts,
+    CheckCounts,
+    IngestSummary,
+    PipelineSummary,
+    SourceCounts,
+    Stage,
+)
 
-__all__ = ["RunFacts", "is_error", "run_facts"]
+__all__ = ["RunFacts", "is_error", "run_facts", "write_run_summary"]
 
 _STAGES = {"daily": "usage/daily", "monthly": "usage/monthly"}
 """Stage of the summary -> the asset that it is."""
@@ -44,6 +53,29 @@ def run_facts(instance: dg.DagsterInstance, run_id: str) -> RunFacts:
     stages = {stage: _stage(made[asset]) for stage, asset in _STAGES.items() if asset in made}
     checks = _counts([event.event_specific_data for event in checked])
     return RunFacts(reduce(_joined, syncs) if syncs else None, stages, checks, rows)
+
+
+def write_run_summary(
+    instance: dg.DagsterInstance, run_id: str, home: LedgerHome, options: RunOptions
+) -> tuple[PipelineSummary, Path]:
+    """Write what is known of run `run_id` now as the pipeline summary; a later call for the same run replaces it."""
+    from tokenledger_dagster.exports.pipeline_summary import make_summary, write_summary
+
+    facts, place = run_facts(instance, run_id), home.open()
+    started = instance.get_run_stats(run_id).start_time
+    summary = make_summary(
+        run_id=run_id,
+        started=started or 0.0,
+        ingest=facts.ingest,
+        stages=facts.stages,
+        checks=facts.checks,
+        month_filter=options.month or home.settings.month,
+        events_out=options.events_out or None,
+        on_unpriced=options.on_unpriced or home.settings.on_unpriced,
+        ui_snapshot_path=options.ui_snapshot_path or str(place.ui_snapshot_path),
+    )
+    target = Path(options.pipeline_summary_path) if options.pipeline_summary_path else None
+    return summary, write_summary(place, summary, target)
 
 
 def is_error(check: Any) -> bool:

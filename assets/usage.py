@@ -6,17 +6,17 @@ Here: one asset per table. Not here: how events are grouped (`tokenledger_dagste
 import dagster as dg
 
 from assets.common import table_asset, table_options, table_result
-from resources import Engine, LedgerHome
+from resources import Engine, LedgerHome, Metrics
 
 COSTS = ["pricing/event_costs"]
 
 
 @dg.asset(**table_options("usage_daily", COSTS))
-def daily(home: LedgerHome, engine: Engine) -> dg.MaterializeResult:
+def daily(home: LedgerHome, engine: Engine, metrics: Metrics) -> dg.MaterializeResult:
     """The table, with a chart of the last days for who would rather look than read."""
     from tokenledger_dagster.exports.charts import daily_chart
 
-    result = table_result("usage_daily", home, engine)
+    result = table_result("usage_daily", home, engine, metrics)
     chart = dg.MetadataValue.md(daily_chart(home.open()))
     return result._replace(metadata={**(result.metadata or {}), "chart": chart})
 

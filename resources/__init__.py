@@ -7,8 +7,8 @@ No `from __future__ import annotations`: Dagster reads the annotations of these 
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING
+from contextlib import ExitStack, closing, contextmanager
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from dagster_duckdb import DuckDBResource
@@ -59,13 +59,40 @@ class LedgerHome(dg.ConfigurableResource):
 
 
 class Engine(DuckDBResource):
-    """DuckDB in memory over the Parquet files; it never opens a file read-write, so nothing is ever locked."""
+    """DuckDB in memory over the Parquet files; it never opens a file read-write, so nothing is ever locked.
+
+    The steps of one process share one database: the lake is attached to it once, however many tables are made of it.
+    """
 
     database: str = Field(default=":memory:", description="Leave it in memory: a file would lock out its readers.")
 
+    _run: ExitStack | None = PrivateAttr(default=None)
+    _shared: Any = PrivateAttr(default=None)
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> "Iterator[Engine]":
+        """Close the shared connection, if a step opened it, when the run is over."""
+        with ExitStack() as stack:
+            self._run, self._shared = stack, None
+            try:
+                yield self
+            finally:
+                self._run, self._shared = None, None
+
     @contextmanager
     def connect(self) -> "Iterator[DuckDBPyConnection]":
-        """A connection that is closed in any case; the one of the base class stays open after an exception."""
+        """The run's connection; outside a run one of its own, closed afterwards."""
+        if self._run is None:
+            with self._opened() as connection:
+                yield connection
+        else:
+            if self._shared is None:
+                self._shared = self._run.enter_context(self._opened())
+            yield self._shared
+
+    @contextmanager
+    def _opened(self) -> "Iterator[DuckDBPyConnection]":
+        # the base class leaves its connection open after an exception
         with self.get_connection() as connection, closing(connection):
             yield connection
 
@@ -77,6 +104,9 @@ class RunOptions(dg.ConfigurableResource):
     snapshot_mode: str = Field(default="compact", description="compact or extended.")
     on_unpriced: str = Field(default="", description="skip or error; empty = the setting's.")
     no_cache: bool = Field(default=False, description="Read every log from its beginning and reconcile.")
+    events_out: str = Field(default="", description="Where the booked events are also written as JSON Lines.")
+    ui_snapshot_path: str = Field(default="", description="Where the UI snapshot goes; empty = the home.")
+    pipeline_summary_path: str = Field(default="", description="Where the pipeline summary is also written.")
 
 
 class Metrics(dg.ConfigurableResource):

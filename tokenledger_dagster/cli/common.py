@@ -99,6 +99,16 @@ def ledger(home: Home) -> sqlite3.Connection:
     return connect(home, read_only=True)
 
 
+def journal_rows(home: Home) -> int:
+    """Records that still lie in journals."""
+    connection = connect(home, read_only=True)
+    try:
+        query = "SELECT coalesce(sum(row_count), 0) FROM segments WHERE format = 'journal'"
+        return int(connection.execute(query).fetchone()[0])
+    finally:
+        connection.close()
+
+
 def note(text: str) -> None:
     """One line on stderr."""
     print(text, file=sys.stderr)

@@ -55,6 +55,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         # the reader of a pipe went away, as `head` does: no error of ours
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        place = error.filename or "a file"
+        print(
+            f"tokenledger {name}: {place}: {error.strerror or error}; check the path and its permissions",
+            file=sys.stderr,
+        )
+        return 4
 
 
 def _run(name: str, arguments: list[str]) -> int:

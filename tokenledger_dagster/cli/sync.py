@@ -44,6 +44,10 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     )
     home = common.open_home(settings)
     summary = common.synced(home, settings, options)
+    if common.journal_rows(home) > settings.journal_compact_rows:
+        from tokenledger_dagster.ingest.compaction import compact
+
+        compact(home)
     if args.format == "json":
         output.print_json(summary)
     else:

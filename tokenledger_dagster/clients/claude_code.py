@@ -19,7 +19,10 @@ from tokenledger_dagster.clients import lines, values, walk
 from tokenledger_dagster.clients.base import BookingFacts, Claim, Copy, Environ, Root, Sink, SourceFile
 from tokenledger_dagster.contracts.record import Counters, UsageRecord
 
-_USER_ROW = b'"message":{"role":"user"'
+_MESSAGE = b'"message":{'
+_ROLE_USER = b'"role":"user"'
+_TAIL = 1024
+"""Bytes at the end of a row in which its usage, or that of a row glued behind it, stands."""
 _HEAD = 1536
 """Bytes at the start of a row in which its own ``message`` key stands, before any content."""
 _DESKTOP_STORES = (
@@ -97,8 +100,18 @@ class ClaudeReader:
         self._sink = sink
 
     def irrelevant(self, buffer: bytes, start: int, end: int) -> bool:
-        """User rows (prompts, tool results) carry no usage of their own and are most of the bytes."""
-        return buffer.find(_USER_ROW, start, min(end, start + _HEAD)) != -1
+        """User rows (prompts, tool results) carry no usage of their own and are most of the bytes.
+
+        Proof: the first brace after the row's own opens its ``message``, and that is a user's; and no usage object
+        stands at the end, as it would if another row were glued behind.
+        """
+        brace = buffer.find(b"{", start + 1, min(end, start + _HEAD))
+        return (
+            brace != -1
+            and buffer.startswith(_ROLE_USER, brace + 1)
+            and buffer.startswith(_MESSAGE, brace + 1 - len(_MESSAGE))
+            and buffer.find(b'"usage"', max(start, end - _TAIL), end) == -1
+        )
 
     def feed(self, line: bytes, offset: int, end: int) -> None:
         """Adds the usage records of one line to the sink."""

@@ -34,6 +34,8 @@ _SKIPPED = (
     b'","type":"event_msg","payload":{"type":"agent_',
     b'","type":"event_msg","payload":{"type":"user_message"',
 )
+_TAIL = 2048
+"""Bytes at the end of a line in which a usage row glued behind another names itself."""
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")
 SPAWN_REPLAY = "codex.spawn_replay"
 FORK_PREFIX = "codex.fork_prefix"
@@ -101,8 +103,15 @@ class CodexReader:
         self._state = msgspec.msgpack.decode(carry, type=_Carry) if carry else _Carry()
 
     def irrelevant(self, buffer: bytes, start: int, end: int) -> bool:
-        """Conversation items in the writer's own layout; any other spacing or key order is decoded."""
-        return buffer.startswith(_SKIPPED, start + _AFTER_TIME) and buffer.startswith(_TIMED, start)
+        """Conversation items in the writer's own layout; any other spacing or key order is decoded.
+
+        A usage row glued behind one shows at the line's end, and the line is decoded then.
+        """
+        return (
+            buffer.startswith(_SKIPPED, start + _AFTER_TIME)
+            and buffer.startswith(_TIMED, start)
+            and buffer.find(b'"token_count"', max(start, end - _TAIL), end) == -1
+        )
 
     def feed(self, line: bytes, offset: int, end: int) -> None:
         """Adds the usage record of one line, if it is one, to the sink."""

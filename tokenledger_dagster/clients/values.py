@@ -65,10 +65,12 @@ def time_us(value: object) -> int | None:
     A time without zone is UTC.  The unit of a number is told by its magnitude, as no log of this century overlaps.
     """
     if isinstance(value, str):
+        if _is_number(value):
+            return time_us(float(value))
         try:
             parsed = datetime.fromisoformat(value)
         except ValueError:
-            return time_us(float(value)) if _is_number(value) else None
+            return None
         if parsed.tzinfo is None:
             parsed = parsed.replace(tzinfo=UTC)
         try:
@@ -85,7 +87,8 @@ def time_us(value: object) -> int | None:
 
 
 def _is_number(value: str) -> bool:
-    return len(value) <= 24 and re.fullmatch(r"\d+(\.\d+)?", value) is not None
+    """Eight digits are a date, nine and more an epoch time."""
+    return 9 <= len(value) <= 24 and re.fullmatch(r"\d{9,}(\.\d+)?", value) is not None
 
 
 def flag_odd_time(timestamp_us: int, now_us: int, flag: Flag) -> None:

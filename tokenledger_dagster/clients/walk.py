@@ -68,4 +68,5 @@ def existing(paths: list[tuple[Path, str]]) -> list[tuple[Path, str]]:
 def listed(value: str, home: Path) -> list[Path]:
     """Paths of a comma-separated environment value, ``~`` expanded against ``home``."""
     parts = [part.strip() for part in value.split(",")]
-    return [home / part[2:] if part.startswith("~/") else Path(part) for part in parts if part]
+    expanded = (home / part[2:] if part == "~" or part.startswith("~/") else Path(part) for part in parts if part)
+    return [path.absolute() for path in expanded]

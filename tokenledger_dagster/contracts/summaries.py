@@ -79,3 +79,70 @@ class Stage(msgspec.Struct, kw_only=True):
     skipped: bool = False
     duration_ms: int = 0
     details: dict[str, Any] = {}
+    """Figures of the stage; where it was skipped, ``reason``."""
+
+
+class AggregateCache(msgspec.Struct, kw_only=True):
+    """How often stored aggregates saved computing them."""
+
+    enabled: bool = False
+    cache_path: str | None = None
+    hit_count: int = 0
+    miss_count: int = 0
+    invalidate_count: int = 0
+    skipped: bool = True
+    duration_ms: int = 0
+    details: dict[str, Any] = {}
+
+
+class CheckCounts(msgspec.Struct, kw_only=True):
+    """Checks of one run by result."""
+
+    passed: int = 0
+    failed: int = 0
+    warned: int = 0
+    failed_names: list[str] = []
+    skipped: bool = False
+    duration_ms: int = 0
+
+
+class IngestStage(msgspec.Struct, kw_only=True):
+    """The sync of a pipeline run: the ingest summary's figures."""
+
+    skipped: bool = False
+    duration_ms: int = 0
+    providers: dict[str, ProviderCounts] = {}
+    sources: SourceCounts = msgspec.field(default_factory=SourceCounts)
+    cache: CacheCounts = msgspec.field(default_factory=CacheCounts)
+    emitted_total: int = 0
+    deduped_total: int = 0
+    output: str | None = None
+    ledger: dict[str, int] = {}
+    problems: list[str] = []
+    details: dict[str, Any] = {}
+
+
+class PipelineSummary(msgspec.Struct, kw_only=True):
+    """One run of the pipeline, stage by stage; contract section 7."""
+
+    schema_version: int = SUMMARY_SCHEMA_VERSION
+    generated_at: str
+    run_id: str
+    month_filter: str | None
+    events_out: str | None
+    pricing: str | None
+    """The user's price book, None where there is none."""
+    on_unpriced: str
+    duration_ms: int
+    ingest: IngestStage
+    pricing_reconcile: Stage
+    monthly: Stage
+    daily: Stage
+    aggregate_cache: AggregateCache
+    ledger: Stage
+    bench: Stage
+    perf_gate: Stage
+    checks: CheckCounts
+    ui_snapshot_path: str | None
+    # additive
+    started_at: str

@@ -1,8 +1,9 @@
 """Every public table: its columns, their meaning, units and bounds.  The one truth; all other forms follow from it.
 
-Here: the tables of the analyst database and of ``TOKENLEDGER_HOME/tables``, in the order they are built.  Not here: how
-they are computed (``exports``), how they are checked (``governance``), and the lake's own records (``contracts.record_table``).
-All times are naive UTC; all money is USD with nine places; a day, week or month is one of the time zone in ``timezone``.
+Here: the tables of the analyst database and of ``TOKENLEDGER_HOME/tables``, in the order they are built.  Not here:
+how they are computed (``exports``), how they are checked (``governance``), and the lake's own records
+(``contracts.record_table``).  All times are naive UTC; all money is USD with nine places; a day, week or month is one of
+the zone in ``timezone``.
 """
 
 from __future__ import annotations
@@ -356,7 +357,9 @@ _RUNS = Table(
         _text("month_filter", "Month the run was asked for; null = the latest.", null=True),
         _text("on_unpriced", "What unpriced usage did: skip or error.", allowed=("skip", "error")),
         _count("records_scanned", "Usage records newly read."),
-        _count("events_emitted", "Events by which the ledger grew.", null=True),
+        Column(
+            "events_emitted", "BIGINT", "Events by which the ledger grew; negative where copies turned out to be one."
+        ),
         _count("checks_passed", "Checks that passed.", null=True),
         _count("checks_failed", "Checks that failed.", null=True),
         _count("checks_warned", "Checks that warned.", null=True),

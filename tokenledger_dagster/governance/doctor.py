@@ -19,9 +19,8 @@ import msgspec
 from tokenledger_dagster import __version__
 from tokenledger_dagster.clients.registry import clients
 from tokenledger_dagster.home import Home
-from tokenledger_dagster.ingest.journal import sha256_of
-from tokenledger_dagster.ingest.lake import segments
 from tokenledger_dagster.ingest.manifest import ManifestError, connect, get_meta
+from tokenledger_dagster.ingest.segments import SegmentDamagedError, segments, verify
 from tokenledger_dagster.ingest.sync import booking_key, ledger_counts
 from tokenledger_dagster.pricing.rates import rate_table
 from tokenledger_dagster.settings import Settings
@@ -140,14 +139,10 @@ def _segments(home: Home, connection: sqlite3.Connection) -> list[Finding]:
     found = []
     listed = segments(connection)
     for segment in listed:
-        path = home.lake / segment.name
         try:
-            intact = sha256_of(path) == segment.sha256
-        except OSError as error:
-            found.append(Finding("error", "lake", f"{path}: {error.strerror or error}; restore it from a backup"))
-            continue
-        if not intact:
-            found.append(Finding("error", "lake", f"{path}: not the recorded bytes; restore it from a backup"))
+            verify(home, segment)
+        except SegmentDamagedError as error:
+            found.append(Finding("error", "lake", str(error)))
     if not found:
         size = sum(segment.bytes for segment in listed)
         found.append(Finding("ok", "lake", f"{len(listed):,} segments intact, {size / 1e6:,.1f} MB"))

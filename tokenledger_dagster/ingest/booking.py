@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -197,13 +197,19 @@ def _session_order(
         if len(one.owners) == 1:
             (session,) = one.owners
             if session in wanted:
-                at = min(copy.timestamp_us for copy in one.claim.copies)
+                at = _time_of(one.claim.copies)
                 found[session] = min(found.get(session, FOREVER), at)
     order = {session: found.get(session, -FOREVER) for session in wanted}
     changed = {session for session, first in order.items() if before.get(session) != first}
     if changed:
         store.set_order({session: order[session] for session in changed})
     return {**before, **known, **order}, changed
+
+
+def _time_of(copies: Sequence[Copy]) -> int:
+    """The earliest time a row told; where none did, that of the winner."""
+    timed = [copy.timestamp_us for copy in copies if copy.timed]
+    return min(timed) if timed else min(copies, key=rank).timestamp_us
 
 
 def _settle(store: Store, client: Client, one: _Open, order: dict[int, float]) -> Booked:
@@ -222,7 +228,6 @@ def _settle(store: Store, client: Client, one: _Open, order: dict[int, float]) -
             return (one.owners[session], order.get(session, -FOREVER), store.session(session).name)
 
         owner = min(one.owners, key=precedence)
-    timed = [copy.timestamp_us for copy in claim.copies if copy.timed]
     identity = claim.identity
     if OWNER in identity:
         name = store.session(owner).name
@@ -238,7 +243,7 @@ def _settle(store: Store, client: Client, one: _Open, order: dict[int, float]) -
         group=one.group,
         winner=winner,
         session=owner,
-        timestamp_us=min(timed) if timed else winner.timestamp_us,
+        timestamp_us=_time_of(claim.copies),
         contenders=list(one.owners),
         verdicts=verdicts,
     )

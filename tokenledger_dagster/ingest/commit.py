@@ -2,8 +2,8 @@
 
 Here: one batch of scan results made part of the ledger: journal segment first (written, flushed, renamed), then one
 SQLite transaction with the segment's hash, the files' offsets, the records and the booking they cause.  Not here:
-scanning, or any booking rule.  A kill at any point leaves an orphan segment at worst; ``sweep`` removes it and the same
-bytes are read again.
+scanning, or any booking rule.  A kill at any point leaves an orphan segment at worst; ``segments.sweep`` removes it and
+the same bytes are read again.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import hashlib
 import sqlite3
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 import msgspec
 
@@ -21,7 +20,7 @@ from tokenledger_dagster.clients.codex_reducer import fingerprint
 from tokenledger_dagster.clients.registry import clients
 from tokenledger_dagster.contracts.record import UsageRecord
 from tokenledger_dagster.home import Home
-from tokenledger_dagster.ingest import booking, journal, lineage
+from tokenledger_dagster.ingest import booking, journal, lineage, segments
 from tokenledger_dagster.ingest.ledger import Ledger
 from tokenledger_dagster.ingest.manifest import transaction
 from tokenledger_dagster.ingest.plan import Task
@@ -63,19 +62,6 @@ class _SessionNote(msgspec.Struct):
     project: tuple[int, str] | None = None
 
 
-def sweep(home: Home, connection: sqlite3.Connection) -> list[str]:
-    """Removes segment files that no committed transaction names; returns their names."""
-    known = {name for (name,) in connection.execute("SELECT name FROM segments")}
-    swept = []
-    for folder in (home.journal, home.records):
-        for path in sorted(folder.rglob("*")) if folder.is_dir() else []:
-            name = path.relative_to(home.lake).as_posix()
-            if path.is_file() and name not in known:
-                path.unlink(missing_ok=True)
-                swept.append(name)
-    return swept
-
-
 def commit(
     home: Home, connection: sqlite3.Connection, ledger: Ledger, results: Sequence[Result], now_us: int, host: str
 ) -> BatchCounts:
@@ -87,7 +73,7 @@ def commit(
         rows, lines = _number(connection, ledger, placed, counts)
         if lines:
             segment = journal.write_segment(home.lake, host, _heads(connection, placed), lines)
-            _record_segment(connection, segment, "journal", now_us)
+            segments.record(connection, segment, "journal", now_us)
         ledger.forget_streams()
         touched = _update_lineage(connection, placed)
         ledger.forget_streams()
@@ -109,23 +95,6 @@ def rebook(connection: sqlite3.Connection, ledger: Ledger, chunk: int = 50_000) 
 def _book(ledger: Ledger, new: dict[int, list[Copy]], touched: set[int], rows: list[tuple[int, Copy]]) -> Counter[str]:
     booked, orphans, groups = booking.book(ledger, clients(), new, touched)
     return ledger.replace(booked, orphans, groups, rows)
-
-
-def _record_segment(connection: sqlite3.Connection, segment: journal.Segment, kind: str, now_us: int) -> None:
-    connection.execute(
-        "INSERT INTO segments (name, format, sha256, bytes, row_count, first_rid, last_rid, created_us) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            segment.name,
-            kind,
-            segment.sha256,
-            segment.bytes,
-            segment.row_count,
-            segment.first_rid,
-            segment.last_rid,
-            now_us,
-        ),
-    )
 
 
 # -------------------------------------------------------------------- sources and streams
@@ -169,7 +138,8 @@ def _place(connection: sqlite3.Connection, result: Result, now_us: int, counts: 
             file.device,
             file.inode,
             file.size,
-            file.mtime_ns,
+            # what could not be read must not look unchanged the next time
+            file.mtime_ns if scanned.error is None else -1,
             scanned.encoding,
             position.head_hash,
             position.head_length,
@@ -186,9 +156,9 @@ def _place(connection: sqlite3.Connection, result: Result, now_us: int, counts: 
     )
     _store_skips(connection, stream_no, scanned)
     if scanned.lineage is not None:
-        # the session and its parent may only now be known; they never change once they are
+        # the session and its parent may only now be known: a file's first line may have been half written before
         connection.execute(
-            "UPDATE streams SET session = coalesce(session, ?), parent_session = coalesce(parent_session, ?), "
+            "UPDATE streams SET session = ?, parent_session = coalesce(?, parent_session), "
             "copied_rule = ? WHERE stream_no = ?",
             (scanned.lineage.session, scanned.lineage.parent_session, scanned.lineage.copied_rule, stream_no),
         )
@@ -391,8 +361,3 @@ def _groups_of(connection: sqlite3.Connection, streams: set[int]) -> set[int]:
             query = "SELECT DISTINCT grp FROM records WHERE rid BETWEEN ? AND ?"
             groups.update(group for (group,) in connection.execute(query, (first, last)))
     return groups
-
-
-def segment_path(home: Home, name: str) -> Path:
-    """Where a segment of the manifest lies."""
-    return home.lake / name

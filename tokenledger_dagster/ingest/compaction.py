@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from tokenledger_dagster.errors import TokenLedgerError
 from tokenledger_dagster.fileio import staged
 from tokenledger_dagster.home import Home
-from tokenledger_dagster.ingest.commit import sweep
-from tokenledger_dagster.ingest.journal import sha256_of
-from tokenledger_dagster.ingest.lake import SegmentRow, journal_table, segments
-from tokenledger_dagster.ingest.manifest import connect, transaction, writer_lock
+from tokenledger_dagster.ingest.journal import Segment, sha256_of
+from tokenledger_dagster.ingest.lake import journal_table
+from tokenledger_dagster.ingest.manifest import connect, writer_lock
+from tokenledger_dagster.ingest.segments import SegmentRow, segments, swap, sweep, verify
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -30,10 +29,6 @@ MERGE_FILES = 8
 """Files of one partition above which they are merged into one."""
 MERGE_BYTES = 64 << 20
 """Files above this size are left alone when a partition is merged."""
-
-
-class SegmentDamagedError(TokenLedgerError):
-    """A segment is not what the manifest recorded; the message names the file and the remedy."""
 
 
 class CompactionResult(msgspec.Struct, frozen=True):
@@ -72,14 +67,14 @@ def _compact_journals(home: Home, connection: sqlite3.Connection, journals: list
     import pyarrow.compute as pc
 
     for segment in journals:
-        _verify(home, segment)
+        verify(home, segment)
     table = journal_table([home.lake / segment.name for segment in journals])
     months = pc.strftime(table["timestamp"], format="%Y-%m")
     parts = []
     for client, month in sorted(set(zip(table["client"].to_pylist(), months.to_pylist(), strict=True))):
         chosen = pc.and_(pc.equal(table["client"], client), pc.equal(months, month))
         parts.append((f"client={client}/month={month}", table.filter(chosen)))
-    return _swap(home, connection, journals, parts)
+    return _replace(home, connection, journals, parts)
 
 
 def _merge_partitions(home: Home, connection: sqlite3.Connection) -> int:
@@ -94,44 +89,21 @@ def _merge_partitions(home: Home, connection: sqlite3.Connection) -> int:
     for partition, found in sorted(small.items()):
         if len(found) > MERGE_FILES:
             for segment in found:
-                _verify(home, segment)
+                verify(home, segment)
             tables = [pq.read_table(home.lake / segment.name, partitioning=None) for segment in found]
-            written += _swap(home, connection, found, [(partition, pa.concat_tables(tables))])
+            written += _replace(home, connection, found, [(partition, pa.concat_tables(tables))])
     return written
 
 
-def _verify(home: Home, segment: SegmentRow) -> None:
-    path = home.lake / segment.name
-    try:
-        found = sha256_of(path)
-    except OSError as error:
-        raise SegmentDamagedError(f"{path}: {error.strerror or error}; restore the file from a backup") from error
-    if found != segment.sha256:
-        raise SegmentDamagedError(
-            f"{path}: its bytes are not those that were recorded ({found[:12]} instead of {segment.sha256[:12]}); "
-            "restore the file from a backup, or move the home aside and run `tokenledger sync` to read the logs anew"
-        )
+def _replace(
+    home: Home, connection: sqlite3.Connection, old: list[SegmentRow], parts: list[tuple[str, pa.Table]]
+) -> int:
+    written = [_write_part(home, partition, table.sort_by("rid")) for partition, table in parts]
+    swap(home, connection, old, written, "parquet")
+    return len(written)
 
 
-def _swap(home: Home, connection: sqlite3.Connection, old: list[SegmentRow], parts: list[tuple[str, pa.Table]]) -> int:
-    """Writes ``parts``, then replaces ``old`` by them in one transaction, then deletes the old files."""
-    if sum(table.num_rows for _, table in parts) != sum(segment.row_count for segment in old):
-        raise SegmentDamagedError(f"{home.lake}: compaction would change the number of records; nothing was changed")
-    rows = [_write_part(home, partition, table.sort_by("rid")) for partition, table in parts]
-    now_us = time.time_ns() // 1000
-    with transaction(connection):
-        connection.executemany("DELETE FROM segments WHERE name = ?", ((segment.name,) for segment in old))
-        connection.executemany(
-            "INSERT INTO segments (name, format, sha256, bytes, row_count, first_rid, last_rid, created_us) "
-            "VALUES (?, 'parquet', ?, ?, ?, ?, ?, ?)",
-            ((*row, now_us) for row in rows),
-        )
-    for segment in old:
-        (home.lake / segment.name).unlink(missing_ok=True)
-    return len(rows)
-
-
-def _write_part(home: Home, partition: str, table: pa.Table) -> tuple[str, str, int, int, int, int]:
+def _write_part(home: Home, partition: str, table: pa.Table) -> Segment:
     import pyarrow.parquet as pq
 
     first, last = table["rid"][0].as_py(), table["rid"][-1].as_py()
@@ -139,4 +111,4 @@ def _write_part(home: Home, partition: str, table: pa.Table) -> tuple[str, str, 
     path: Path = home.lake / name
     with staged(path) as temporary:
         pq.write_table(table, temporary, compression="zstd", compression_level=3)
-    return name, sha256_of(path), path.stat().st_size, table.num_rows, first, last
+    return Segment(name, sha256_of(path), path.stat().st_size, table.num_rows, first, last)

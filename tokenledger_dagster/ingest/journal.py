@@ -2,13 +2,14 @@
 
 Here: writing, naming, hashing and reading them.  Not here: Parquet segments (``ingest.compaction``) or the manifest
 rows that make a segment part of the ledger.  The format is JSON lines: a header with the streams, then one array
-``[rid, stream, record]`` a line, so that it is written without heavy imports and read with any tool.
+``[rid, stream, record]`` a line, and further headers where segments were folded: it is written without heavy imports
+and read with any tool.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -60,18 +61,44 @@ def write_segment(lake: Path, host: str, streams: dict[int, StreamHead], rows: l
     encoder = msgspec.json.Encoder()
     header = Header(RECORD_SCHEMA_VERSION, host, streams)
     data = b"\n".join([encoder.encode(header), encoder.encode_lines(rows)])
+    return _written(lake, data, len(rows), rows[0].rid, rows[-1].rid)
+
+
+def fold(lake: Path, names: Sequence[str]) -> Segment:
+    """Writes one segment that holds the lines of several, in order.
+
+    Headers may stand anywhere in a segment and hold for the lines below them, so folding is joining the files.
+    """
+    data = b"".join((lake / name).read_bytes() for name in names)
+    rids = [line.rid for _, line in _lines(data)]
+    return _written(lake, data, len(rids), min(rids), max(rids))
+
+
+def _written(lake: Path, data: bytes, row_count: int, first: int, last: int) -> Segment:
     digest = hashlib.sha256(data).hexdigest()
-    first, last = rows[0].rid, rows[-1].rid
     name = f"journal/{first:012d}-{last:012d}-{digest[:12]}.jsonl"
     write_atomic(lake / name, data)
-    return Segment(name, digest, len(data), len(rows), first, last)
+    return Segment(name, digest, len(data), row_count, first, last)
 
 
-def read_segment(path: Path) -> tuple[Header, Iterator[Line]]:
-    """Header and records of a segment.  Raises OSError or msgspec.DecodeError where the file is damaged."""
-    head, _, body = path.read_bytes().partition(b"\n")
-    header = msgspec.json.decode(head, type=Header)
-    return header, iter(msgspec.json.Decoder(Line).decode_lines(body))
+def read_segment(path: Path) -> Iterator[tuple[Header, Line]]:
+    """Records of a segment, each with the header it stands under.
+
+    Raises OSError or msgspec.DecodeError where the file is missing or damaged.
+    """
+    return _lines(path.read_bytes())
+
+
+def _lines(data: bytes) -> Iterator[tuple[Header, Line]]:
+    header = None
+    decode = msgspec.json.Decoder(Line).decode
+    for line in data.splitlines():
+        if line.startswith(b"{"):
+            header = msgspec.json.decode(line, type=Header)
+        elif header is None:
+            raise msgspec.DecodeError("a journal segment begins with its header")
+        else:
+            yield header, decode(line)
 
 
 def sha256_of(path: Path) -> str:

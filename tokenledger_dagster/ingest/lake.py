@@ -11,38 +11,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from tokenledger_dagster.clients.registry import clients
 from tokenledger_dagster.contracts import record_table
 from tokenledger_dagster.home import Home
 from tokenledger_dagster.ingest.journal import read_segment
 from tokenledger_dagster.ingest.manifest import connect
+from tokenledger_dagster.ingest.segments import SegmentRow, segments
 
 if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
 _SQL = Path(__file__).parent
-
-
-class SegmentRow(msgspec.Struct, frozen=True):
-    """A segment as the manifest lists it."""
-
-    name: str
-    format: str
-    sha256: str
-    bytes: int
-    row_count: int
-    first_rid: int
-    last_rid: int
-    created_us: int
-
-
-def segments(connection: sqlite3.Connection) -> list[SegmentRow]:
-    """Every committed segment, by first record."""
-    columns = ", ".join(SegmentRow.__struct_fields__)
-    return [SegmentRow(*row) for row in connection.execute(f"SELECT {columns} FROM segments ORDER BY first_rid, name")]
 
 
 def attach(con: duckdb.DuckDBPyConnection, home: Home) -> None:
@@ -87,8 +67,7 @@ def journal_table(paths: Sequence[Path]) -> pa.Table:
 
     def rows() -> Iterator[tuple[Any, Any, str]]:
         for path in paths:
-            header, lines = read_segment(path)
-            for line in lines:
+            for header, line in read_segment(path):
                 yield line, header.streams[line.stream], header.host
 
     return pa.table(record_table.columns(rows()), schema=record_table.arrow_schema())

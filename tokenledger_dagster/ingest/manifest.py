@@ -60,10 +60,12 @@ def connect(home: Home, *, read_only: bool = False) -> sqlite3.Connection:
 
 
 def _ensure_schema(connection: sqlite3.Connection) -> None:
-    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'stream_runs'").fetchone():
+    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
         return
-    connection.executescript((Path(__file__).parent / "manifest.sql").read_text("utf-8"))
-    connection.execute("INSERT OR IGNORE INTO meta VALUES ('manifest_version', ?)", (MANIFEST_VERSION,))
+    script = (Path(__file__).parent / "manifest.sql").read_text("utf-8")
+    version = f"INSERT OR IGNORE INTO meta VALUES ('manifest_version', '{MANIFEST_VERSION}')"
+    # one transaction: a kill in between must not leave some of the tables
+    connection.executescript(f"BEGIN IMMEDIATE;\n{script}\n{version};\nCOMMIT;")
 
 
 def get_meta(connection: sqlite3.Connection, key: str) -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Literal
 
@@ -76,20 +77,19 @@ def make_plan(found: Sequence[SourceFile], known: Sequence[Known], *, no_cache: 
             files.append(file)
     present = {file.path for file in files}
     gone = [source for source in known if source.path not in present]
+    vanished = _Vanished(gone)
     tasks: list[Task] = []
-    taken: set[int] = set()
     for file in files:
         source = by_path.get(file.path)
         moved = False
-        if source is None and gone:
-            source = _moved_from(file, gone, taken)
+        if source is None:
+            source = vanished.continued_by(file)
             moved = source is not None
         if source is None:
             tasks.append(Task(file, "new", None))
-            continue
-        taken.add(source.source_no)
-        tasks.append(Task(file, "reread" if no_cache else _action(file, source), source, moved))
-    return Plan(tasks, [source for source in gone if source.source_no not in taken])
+        else:
+            tasks.append(Task(file, "reread" if no_cache else _action(file, source), source, moved))
+    return Plan(tasks, [source for source in gone if source.source_no not in vanished.taken])
 
 
 def _action(file: SourceFile, source: Known) -> Action:
@@ -109,19 +109,28 @@ def _action(file: SourceFile, source: Known) -> Action:
     return "reread"
 
 
-def _moved_from(file: SourceFile, gone: Sequence[Known], taken: set[int]) -> Known | None:
-    """The vanished source whose content this new path carries on, or None."""
-    heads: dict[int, str] = {}
-    for source in gone:
-        if source.client != file.client or source.source_no in taken or os.path.lexists(source.path):
-            continue
-        if not source.head_length:
-            continue
-        if source.head_length not in heads:
-            heads[source.head_length] = _head(file, source.head_length)
-        if heads[source.head_length] == source.head_hash:
-            return source
-    return None
+class _Vanished:
+    """Sources whose path is gone, found again by how their content begins."""
+
+    def __init__(self, gone: Sequence[Known]) -> None:
+        self.taken: set[int] = set()
+        self._by_head: dict[tuple[str, int, str], list[Known]] = defaultdict(list)
+        for source in gone:
+            # a path that exists but was not found belongs to a root that is not read now
+            if source.head_length and not os.path.lexists(source.path):
+                self._by_head[source.client, source.head_length, source.head_hash].append(source)
+        self._lengths = sorted({(client, length) for client, length, _ in self._by_head})
+
+    def continued_by(self, file: SourceFile) -> Known | None:
+        """The vanished source whose content this new path carries on, or None."""
+        for client, length in self._lengths:
+            if client != file.client:
+                continue
+            for source in self._by_head.get((client, length, _head(file, length)), ()):
+                if source.source_no not in self.taken:
+                    self.taken.add(source.source_no)
+                    return source
+        return None
 
 
 def _head(file: SourceFile, length: int) -> str:

@@ -10,6 +10,7 @@ import contextlib
 import gzip
 import hashlib
 import io
+import json
 from collections.abc import Iterator
 from typing import BinaryIO, cast
 
@@ -92,12 +93,19 @@ def walk_lines(handle: BinaryIO, reader: Reader, offset: int) -> tuple[int, byte
 
 
 def _complete(rest: bytes) -> bool:
-    if not rest.rstrip().endswith(b"}"):
+    """Whether a last line without newline is whole: one JSON object, or several, as tolerantly as lines are read."""
+    body = rest.removeprefix(b"\xef\xbb\xbf").strip(b"\x00 \t\r\n")
+    if not body.startswith(b"{") or not body.endswith(b"}"):
         return False
-    try:
-        msgspec.json.decode(rest, type=dict)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return False
+    decoded = body.decode("utf-8", "replace")
+    decoder, position = json.JSONDecoder(), 0
+    while position < len(decoded):
+        try:
+            _, position = decoder.raw_decode(decoded, position)
+        except (ValueError, RecursionError):
+            return False
+        while position < len(decoded) and decoded[position] in " \t\r\n\x00":
+            position += 1
     return True
 
 

@@ -30,6 +30,7 @@ from tokenledger_dagster.ingest.ledger import Ledger
 from tokenledger_dagster.ingest.manifest import connect, get_meta, set_meta, transaction, writer_lock
 from tokenledger_dagster.ingest.plan import Known, Plan, Task, load_known, make_plan, start_of
 from tokenledger_dagster.ingest.scan import scan
+from tokenledger_dagster.ingest.segments import fold_journals, sweep
 from tokenledger_dagster.ingest.zones import Zone
 from tokenledger_dagster.models.rules import CONFIG_DIRECTORY
 from tokenledger_dagster.observability import names
@@ -72,16 +73,29 @@ def sync(
     Where another process is writing, nothing is read and ``synced`` is False, unless the home was never filled: then
     the other's first commit is waited for.  Raises ManifestError where the state cannot be used.
     """
-    metrics = metrics or NoopMetrics()
-    filled = home.manifest_path.exists()
-    with writer_lock(home, 0 if filled else FIRST_FILL_WAIT_SECONDS) as held:
-        if not held:
+    deadline = time.monotonic() + FIRST_FILL_WAIT_SECONDS
+    while True:
+        with writer_lock(home) as held:
+            if held:
+                connection = connect(home)
+                try:
+                    return _Sync(home, connection, environ, options, metrics or NoopMetrics(), progress).run()
+                finally:
+                    connection.close()
+        if _filled(home) or time.monotonic() > deadline:
             return _unsynced(home)
-        connection = connect(home)
-        try:
-            return _Sync(home, connection, environ, options, metrics, progress).run()
-        finally:
-            connection.close()
+        time.sleep(0.1)
+
+
+def _filled(home: Home) -> bool:
+    """Whether anything was ever committed; while a first sync runs there is nothing to answer from."""
+    if not home.manifest_path.exists():
+        return False
+    connection = connect(home, read_only=True)
+    try:
+        return connection.execute("SELECT 1 FROM segments LIMIT 1").fetchone() is not None
+    finally:
+        connection.close()
 
 
 class _Sync:
@@ -112,7 +126,7 @@ class _Sync:
         self._origins: dict[str, Root] = {}
 
     def run(self) -> IngestSummary:
-        committing.sweep(self._home, self._db)
+        sweep(self._home, self._db)
         self._remember_sources()
         files = self._discover()
         plan = make_plan(files, self._known(), no_cache=self._options.no_cache)
@@ -123,6 +137,7 @@ class _Sync:
             ledger = Ledger(self._db, Zone(self._options.zone), rate_table())
             self._refresh(ledger)
             self._read(ledger, work)
+            fold_journals(self._home, self._db)
         self._mark_missing(plan)
         return self._finish(bool(work))
 
@@ -300,7 +315,7 @@ def _pending(task: Task) -> int:
 
 
 def _override(client: str, environ: Mapping[str, str]) -> str | None:
-    variable = {"claude-code": "CLAUDE_CONFIG_DIRECTORY", "codex": "CODEX_HOME"}.get(client)
+    variable = {"claude-code": "CLAUDE_CONFIG_DIR", "codex": "CODEX_HOME"}.get(client)
     return f"{variable}={environ[variable]}" if variable and environ.get(variable) else None
 
 

@@ -1,4 +1,4 @@
--- What decides an event's price, from the published events alone; `price_facts` is made from {events}, a Parquet file.
+-- What decides an event's price, from the published events alone; `price_facts` is made from events, a Parquet file.
 -- A message id's prefix can name the channel; logs' nulls and blanks mean the same.
 CREATE OR REPLACE TEMP TABLE price_facts AS
 SELECT
@@ -6,7 +6,7 @@ SELECT
     coalesce(model_raw, '') AS model_raw,
     coalesce(service_tier, '') AS service_tier,
     coalesce(speed, '') AS speed,
-    coalesce(list_first(list_filter(getvariable('message_prefixes'), prefix -> starts_with(message_id, prefix))), '')
+    coalesce(list_first(list_filter(getvariable('message_prefixes'), lambda prefix: starts_with(message_id, prefix))), '')
         AS message_prefix,
     CAST(timestamp AS DATE) AS utc_day,
     epoch_us(timestamp) AS timestamp_us,

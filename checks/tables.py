@@ -1,0 +1,28 @@
+"""Checks of the lake and of the public tables, a step per group so that each table is read once.
+
+Here: which tables are inspected together. Tables in one step must not stand on each other: a blocking check holds back
+whatever comes after it. Not here: what must hold of them.
+"""
+
+from checks.common import invariant_check
+
+GROUPS = {
+    # before anything reads the lake
+    "lake_checks": ("lake",),
+    "booking_checks": ("events",),
+    "evidence_checks": ("duplicates", "sources"),
+    "price_list_checks": ("prices",),
+    "event_cost_checks": ("event_costs",),
+    "unpriced_checks": ("unpriced",),
+    "usage_checks": (
+        "usage_daily",
+        "usage_weekly",
+        "usage_monthly",
+        "usage_sessions",
+        "usage_projects",
+        "usage_models",
+        "usage_clients",
+        "usage_blocks",
+    ),
+}
+CHECKS = [invariant_check(name, tables) for name, tables in GROUPS.items()]

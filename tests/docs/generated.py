@@ -1,0 +1,147 @@
+"""The parts of the documentation that follow from the code: option tables, settings, columns.
+
+Here: what stands between ``<!-- generated: NAME -->`` and ``<!-- end -->``.  Run as a program it writes them into the
+pages; ``test_generated.py`` compares.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tokenledger_dagster.cli.main import COMMANDS
+from tokenledger_dagster.contracts import record_table, tables
+from tokenledger_dagster.contracts.record import Counters, UsageRecord
+from tokenledger_dagster.settings import DEFAULT_CONFIG
+
+ROOT = Path(__file__).resolve().parents[2]
+_BLOCK = re.compile(r"<!-- generated: ([a-z-]+) -->\n(.*?)<!-- end -->", re.DOTALL)
+
+
+def commands() -> str:
+    """A section with an option table for every command."""
+    return "\n".join(_command(name) for name in COMMANDS)
+
+
+def _command(name: str) -> str:
+    module_name, about = COMMANDS[name]
+    parser = argparse.ArgumentParser(prog=f"tokenledger {name}", add_help=False)
+    importlib.import_module(f"tokenledger_dagster.cli.{module_name}").add_arguments(parser)
+    rows = [_option(action) for action in parser._actions if action.help != argparse.SUPPRESS]
+    table = ["| argument | meaning |", "|---|---|", *rows] if rows else ["No options."]
+    return "\n".join([f"## {name}", "", f"{about[0].upper()}{about[1:]}.", "", *table, ""])
+
+
+def _option(action: argparse.Action) -> str:
+    value = _value(action)
+    if action.option_strings:
+        shown = f"{', '.join(action.option_strings)} {value}".strip()
+    else:
+        shown = f"[{value}]" if action.nargs == "?" else value
+    shown = shown.replace("|", "\\|")
+    text = (action.help or "").replace("|", "\\|")
+    return f"| `{shown}` | {text} |"
+
+
+def _value(action: argparse.Action) -> str:
+    if action.nargs == 0:
+        return ""
+    if action.choices is not None:
+        return "|".join(map(str, action.choices))
+    metavar = action.metavar if isinstance(action.metavar, str) else None
+    return metavar or action.dest.upper()
+
+
+def settings() -> str:
+    """Every setting with its variable, default and comment in ``config/default.yaml``."""
+    rows = ["| setting | variable | default | meaning |", "|---|---|---|---|"]
+    comment, prefix, name_prefix = "", "TOKENLEDGER_", ""
+    for line in DEFAULT_CONFIG.read_text("utf-8").splitlines():
+        text = line.strip()
+        if text.startswith("#"):
+            comment = f"{comment} {text.lstrip('# ')}".strip()
+            continue
+        if not text:
+            comment = ""
+            continue
+        name, _, value = text.partition(":")
+        if name == "features":
+            prefix, name_prefix = "TOKENLEDGER_FEATURE_", "features: "
+            continue
+        variable = prefix + name.replace(".", "_").upper()
+        meaning = re.sub(r" \(TOKENLEDGER_[A-Z_]+(, \.\.\.)?\)$", "", comment).replace("|", "\\|")
+        rows.append(f"| `{name_prefix}{name}` | `{variable}` | `{value.strip()}` | {meaning} |")
+    return "\n".join(rows) + "\n"
+
+
+def journal_record() -> str:
+    """Positions of the array that is a journal's record."""
+    return _positions(UsageRecord)
+
+
+def counters() -> str:
+    """Positions of the array that is a record's counters."""
+    return _positions(Counters)
+
+
+def _positions(struct: type[msgspec.Struct]) -> str:
+    names = [field.name for field in msgspec.structs.fields(struct)]
+    return ", ".join(f"{place} `{name}`" for place, name in enumerate(names)) + ".\n"
+
+
+def lake_columns() -> str:
+    """Columns of a Parquet segment."""
+    rows = [f"| `{field.name}` | {field.type} | {'yes' if field.nullable else ''} |" for field in _lake_fields()]
+    return "\n".join(["| column | Arrow type | null |", "|---|---|---|", *rows]) + "\n"
+
+
+def _lake_fields() -> list[Any]:
+    return list(record_table.arrow_schema())
+
+
+def all_tables() -> str:
+    """Every public table."""
+    return "\n".join(tables.markdown(table) for table in tables.TABLES.values())
+
+
+SECTIONS: dict[str, Callable[[], str]] = {
+    "commands": commands,
+    "settings": settings,
+    "journal-record": journal_record,
+    "counters": counters,
+    "lake-columns": lake_columns,
+    "tables": all_tables,
+}
+
+
+def pages() -> list[Path]:
+    """Every page of the documentation."""
+    return sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
+
+
+def found(page: Path) -> dict[str, str]:
+    """Generated sections of a page as they stand."""
+    return dict(_BLOCK.findall(page.read_text("utf-8")))
+
+
+def current(text: str) -> str:
+    """``text`` with its generated sections as they should be."""
+
+    def section(match: re.Match[str]) -> str:
+        return f"<!-- generated: {match[1]} -->\n\n{SECTIONS[match[1]]().strip()}\n\n<!-- end -->"
+
+    return _BLOCK.sub(section, text)
+
+
+if __name__ == "__main__":
+    for one in pages():
+        before = one.read_text("utf-8")
+        if (after := current(before)) != before:
+            one.write_text(after, encoding="utf-8", newline="\n")
+            print(f"wrote {one.relative_to(ROOT)}")

@@ -1,0 +1,249 @@
+"""``tokenledger orchestrate``: the whole Dagster job in this process, with progress, gates and the pipeline summary.
+
+Here: arguments, what is run, progress on stderr, exit codes.  Not here: any asset or check (``assets``, ``checks``).
+Dagster is imported by ``run`` alone, so that ``--help`` and every other command do without it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from tokenledger_dagster.cli import common, output
+from tokenledger_dagster.clients.registry import client_name, clients
+from tokenledger_dagster.errors import TokenLedgerError, UsageError
+from tokenledger_dagster.settings import Settings
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+    from resources import LedgerHome, RunOptions
+    from tokenledger_dagster.contracts.summaries import PipelineSummary
+
+STAGES = ("sources", "events", "pricing", "usage", "exports")
+EXAMPLES = {
+    "orchestrate": """
+examples:
+  tokenledger orchestrate
+  tokenledger orchestrate --month 2026-02 --snapshot-mode extended --format json
+  tokenledger orchestrate --skip events --skip pricing        # publish again what is there
+"""
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Month, stages, strictness, and where the artifacts go besides the home."""
+    parser.add_argument("--month", metavar="YYYY-MM", help="month of the summaries (default: that of the latest event)")
+    parser.add_argument("--snapshot-mode", choices=("compact", "extended"), default="compact", help="default: compact")
+    parser.add_argument("--skip", metavar="STAGE", action="append", default=[], help=f"one of {', '.join(STAGES)}")
+    parser.add_argument("--on-unpriced", choices=("error", "skip"), help="what usage without a price does to the run")
+    parser.add_argument("--no-cache", action="store_true", help="read every log from its start and reconcile")
+    parser.add_argument(
+        "--providers", metavar="NAMES", action="append", default=[], help="read only these clients' logs"
+    )
+    parser.add_argument("--ui-snapshot-path", metavar="PATH", help="write the UI snapshot there")
+    parser.add_argument("--pipeline-summary-path", metavar="PATH", help="write the pipeline summary there too")
+    output.add_format(parser, ("table", "json"))
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
+    """Run the job; 0 when every step and every check of severity ERROR passed, else 1."""
+    if args.month and not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", args.month):
+        raise UsageError(f"--month {args.month}: write it as 2026-02")
+    skipped, providers = _stages(args.skip), _clients(args.providers)
+    os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")
+
+    from assets.run_facts import write_run_summary
+    from resources import LedgerHome, RunOptions
+
+    home = LedgerHome(root=str(settings.home), timezone=common.zone_name(settings))
+    options = RunOptions(
+        month=args.month or settings.month or "",
+        snapshot_mode=args.snapshot_mode,
+        on_unpriced=args.on_unpriced or settings.on_unpriced,
+        no_cache=args.no_cache,
+        ui_snapshot_path=args.ui_snapshot_path or "",
+        pipeline_summary_path=args.pipeline_summary_path or "",
+    )
+    home.open()  # a home that cannot be used is said in one line, before anything starts
+    with _instance() as instance:
+        run_id = str(uuid.uuid4())
+        progress = _Progress(sys.stderr)
+        instance.add_event_listener(run_id, progress)
+        result = _execute(instance, run_id, skipped, providers, home, options)
+        progress.close()
+        summary, path = write_run_summary(instance, run_id, home, options)
+    if args.format == "json":
+        output.print_json(summary)
+    else:
+        sys.stdout.write(_text(summary, path, home))
+    return _verdict(summary, progress.errors, succeeded=result.success)
+
+
+def _stages(given: list[str]) -> set[str]:
+    for stage in given:
+        if stage not in STAGES:
+            raise UsageError(f"--skip {stage}: no such stage; use one of {', '.join(STAGES)}")
+    return set(given)
+
+
+def _clients(given: list[str]) -> set[str]:
+    """Clients whose logs are read; empty = all."""
+    found = set()
+    for name in (name for names in given for name in names.split(",")):
+        client = client_name(name.strip())
+        if client is None:
+            raise UsageError(f"--providers {name}: no such client; known are {', '.join(clients())}")
+        found.add(client)
+    return found
+
+
+def _instance() -> dg.DagsterInstance:
+    """Where the run is recorded: DAGSTER_HOME, else the checkout's own history, else nowhere."""
+    import dagster as dg
+
+    if os.environ.get("DAGSTER_HOME"):
+        return dg.DagsterInstance.get()
+    here = Path.cwd()
+    if (here / "dagster.yaml").is_file() and (here / "tokenledger_dagster").is_dir():
+        return dg.DagsterInstance.from_config(str(here))
+    return dg.DagsterInstance.ephemeral()
+
+
+def _execute(
+    instance: dg.DagsterInstance,
+    run_id: str,
+    skipped: set[str],
+    providers: set[str],
+    home: LedgerHome,
+    options: RunOptions,
+) -> dg.ExecuteInProcessResult:
+    import dagster as dg
+
+    from tokenledger_dagster.definitions import defs
+
+    job = defs.resolve_job_def("orchestrate")
+    config = dg.RunConfig(
+        resources={"home": home, "options": options},
+        # what a person needs is told by the progress; the rest is in the run's own log
+        loggers={"console": {"config": {"log_level": "CRITICAL"}}},
+    )
+    selection = None if not skipped and not providers else list(_selected(job, skipped, providers))
+    return job.execute_in_process(
+        instance=instance, run_id=run_id, run_config=config, asset_selection=selection, raise_on_error=False
+    )
+
+
+def _selected(job: dg.JobDefinition, skipped: set[str], providers: set[str]) -> Iterator[dg.AssetKey]:
+    """Keys of the job's assets without the skipped stages and the clients that were not asked for."""
+    for node in job.asset_layer.asset_graph.asset_nodes:
+        client = str(node.metadata.get("client", ""))
+        if node.group_name not in skipped and not (client and providers and client not in providers):
+            yield node.key
+
+
+class _Progress:
+    """Tells a run while it goes: one line per asset when it is done, and every check that failed at once."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._live = stream.isatty()
+        self._done: dict[str, str] = {}
+        self.errors: list[tuple[str, str, str]] = []
+        """Step, kind of error and message of every step that failed by an exception."""
+
+    def __call__(self, entry: dg.EventLogEntry) -> None:
+        event = entry.dagster_event
+        if event is None:
+            if entry.step_key and entry.level >= 20:
+                self._line(f"  {entry.user_message}")
+            return
+        told = getattr(self, f"_{event.event_type_value.lower()}", None)
+        if told is not None:
+            told(event)
+
+    def close(self) -> None:
+        """Take the status line away."""
+        self._status("")
+
+    def _step_start(self, event: dg.DagsterEvent) -> None:
+        self._status(f"... {(event.step_key or '').replace('__', '/')}")
+
+    def _asset_materialization(self, event: Any) -> None:
+        found = {name: value.value for name, value in event.materialization.metadata.items()}
+        rows = found.get("dagster/row_count")
+        counted = "" if rows is None else f"{rows:>12,} rows"
+        self._done[event.step_key] = f"{event.asset_key.to_user_string():<28}{counted:>17}"
+
+    def _asset_observation(self, event: Any) -> None:
+        found = {name: value.value for name, value in event.asset_observation_data.asset_observation.metadata.items()}
+        self._done[event.step_key] = f"{event.asset_key.to_user_string():<28}{found.get('files', 0):>11,} files"
+
+    def _step_success(self, event: Any) -> None:
+        if event.step_key in self._done:
+            self._line(f"{self._done[event.step_key]}{event.step_success_data.duration_ms:>9,.0f} ms")
+
+    def _asset_check_evaluation(self, event: Any) -> None:
+        check = event.event_specific_data
+        if not check.passed:
+            found = {name: value.value for name, value in check.metadata.items()}
+            figures = ", ".join(f"{name} {found[name]}" for name in ("actual", "expected", "delta") if name in found)
+            word = "FAILED" if check.severity.value == "ERROR" else "warning"
+            where = f"{check.asset_key.to_user_string()}: {check.check_name}"
+            self._line(f"{word}: {where}: {check.description or ''}{f' ({figures})' if figures else ''}")
+
+    def _step_failure(self, event: Any) -> None:
+        error = event.step_failure_data.error
+        while error.cause is not None:
+            error = error.cause
+        if error.cls_name != "DagsterAssetCheckFailedError":  # said already, check by check
+            message = error.message.strip().removeprefix(f"{error.cls_name}: ")
+            self.errors.append(((event.step_key or "").replace("__", "/"), error.cls_name or "", message))
+
+    def _line(self, text: str) -> None:
+        self._status("")
+        print(text, file=self._stream, flush=True)
+
+    def _status(self, text: str) -> None:
+        if self._live:
+            self._stream.write(f"\r\x1b[K{text}")
+            self._stream.flush()
+
+
+def _text(summary: PipelineSummary, path: Path, home: LedgerHome) -> str:
+    place, ingest, daily = home.open(), summary.ingest, summary.daily.details
+    checks = summary.checks
+    rows = [
+        ["events", f"{daily.get('total_tokens', 0):,} tokens, ${daily.get('list_price_usd', 0):,.2f} at list price"],
+        ["checks", f"{checks.passed} passed, {checks.warned} warned, {checks.failed} failed"],
+        ["time", f"{summary.duration_ms:,} ms"],
+        ["database", str(place.duckdb_path)],
+        ["UI snapshot", str(summary.ui_snapshot_path)],
+        ["summary", str(path)],
+    ]
+    _ = ingest
+    return output.render(["Run", summary.run_id], rows, "table", numeric_from=2)
+
+
+def _verdict(summary: PipelineSummary, errors: list[tuple[str, str, str]], *, succeeded: bool) -> int:
+    """The exit code; what went wrong is said on stderr."""
+    for name in summary.checks.failed_names:
+        common.note(f"tokenledger orchestrate: check failed: {name}")
+    for step, _, message in errors:
+        common.note(f"tokenledger orchestrate: {step}: {message}")
+    if summary.checks.failed:
+        return 1
+    codes = {kind.__name__: kind.exit_code for kind in (TokenLedgerError, *_all_subclasses(TokenLedgerError))}
+    return 0 if succeeded else next((codes[kind] for _, kind, _ in errors if kind in codes), 1)
+
+
+def _all_subclasses(kind: type[TokenLedgerError]) -> Iterator[type[TokenLedgerError]]:
+    for one in kind.__subclasses__():
+        yield one
+        yield from _all_subclasses(one)

@@ -1,0 +1,184 @@
+"""How each table is made: what it stands on, and the query that yields its rows.
+
+Here: the few steps that SQL cannot do by itself, around the SQL files beside this module.  Not here: whether a table
+has to be built at all (``exports.tables``), or which columns it has (``contracts.tables``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from tokenledger_dagster.contracts.tables import USAGE_TABLES
+from tokenledger_dagster.exports import costs
+from tokenledger_dagster.exports.blocks import block_starts
+from tokenledger_dagster.exports.engine import columns_of, literal, load, sql
+from tokenledger_dagster.exports.runs import past_runs, summary_paths
+from tokenledger_dagster.exports.state import booked_state, source_rows
+from tokenledger_dagster.home import Home
+from tokenledger_dagster.ingest.sync import booking_key
+from tokenledger_dagster.ingest.zones import Zone
+from tokenledger_dagster.pricing.resolve import price_events_sql
+
+if TYPE_CHECKING:
+    import duckdb
+
+USAGE_HOURS = "usage_hours"
+"""Not public: usage by local day, hour, session and model, of which every usage table is a sum."""
+
+
+class Site(msgspec.Struct, frozen=True):
+    """Where a table is built."""
+
+    home: Home
+    zone: str
+    con: Any
+    """The caller's DuckDB connection, to which the lake is attached."""
+    path_of: Callable[[str], Path]
+    """Parquet file of a table."""
+
+
+class Recipe(msgspec.Struct, frozen=True, kw_only=True):
+    """How one table is made."""
+
+    query: Callable[[duckdb.DuckDBPyConnection, Site], str]
+    """Prepares a cursor and returns the query whose rows are the table."""
+    inputs: Callable[[Site], str] = lambda _: ""
+    """Key of what the table depends on besides the tables it needs."""
+    needs: tuple[str, ...] = ()
+    sql_files: tuple[str, ...] = ()
+
+
+def attach_once(con: duckdb.DuckDBPyConnection, home: Home) -> None:
+    """Attaches the lake to ``con`` unless it already holds this state of it.
+
+    Raises:
+        ManifestError: the home holds no ledger.
+    """
+    from tokenledger_dagster.ingest.lake import attach
+
+    state = f"{home.root} {booked_state(home)}"
+    con.execute("CREATE TABLE IF NOT EXISTS attached_lake (state VARCHAR)")
+    if con.execute("SELECT state FROM attached_lake").fetchall() == [(state,)]:
+        return
+    attach(con, home)
+    con.execute("DELETE FROM attached_lake")
+    con.execute("INSERT INTO attached_lake VALUES (?)", [state])
+
+
+# -------------------------------------------------------------------- one function per kind of table
+
+
+def _from_lake(name: str) -> Recipe:
+    def query(cursor: duckdb.DuckDBPyConnection, site: Site) -> str:
+        attach_once(site.con, site.home)
+        return sql(name)
+
+    return Recipe(query=query, inputs=lambda site: booked_state(site.home), sql_files=(name,))
+
+
+def _event_costs(cursor: duckdb.DuckDBPyConnection, site: Site) -> str:
+    return costs.prepare(cursor, site.path_of("events"))
+
+
+def _usage_hours(cursor: duckdb.DuckDBPyConnection, site: Site) -> str:
+    """Local days are cut by the same zone data as the manifest's cells, not by DuckDB's own."""
+    zone = Zone(site.zone)
+    events = literal(site.path_of("events"))
+    statement = f"SELECT DISTINCT epoch_us(time_bucket(INTERVAL 15 MINUTES, timestamp)) FROM read_parquet({events})"
+    slots = [slot for (slot,) in cursor.execute(statement).fetchall()]
+    load(cursor, "zone_slots", "slot_us BIGINT, offset_us BIGINT", [slots, [zone.offset_us(slot) for slot in slots]])
+    cursor.execute(
+        "CREATE OR REPLACE TEMP VIEW zone_offsets AS SELECT make_timestamp(slot_us) AS slot, offset_us FROM zone_slots"
+    )
+    return sql(USAGE_HOURS, events=events, costs=literal(site.path_of("event_costs")))
+
+
+def _usage(name: str) -> Recipe:
+    def query(cursor: duckdb.DuckDBPyConnection, site: Site) -> str:
+        hours = literal(site.path_of(USAGE_HOURS))
+        cursor.execute(f"CREATE OR REPLACE TEMP VIEW usage_hours AS SELECT * FROM read_parquet({hours})")
+        cursor.execute("SET VARIABLE zone = ?", [site.zone])
+        if name == "usage_blocks":
+            _block_hours(cursor)
+        return sql(name, sums=sql("usage_sums"))
+
+    return Recipe(query=query, inputs=lambda site: site.zone, needs=(USAGE_HOURS,), sql_files=(name, "usage_sums"))
+
+
+def _block_hours(cursor: duckdb.DuckDBPyConnection) -> None:
+    starts = block_starts(hour for (hour,) in cursor.execute("SELECT DISTINCT hour FROM usage_hours").fetchall())
+    load(cursor, "block_hours", "hour TIMESTAMP, block_start TIMESTAMP", [list(starts), list(starts.values())])
+
+
+def _prices(cursor: duckdb.DuckDBPyConnection, site: Site) -> str:
+    cursor.execute("SET VARIABLE price_snapshot_id = ?", [_rates_sha()[:16]])
+    return sql("prices", rates=literal(costs.RATES))
+
+
+def _rates_sha() -> str:
+    return hashlib.sha256(costs.RATES.read_bytes()).hexdigest()
+
+
+def _unpriced(cursor: duckdb.DuckDBPyConnection, site: Site) -> str:
+    return sql("unpriced", events=literal(site.path_of("events")), costs=literal(site.path_of("event_costs")))
+
+
+def _sources(cursor: duckdb.DuckDBPyConnection, site: Site) -> str:
+    load(cursor, "source_rows", _SOURCE_ROWS, list(zip(*source_rows(site.home), strict=True)))
+    return (
+        "SELECT *, make_timestamp(first_seen_us) AS first_seen, make_timestamp(last_seen_us) AS last_seen "
+        "FROM source_rows"
+    )
+
+
+def _sources_key(site: Site) -> str:
+    return hashlib.blake2b(repr(source_rows(site.home)).encode(), digest_size=16).hexdigest()
+
+
+_SOURCE_ROWS = (
+    "source_id VARCHAR, client VARCHAR, path VARCHAR, status VARCHAR, encoding VARCHAR, size_bytes BIGINT, "
+    "read_offset BIGINT, record_count BIGINT, skipped_count BIGINT, quarantined_count BIGINT, first_seen_us BIGINT, "
+    "last_seen_us BIGINT"
+)
+
+
+def _runs(cursor: duckdb.DuckDBPyConnection, site: Site) -> str:
+    load(cursor, "run_rows", _RUN_ROWS, columns_of(past_runs(site.home)))
+    return "SELECT * FROM run_rows"
+
+
+def _runs_key(site: Site) -> str:
+    return " ".join(path.parent.name for path in summary_paths(site.home))
+
+
+_RUN_ROWS = (
+    "run_id VARCHAR, generated_at TIMESTAMP, duration_ms BIGINT, month_filter VARCHAR, on_unpriced VARCHAR, "
+    "records_scanned BIGINT, events_emitted BIGINT, checks_passed BIGINT, checks_failed BIGINT, checks_warned BIGINT, "
+    "failed_names VARCHAR[]"
+)
+
+_PRICED = ("events", "event_costs")
+
+RECIPES: dict[str, Recipe] = {
+    "events": _from_lake("events"),
+    "duplicates": _from_lake("duplicates"),
+    "event_costs": Recipe(
+        query=_event_costs,
+        # names, channels and rates are all files that the booking key is made of
+        inputs=lambda _: booking_key() + price_events_sql(),
+        needs=("events",),
+        sql_files=("price_facts", "priced_names", "price_inputs", "event_costs"),
+    ),
+    USAGE_HOURS: Recipe(query=_usage_hours, inputs=lambda site: site.zone, needs=_PRICED, sql_files=(USAGE_HOURS,)),
+    **{name: _usage(name) for name in USAGE_TABLES},
+    "prices": Recipe(query=_prices, inputs=lambda _: _rates_sha(), sql_files=("prices",)),
+    "unpriced": Recipe(query=_unpriced, needs=_PRICED, sql_files=("unpriced",)),
+    "sources": Recipe(query=_sources, inputs=_sources_key),
+    "runs": Recipe(query=_runs, inputs=_runs_key),
+}
+"""How to make every table, those of ``contracts.tables`` and the one they share."""

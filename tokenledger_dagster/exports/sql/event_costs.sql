@@ -1,0 +1,31 @@
+-- Cost of every event in token mode.  What is put in is pricing/price_events.sql over `events` and `resolved_rates`;
+-- what confidence and basis mean is pricing.events.price_event's rule, said again in SQL.
+WITH priced AS MATERIALIZED (
+    {price_events}
+),
+judged AS (
+    SELECT
+        e.event_id, e.timestamp, e.client, e.provider, e.model, e.channel, e.total_tokens, e.requested_context,
+        p.list_price_nano, p.priced_context, p.list_basis AS rate_basis,
+        p.rate_confidence IS NOT NULL AS has_rate,
+        CASE WHEN e.usable THEN least(e.name_confidence, coalesce(p.rate_confidence, 100)) ELSE 0 END AS confidence,
+        e.reason,
+        -- nano-USD to USD without leaving the integers
+        CAST(p.list_price_nano * CAST(0.000000001 AS DECIMAL(10, 9)) AS DECIMAL(18, 9)) AS list_price_usd
+    FROM events AS e
+    JOIN priced AS p USING (event_id)
+)
+SELECT
+    event_id, timestamp, client, provider, model, channel, total_tokens,
+    list_price_usd,
+    list_price_usd AS variable_cost_usd,
+    0 AS subscription_allocated_usd,
+    list_price_usd AS effective_cost_usd,
+    CASE WHEN has_rate THEN if(confidence <= {maker_cap}, 'maker', rate_basis) END AS list_basis,
+    'token' AS pricing_mode,
+    getvariable('price_snapshot_id') AS price_snapshot_id,
+    confidence AS price_confidence,
+    requested_context,
+    priced_context,
+    CASE WHEN list_price_nano IS NULL THEN if(has_rate, 'overflow', reason) END AS unpriced_reason
+FROM judged

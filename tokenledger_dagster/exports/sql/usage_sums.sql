@@ -1,0 +1,17 @@
+    -- the figures of every usage table, from `usage_hours`
+    sum(input_tokens) AS input_tokens,
+    sum(output_tokens) AS output_tokens,
+    sum(cache_write_tokens) AS cache_write_tokens,
+    sum(cache_read_tokens) AS cache_read_tokens,
+    sum(tool_input_tokens) AS tool_input_tokens,
+    sum(tool_output_tokens) AS tool_output_tokens,
+    sum(total_tokens) AS total_tokens,
+    sum(cache_write_1h_tokens) AS cache_write_1h_tokens,
+    sum(reasoning_tokens) AS reasoning_tokens,
+    sum(web_search_requests) AS web_search_requests,
+    sum(list_price_usd) AS list_price_usd,
+    sum(effective_cost_usd) AS effective_cost_usd,
+    sum(unpriced_tokens) AS unpriced_tokens,
+    sum(unpriced_count) AS unpriced_count,
+    sum(event_count) AS event_count,
+    count(DISTINCT (client, session_id)) AS session_count

@@ -1,0 +1,115 @@
+"""Segments as the manifest lists them: which files hold the records, and how one set of files replaces another.
+
+Here: listing, recording, verifying, swapping and sweeping.  Not here: what is inside a segment (``ingest.journal`` for
+journals, ``ingest.compaction`` for Parquet).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Sequence
+
+import msgspec
+
+from tokenledger_dagster.errors import TokenLedgerError
+from tokenledger_dagster.home import Home
+from tokenledger_dagster.ingest import journal
+from tokenledger_dagster.ingest.manifest import transaction
+
+FOLD_ABOVE = 64
+"""Journals above which a sync folds them, so that thousands of polls never make thousands of files."""
+_FOLD_BYTES = 8 << 20
+"""Journals above this size are left for compaction."""
+
+
+class SegmentDamagedError(TokenLedgerError):
+    """A segment is not what the manifest recorded; the message names the file and the remedy."""
+
+
+class SegmentRow(msgspec.Struct, frozen=True):
+    """A segment as the manifest lists it."""
+
+    name: str
+    format: str
+    sha256: str
+    bytes: int
+    row_count: int
+    first_rid: int
+    last_rid: int
+    created_us: int
+
+
+def segments(connection: sqlite3.Connection) -> list[SegmentRow]:
+    """Every committed segment, by first record."""
+    columns = ", ".join(SegmentRow.__struct_fields__)
+    return [SegmentRow(*row) for row in connection.execute(f"SELECT {columns} FROM segments ORDER BY first_rid, name")]
+
+
+def record(connection: sqlite3.Connection, segment: journal.Segment, kind: str, now_us: int) -> None:
+    """Makes a written segment part of the ledger; call inside a transaction."""
+    connection.execute(
+        "INSERT INTO segments (name, format, sha256, bytes, row_count, first_rid, last_rid, created_us) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (segment.name, kind, *msgspec.structs.astuple(segment)[1:], now_us),
+    )
+
+
+def verify(home: Home, segment: SegmentRow) -> None:
+    """Raises SegmentDamagedError unless the segment's file is there with the recorded bytes."""
+    path = home.lake / segment.name
+    try:
+        found = journal.sha256_of(path)
+    except OSError as error:
+        raise SegmentDamagedError(f"{path}: {error.strerror or error}; restore the file from a backup") from error
+    if found != segment.sha256:
+        raise SegmentDamagedError(
+            f"{path}: its bytes are not those that were recorded ({found[:12]} instead of {segment.sha256[:12]}); "
+            "restore the file from a backup, or move the home aside and run `tokenledger sync` to read the logs anew"
+        )
+
+
+def swap(
+    home: Home, connection: sqlite3.Connection, old: Sequence[SegmentRow], new: Sequence[journal.Segment], kind: str
+) -> None:
+    """Replaces ``old`` by the written ``new`` in one transaction, then deletes the old files.
+
+    Raises SegmentDamagedError, changing nothing, when the number of records would change.
+    """
+    if sum(one.row_count for one in new) != sum(one.row_count for one in old):
+        raise SegmentDamagedError(
+            f"{home.lake}: swapping segments would change the number of records; nothing was done"
+        )
+    now_us = time.time_ns() // 1000
+    with transaction(connection):
+        connection.executemany("DELETE FROM segments WHERE name = ?", ((one.name,) for one in old))
+        for one in new:
+            record(connection, one, kind, now_us)
+    kept = {one.name for one in new}
+    for row in old:
+        if row.name not in kept:
+            (home.lake / row.name).unlink(missing_ok=True)
+
+
+def fold_journals(home: Home, connection: sqlite3.Connection) -> int:
+    """Joins small journals into one where there are many; returns how many it joined."""
+    small = [one for one in segments(connection) if one.format == "journal" and one.bytes < _FOLD_BYTES]
+    if len(small) <= FOLD_ABOVE:
+        return 0
+    for one in small:
+        verify(home, one)
+    swap(home, connection, small, [journal.fold(home.lake, [one.name for one in small])], "journal")
+    return len(small)
+
+
+def sweep(home: Home, connection: sqlite3.Connection) -> list[str]:
+    """Removes segment files that no committed transaction names; returns their names."""
+    known = {name for (name,) in connection.execute("SELECT name FROM segments")}
+    swept = []
+    for folder in (home.journal, home.records):
+        for path in sorted(folder.rglob("*")) if folder.is_dir() else []:
+            name = path.relative_to(home.lake).as_posix()
+            if path.is_file() and name not in known:
+                path.unlink(missing_ok=True)
+                swept.append(name)
+    return swept
