@@ -5,11 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, cast
 
 from tokenledger_dagster.cli import common
 from tokenledger_dagster.errors import NothingToReport, UsageError
+from tokenledger_dagster.fileio import staged
 from tokenledger_dagster.settings import Settings
+
+if TYPE_CHECKING:
+    from tokenledger_dagster.exports.streams import Stream
 
 EXAMPLES = {
     "events": """
@@ -44,29 +48,25 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     common.ledger(home).close()
     import duckdb
 
-    from tokenledger_dagster.exports import streams
+    from tokenledger_dagster.exports.streams import Table, stream
 
     con = duckdb.connect()
     try:
-        table = cast(streams.Table, args.command)
-        result = streams.rows(con, home, table, selection)
-        count = _write(streams, result, args)
+        count = _write(stream(con, home, cast(Table, args.command), selection), args)
     finally:
         con.close()
     if not count:
         asked = ", ".join(f"{name} {value}" for name, value in selection.filters().items())
-        raise NothingToReport(f"no {table} for {asked or 'any period'}")
+        raise NothingToReport(f"no {args.command} for {asked or 'any period'}")
     if args.output:
         common.note(f"wrote {count:,} rows to {args.output}")
     return 0
 
 
-def _write(streams: Any, result: Any, args: argparse.Namespace) -> int:
+def _write(rows: Stream, args: argparse.Namespace) -> int:
     if args.format == "parquet":
-        return int(streams.write_parquet(result, Path(args.output)))
+        return rows.write_parquet(Path(args.output))
     if not args.output:
-        return int(streams.write(result, args.format, sys.stdout.buffer))
-    from tokenledger_dagster.fileio import staged
-
+        return rows.write(args.format, sys.stdout.buffer)
     with staged(Path(args.output)) as temporary, temporary.open("wb") as handle:
-        return int(streams.write(result, args.format, handle))
+        return rows.write(args.format, handle)

@@ -1,14 +1,13 @@
 """Booked events and duplicates as streams of rows: JSON Lines, CSV or Parquet, filtered.
 
-Here: what ``tokenledger events`` and ``tokenledger duplicates`` write, in the shape of the event contract.  Not here: the
-published tables (``exports.tables``), which are made of the same statements.
+Here: what ``tokenledger events`` and ``tokenledger duplicates`` write, in the shape of the event contract.  Not here:
+the published tables (``exports.tables``).
 """
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
@@ -18,7 +17,7 @@ import msgspec
 
 from tokenledger_dagster.contracts.record import Counters
 from tokenledger_dagster.errors import UsageError
-from tokenledger_dagster.fileio import encode_json
+from tokenledger_dagster.fileio import encode_json, staged
 from tokenledger_dagster.home import Home
 from tokenledger_dagster.ingest.lake import attach
 from tokenledger_dagster.usage.selection import Selection
@@ -33,44 +32,42 @@ _USAGE = (*Counters.__struct_fields__,)
 _MODEL_OF = {"events": "model", "duplicates": "model_raw"}
 
 
-def rows(con: duckdb.DuckDBPyConnection, home: Home, table: Table, selection: Selection) -> duckdb.DuckDBPyRelation:
-    """The rows of a table over the lake of ``home``, in order of time and identity; they live as long as ``con``."""
+class Stream(msgspec.Struct, frozen=True):
+    """The rows of a table over a lake, in order of time and identity; usable as long as its connection."""
+
+    con: Any
+    statement: str
+    values: list[Any]
+
+    def write(self, form: str, target: IO[bytes]) -> int:
+        """Writes the rows as ``jsonl`` or ``csv``; returns how many."""
+        cursor = self.con.execute(self.statement, self.values)
+        names = [column[0] for column in cursor.description]
+        count = 0
+        while batch := cursor.fetchmany(_ROWS):
+            if form == "csv":
+                target.write(_csv(batch if count else [names, *batch]))
+            else:
+                target.writelines(encode_json(_document(names, values), indent=0) for values in batch)
+            count += len(batch)
+        return count
+
+    def write_parquet(self, path: Path) -> int:
+        """Writes the rows as a Parquet file, all of it or nothing; returns how many."""
+        import pyarrow.parquet as pq
+
+        table = self.con.sql(self.statement, params=self.values).to_arrow_table()
+        with staged(path) as temporary:
+            pq.write_table(table, temporary, compression="zstd")
+        return int(table.num_rows)
+
+
+def stream(con: duckdb.DuckDBPyConnection, home: Home, table: Table, selection: Selection) -> Stream:
+    """Attaches the lake of ``home`` to ``con`` and prepares the rows of ``table`` that match ``selection``."""
     attach(con, home)
     where, values = _conditions(table, selection)
     statement = (_SQL / f"{table}_stream.sql").read_text("utf-8").replace("/*conditions*/", where)
-    return con.sql(statement, params=values)
-
-
-def write(result: duckdb.DuckDBPyRelation, form: str, target: IO[bytes]) -> int:
-    """Writes the rows of ``result`` as ``jsonl`` or ``csv``; returns how many."""
-    names = list(result.columns)
-    count = 0
-    if form == "csv":
-        target.write(_csv([names]))
-    for batch in _batches(result):
-        count += len(batch)
-        if form == "csv":
-            target.write(_csv(batch))
-        else:
-            target.writelines(encode_json(_document(names, values), indent=0) for values in batch)
-    return count
-
-
-def write_parquet(result: duckdb.DuckDBPyRelation, path: Path) -> int:
-    """Writes the rows of ``result`` as a Parquet file, all of it or nothing; returns how many."""
-    import pyarrow.parquet as pq
-
-    from tokenledger_dagster.fileio import staged
-
-    table = result.to_arrow_table()
-    with staged(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
-    return int(table.num_rows)
-
-
-def _batches(result: duckdb.DuckDBPyRelation) -> Iterator[list[tuple[Any, ...]]]:
-    while batch := result.fetchmany(_ROWS):
-        yield batch
+    return Stream(con, statement, values)
 
 
 def _csv(batch: list[Any]) -> bytes:

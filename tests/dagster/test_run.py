@@ -1,0 +1,104 @@
+"""The whole job on the sample: what it makes, that it does nothing twice, and what stops it."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from .conftest import Ran
+
+    Run = Callable[..., Ran]
+
+ROWS = {
+    "events/claude": 76,
+    "events/codex": 58,
+    "events/booked": 95,
+    "events/duplicates": 39,
+    "events/log_files": 32,
+    "pricing/event_costs": 95,
+}
+NEVER_THE_SAME = {"exports/runs", "exports/warehouse", "exports/pipeline_summary"}
+"""They tell of the runs themselves."""
+
+
+def test_first_run_succeeds_and_every_check_passes(filled: tuple[Path, Ran]) -> None:
+    _, ran = filled
+
+    assert ran.result.success
+    assert ran.failed_checks == []
+
+
+def test_rows_are_those_of_the_sample(filled: tuple[Path, Ran]) -> None:
+    rows = filled[1].rows
+
+    assert {name: rows[name] for name in ROWS} == ROWS
+
+
+def test_every_table_has_the_same_totals(filled: tuple[Path, Ran]) -> None:
+    made = filled[1].made
+    totals = {name: made[name].metadata["total_tokens"].value for name in made if name.startswith("usage/")}
+
+    assert set(totals.values()) == {1_022_118}
+
+
+def test_every_asset_tells_its_figures(filled: tuple[Path, Ran]) -> None:
+    for name, made in filled[1].made.items():
+        assert {"dagster/row_count", "duration_ms"} <= set(made.metadata), name
+
+
+def test_published_files_are_there(filled: tuple[Path, Ran]) -> None:
+    home, ran = filled
+
+    assert (home / "tokenledger.duckdb").is_file()
+    assert json.loads((home / "ui-snapshot.json").read_text())["schema_version"] == 1
+    summary = json.loads((home / "orchestrate-latest-summary.json").read_text())
+    assert summary["run_id"] == ran.result.run_id
+    assert set(summary["ingest"]["providers"]) == {"claude-code", "codex"}
+
+
+def test_second_run_makes_nothing_again(filled: tuple[Path, Ran], run: Run) -> None:
+    again = run()
+
+    assert again.result.success
+    stable = again.made.keys() - NEVER_THE_SAME
+    assert {name: again.versions[name] for name in stable} == {name: filled[1].versions[name] for name in stable}
+    hits = {name: one.metadata["cache_hit_ratio"].value for name, one in again.made.items() if "cache_hit_ratio" in one.metadata}
+    assert {name for name, ratio in hits.items() if ratio != 1.0} <= NEVER_THE_SAME
+
+
+@pytest.mark.parametrize("client", ["claude", "codex"])
+def test_damaged_segment_stops_the_run_before_anything_reads_it(ledger: Path, run: Run, client: str) -> None:
+    segment = next(path for path in sorted((ledger / "lake").rglob("*.parquet")) if client in str(path))
+    content = bytearray(segment.read_bytes())
+    content[len(content) // 2] ^= 1
+    segment.write_bytes(content)
+
+    ran = run()
+
+    assert not ran.result.success
+    assert ran.failed_checks == ["events/claude: segments_intact", "events/codex: segments_intact"]
+    assert "events/claude" in ran.made
+    assert "events/booked" not in ran.made
+
+
+def test_negative_counter_stops_the_run(ledger: Path, run: Run) -> None:
+    with sqlite3.connect(ledger / "lake" / "manifest.sqlite") as manifest:
+        manifest.execute("UPDATE events SET input_tokens = -5 WHERE event_no = 1")
+    manifest.close()
+
+    ran = run()
+
+    assert not ran.result.success
+    assert "events/booked: counters_non_negative" in ran.failed_checks
+    assert not any(name.startswith("usage/") for name in ran.made)
+
+
+def test_usage_without_a_price_warns_and_fails_where_asked(run: Run) -> None:
+    assert run().failed_checks == []
+    assert run(on_unpriced="error").failed_checks == ["pricing/unpriced: unpriced_share"]
