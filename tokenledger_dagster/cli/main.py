@@ -41,6 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if name not in COMMANDS:
         print(f"tokenledger: no command {name!r}; `tokenledger --help` lists them", file=sys.stderr)
         return 2
+    import sqlite3
+
     from tokenledger_dagster.errors import TokenLedgerError
 
     try:
@@ -61,6 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"tokenledger {name}: {place}: {error.strerror or error}; check the path and its permissions",
             file=sys.stderr,
         )
+        return 4
+    except sqlite3.Error as error:
+        print(f"tokenledger {name}: the manifest of this home: {error}; see `tokenledger doctor`", file=sys.stderr)
         return 4
 
 

@@ -40,6 +40,8 @@ def dollars(value: Decimal | None) -> str:
     """USD for people: cents, or more digits for small amounts; a dash where there is no price."""
     if value is None:
         return "-"
+    if 0 < value < Decimal("0.0001"):
+        return "<$0.0001"
     return f"${value:,.2f}" if value >= 1 or value == 0 else f"${value:.4f}"
 
 

@@ -43,6 +43,11 @@ class SourceFile(msgspec.Struct, frozen=True):
     """A subagent's own transcript; a main transcript owns what both hold."""
 
     @property
+    def shown(self) -> str:
+        """The path as it is stored and printed; a name that is no UTF-8 has its odd bytes escaped."""
+        return self.path.encode("utf-8", "backslashreplace").decode("utf-8")
+
+    @property
     def stem(self) -> str:
         """File name without ``.gz``/``.zst``, rotation number and ``.jsonl``: the identity archives keep."""
         name = self.relative.rsplit("/", 1)[-1]

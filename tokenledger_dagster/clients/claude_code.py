@@ -170,11 +170,10 @@ class ClaudeReader:
             return
         time = values.time_us(timestamp)
         if time is None:
-            time = values.time_us(row.timestamp)
-            flags.append("timestamp_fallback")
+            time = values.time_us(row.timestamp) if is_progress else None
+            flags.append("timestamp_from_file" if time is None else "timestamp_fallback")
         if time is None:
             time = self._file.mtime_ns // 1000
-            flags.append("timestamp_from_file")
         values.flag_odd_time(time, self._sink.now_us, flags.append)
         message_id = values.text(message.id)
         model = values.text(message.model)

@@ -34,7 +34,8 @@ def log_files(root: Path) -> Iterator[tuple[str, str, os.stat_result]]:
         except OSError:
             continue
         for entry in entries:
-            name = f"{below}{entry.name}"
+            # names may hold bytes that are no UTF-8; what is stored and shown escapes them
+            name = below + entry.name.encode("utf-8", "backslashreplace").decode("utf-8")
             try:
                 if entry.is_dir():
                     stat = entry.stat() if entry.is_symlink() else None

@@ -132,7 +132,7 @@ def _place(connection: sqlite3.Connection, result: Result, now_us: int, counts: 
         "mtime_ns = ?, encoding = ?, head_hash = ?, head_length = ?, read_offset = ?, tail_hash = ?, tail_length = ?, "
         "stream_no = ?, chain = ?, chain_length = ?, carry = ?, last_seen_us = ? WHERE source_no = ?",
         (
-            file.path,
+            file.shown,
             file.relative,
             result.origin,
             file.device,
@@ -178,7 +178,7 @@ def _new_source(connection: sqlite3.Connection, result: Result, now_us: int) -> 
         "encoding, head_hash, head_length, read_offset, tail_hash, tail_length, stream_no, chain, chain_length, carry, "
         "first_seen_us, last_seen_us) VALUES (?, ?, ?, ?, ?, 'present', 0, 0, 0, 0, '', '', 0, 0, '', 0, 0, '', 0, "
         "x'', ?, ?)",
-        (source_id, file.client, file.path, file.relative, result.origin, now_us, now_us),
+        (source_id, file.client, file.shown, file.relative, result.origin, now_us, now_us),
     )
     return int(cursor.lastrowid or 0)
 
@@ -215,8 +215,7 @@ def _heads(connection: sqlite3.Connection, placed: Sequence[_Placed]) -> dict[in
                 (one.stream_no,),
             ).fetchone()
             parser = clients()[one.client].parser_version
-            safe = path.encode("utf-8", "replace").decode("utf-8")
-            heads[one.stream_no] = journal.StreamHead(one.client, source_id, safe, generation, parser, encoding)
+            heads[one.stream_no] = journal.StreamHead(one.client, source_id, path, generation, parser, encoding)
     return heads
 
 

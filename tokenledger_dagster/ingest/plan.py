@@ -75,12 +75,12 @@ def make_plan(found: Sequence[SourceFile], known: Sequence[Known], *, no_cache: 
         if (file.device, file.inode) not in seen or not file.inode:
             seen.add((file.device, file.inode))
             files.append(file)
-    present = {file.path for file in files}
+    present = {file.shown for file in files}
     gone = [source for source in known if source.path not in present]
     vanished = _Vanished(gone)
     tasks: list[Task] = []
     for file in files:
-        source = by_path.get(file.path)
+        source = by_path.get(file.shown)
         moved = False
         if source is None:
             source = vanished.continued_by(file)
@@ -96,7 +96,9 @@ def _action(file: SourceFile, source: Known) -> Action:
     same = file.size == source.size and file.mtime_ns == source.mtime_ns
     if same and file.inode == source.inode:
         return "unchanged"
-    if source.encoding == "plain" and source.head_length and file.size > source.read_offset:
+    # a file may have grown between its stat and its reading: then its new size is what was read already
+    grown = file.size > source.read_offset or source.size != file.size == source.read_offset
+    if source.encoding == "plain" and source.head_length and grown:
         try:
             with open(file.path, "rb", buffering=0) as handle:
                 if (

@@ -6,6 +6,7 @@ Here: the flow from the clients' roots to the ingest summary, under the writer l
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 import sqlite3
 import time
@@ -166,6 +167,8 @@ class _Sync:
                     else:
                         self._problems.append(f"--source {name}={path} is not there; its events are kept")
             for root in roots:
+                if not os.access(root.path, os.R_OK):
+                    self._problems.append(f"{root.path} cannot be read; give this user permission to read it")
                 context = client.context(root)
                 for file in client.files(root):
                     self._contexts[file.path] = context
@@ -228,7 +231,7 @@ class _Sync:
         path = task.file.path
         scanned = scan(task.file, start_of(task, carry), self._contexts[path], self._now_us)
         if scanned.error:
-            self._problems.append(f"{path}: {scanned.error}; what could be read of it is kept")
+            self._problems.append(f"{task.file.shown}: {scanned.error}; what could be read of it is kept")
         counts = self._providers.setdefault(task.file.client, ProviderCounts(skipped={}))
         counts.bytes_read += scanned.bytes_read
         for reason, count in scanned.skipped.items():
@@ -259,7 +262,7 @@ class _Sync:
             if task.moved and task.known is not None and task.action == "unchanged":
                 self._db.execute(
                     "UPDATE sources SET path = ?, relative = ? WHERE source_no = ?",
-                    (task.file.path, task.file.relative, task.known.source_no),
+                    (task.file.shown, task.file.relative, task.known.source_no),
                 )
 
     # ---------------------------------------------------------------- summary

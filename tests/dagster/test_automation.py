@@ -1,0 +1,76 @@
+"""What runs by itself when logs change, and what does not."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from tokenledger_dagster.definitions import defs
+
+SAMPLE = Path(__file__).parents[2] / "fixtures" / "sample" / "home"
+JOB = "orchestrate"
+SILENT = {"console": {"config": {"log_level": "CRITICAL"}}}
+
+
+class Machine:
+    """Logs, a ledger, and a daemon that ticks when it is told to."""
+
+    def __init__(self, home: Path, instance: dg.DagsterInstance) -> None:
+        self.home = home
+        self.instance = instance
+        self._cursor: dg.AssetDaemonCursor | None = None
+
+    def run(self, *assets: str) -> bool:
+        keys = [dg.AssetKey(name.split("/")) for name in assets]
+        result = defs.resolve_job_def(JOB).execute_in_process(
+            instance=self.instance, asset_selection=keys or None, run_config={"loggers": SILENT}, raise_on_error=False
+        )
+        return result.success
+
+    def observe(self) -> None:
+        assert self.run("sources/claude_logs", "sources/codex_logs")
+
+    def tick(self) -> set[str]:
+        """What one evaluation of all conditions asks for, sources aside."""
+        found = dg.evaluate_automation_conditions(defs=defs, instance=self.instance, cursor=self._cursor)
+        self._cursor = found.cursor
+        asked = {key.to_user_string() for key in found._requested_partitions_by_asset_key}  # noqa: SLF001
+        return {name for name in asked if not name.startswith("sources/")}
+
+    def use_codex(self) -> None:
+        """One more request in a Codex log."""
+        log = next(self.home.rglob("*019a1cb8-9eb2-7c67-a2d4-adac18b10d4b.jsonl"))
+        last = log.read_bytes().splitlines()[-1]
+        log.write_bytes(log.read_bytes() + last.replace(b"2026-10-10", b"2026-10-11") + b"\n")
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
+    shutil.copytree(SAMPLE, tmp_path / "home")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("TOKENLEDGER_HOME", str(tmp_path / "ledger"))
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield Machine(tmp_path / "home", instance)
+
+
+def test_a_new_ledger_is_filled(machine: Machine) -> None:
+    machine.observe()
+
+    asked = machine.tick()
+
+    assert {"events/claude", "events/codex", "pricing/price_list"} <= asked
+
+
+def test_unchanged_logs_ask_for_nothing(machine: Machine) -> None:
+    assert machine.run()
+    machine.tick()
+    machine.observe()
+
+    assert machine.tick() == set()
+    assert machine.tick() == set()

@@ -1,0 +1,93 @@
+"""`tokenledger orchestrate`: what it prints, what it writes, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from tokenledger_dagster.cli.main import main
+
+pytestmark = pytest.mark.usefixtures("ledger", "elsewhere")
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A working directory that is no checkout, so that nothing is recorded in ours."""
+    (tmp_path / "cwd").mkdir()
+    monkeypatch.chdir(tmp_path / "cwd")
+
+
+def test_summary_is_one_json_document(capfd: pytest.CaptureFixture[str], ledger: Path) -> None:
+    code = main(["orchestrate", "--format", "json"])
+
+    out, err = capfd.readouterr()
+    assert (code, err.count("Traceback")) == (0, 0)
+    assert json.loads(out) == json.loads((ledger / "orchestrate-latest-summary.json").read_text())
+    assert json.loads(out)["checks"]["failed_names"] == []
+
+
+def test_progress_is_a_line_per_asset(capfd: pytest.CaptureFixture[str]) -> None:
+    main(["orchestrate"])
+
+    lines = capfd.readouterr().err.splitlines()
+    booked = [line.split() for line in lines if line.startswith("events/booked")]
+    assert [line[:3] for line in booked] == [["events/booked", "95", "rows"]]
+    assert not any("dagster" in line for line in lines)
+
+
+def test_failed_check_is_named(capfd: pytest.CaptureFixture[str], ledger: Path) -> None:
+    with sqlite3.connect(ledger / "lake" / "manifest.sqlite") as manifest:
+        manifest.execute("UPDATE events SET input_tokens = -5 WHERE event_no = 1")
+    manifest.close()
+
+    code = main(["orchestrate", "--format", "json"])
+
+    out, err = capfd.readouterr()
+    assert code == 1
+    assert "check failed: events/booked: counters_non_negative" in err
+    assert "events/booked: counters_non_negative" in json.loads(out)["checks"]["failed_names"]
+
+
+def test_usage_without_a_price_fails_only_where_asked(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["orchestrate"]) == 0
+    assert main(["orchestrate", "--on-unpriced", "error"]) == 1
+    assert "pricing/unpriced: unpriced_share" in capfd.readouterr().err
+
+
+def test_skipped_stages_are_not_run(capfd: pytest.CaptureFixture[str]) -> None:
+    code = main(["orchestrate", "--skip", "sources", "--skip", "events", "--skip", "pricing", "--skip", "usage"])
+
+    err = capfd.readouterr().err
+    assert code == 0
+    assert {line.split("/")[0] for line in err.splitlines() if "/" in line} == {"exports"}
+
+
+def test_only_the_clients_asked_for_are_read(capfd: pytest.CaptureFixture[str]) -> None:
+    main(["orchestrate", "--providers", "codex", "--format", "json"])
+
+    out, err = capfd.readouterr()
+    assert "events/codex" in err
+    assert "events/claude" not in err
+    assert set(json.loads(out)["ingest"]["providers"]) <= {"codex"}
+
+
+def test_artifacts_go_where_they_are_sent(tmp_path: Path) -> None:
+    snapshot, summary = tmp_path / "here" / "ui.json", tmp_path / "there" / "summary.json"
+
+    arguments = ["--ui-snapshot-path", str(snapshot), "--pipeline-summary-path", str(summary), "--month", "2026-09"]
+    assert main(["orchestrate", *arguments, "--snapshot-mode", "extended"]) == 0
+
+    made = json.loads(snapshot.read_text())
+    assert (made["month"], made["mode"]) == ("2026-09", "extended")
+    assert json.loads(summary.read_text())["ui_snapshot_path"] == str(snapshot)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--month", "2026-13"], ["--skip", "everything"], ["--providers", "nobody"]], ids=lambda given: given[0]
+)
+def test_what_does_not_exist_is_a_usage_error(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["orchestrate", *arguments]) == 2
+    assert capfd.readouterr().err.startswith("tokenledger orchestrate: ")

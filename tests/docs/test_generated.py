@@ -1,0 +1,190 @@
+"""Tables in the documentation say what the code says."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.docs.generated import ROOT, SECTIONS, current, found, pages
+from tokenledger_dagster.cli.main import COMMANDS
+from tokenledger_dagster.clients.registry import clients
+from tokenledger_dagster.contracts.report import ModelRow, Report, Row
+from tokenledger_dagster.contracts.summaries import IngestSummary, PipelineSummary, ProviderCounts
+from tokenledger_dagster.contracts.tables import TABLES
+from tokenledger_dagster.errors import TokenLedgerError
+from tokenledger_dagster.pricing.rates import RateTable
+
+DOCS = ROOT / "docs"
+PACKAGE = ROOT / "tokenledger_dagster"
+CODE = [*PACKAGE.rglob("*.py"), *(ROOT / "assets").glob("*.py"), *(ROOT / "resources").glob("*.py")]
+READERS = [*(PACKAGE / "clients").glob("*.py"), PACKAGE / "ingest" / "scan.py", PACKAGE / "ingest" / "sync.py"]
+
+
+def _read(name: str) -> str:
+    return (DOCS / name).read_text("utf-8")
+
+
+def _table(page: str, header: str) -> list[str]:
+    """First cells of the table that begins with ``header``, without back quotes."""
+    lines = _read(page).split(f"\n{header}", 1)[1].splitlines()[2:]
+    rows = []
+    for line in lines:
+        if not line.startswith("|"):
+            break
+        rows.append(line.split("|")[1].strip().strip("`"))
+    return rows
+
+
+# ------------------------------------------------------------------ generated sections
+
+
+@pytest.mark.parametrize("name", SECTIONS)
+def test_generated_section_stands_on_one_page(name: str) -> None:
+    assert [page.name for page in pages() if name in found(page)] != []
+
+
+@pytest.mark.parametrize("page", [page for page in pages() if found(page)], ids=lambda page: page.name)
+def test_generated_sections_are_current(page: Path) -> None:
+    text = page.read_text("utf-8")
+    assert text == current(text), "run `.venv/bin/python tests/docs/generated.py`"
+
+
+# ------------------------------------------------------------------ names in the code
+
+
+def _strings(node: ast.AST) -> Iterator[str]:
+    for part in ast.walk(node):
+        if isinstance(part, ast.Constant) and isinstance(part.value, str):
+            yield part.value
+
+
+def _is_flags(node: ast.AST) -> bool:
+    return isinstance(node, ast.Name) and node.id == "flags"
+
+
+def _flags(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            called = node.func
+            appends = isinstance(called, ast.Attribute) and called.attr == "append" and _is_flags(called.value)
+            if appends or (isinstance(called, ast.Name) and called.id == "flag"):
+                for argument in node.args:
+                    yield from _strings(argument)
+        elif isinstance(node, ast.Assign) and any(map(_is_flags, node.targets)):
+            yield from _strings(node.value)
+        elif isinstance(node, ast.List) and any(
+            isinstance(item, ast.Starred) and _is_flags(item.value) for item in node.elts
+        ):
+            yield from _strings(node)
+
+
+def _reasons(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Attribute) and node.value.attr == "skipped":
+            yield from _results(node.slice)
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "quarantine":
+            for argument in node.args[2:]:
+                yield from _results(argument)
+        elif isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "reason" for t in node.targets):
+            yield from _results(node.value)
+
+
+def _results(node: ast.AST) -> Iterator[str]:
+    """Strings an expression can give, without those its conditions compare with."""
+    if isinstance(node, ast.IfExp):
+        yield from _results(node.body)
+        yield from _results(node.orelse)
+    elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield node.value
+
+
+def test_flags_are_those_of_the_readers() -> None:
+    code = {flag for path in READERS for flag in _flags(ast.parse(path.read_text("utf-8")))}
+    assert set(_table("clients/README.md", "| flag |")) == code
+
+
+def test_skip_reasons_are_those_of_the_readers() -> None:
+    code = {reason for path in READERS for reason in _reasons(ast.parse(path.read_text("utf-8")))}
+    assert set(_table("clients/README.md", "| reason |")) == code
+
+
+def test_rules_are_those_of_the_code() -> None:
+    files = [*(PACKAGE / "clients").glob("*.py"), *(PACKAGE / "ingest").glob("*.py")]
+    code = set(re.findall(r'"((?:claude|codex)\.[a-z_]+|reread_copy)"', "".join(p.read_text("utf-8") for p in files)))
+    assert set(_table("contracts/duplicates.md", "| rule |")) == code
+    assert set(_table("clients/claude-code.md", "| rule |")) == {rule for rule in code if not rule.startswith("codex.")}
+    assert set(_table("clients/codex.md", "| rule |")) == {rule for rule in code if not rule.startswith("claude.")}
+
+
+def test_every_client_has_a_page() -> None:
+    assert set(_table("clients/README.md", "| client |")) == set(clients())
+    assert {page.stem for page in (DOCS / "clients").glob("*.md")} - {"README"} == set(clients())
+
+
+# ------------------------------------------------------------------ shapes
+
+
+@pytest.mark.parametrize(
+    ("page", "names"),
+    [
+        ("contracts/event.md", TABLES["events"].column_names),
+        ("contracts/pricing.md", TABLES["event_costs"].column_names[7:]),
+        ("contracts/pricing.md", TABLES["unpriced"].columns[6].allowed),
+        ("contracts/report.md", [*Report.__struct_fields__, *Row.__struct_fields__, *ModelRow.__struct_fields__]),
+        ("contracts/ingest-summary.md", IngestSummary.__struct_fields__),
+        ("contracts/pipeline-summary.md", PipelineSummary.__struct_fields__),
+    ],
+)
+def test_page_names_every_field(page: str, names: list[str]) -> None:
+    text = _read(page)
+    assert [name for name in names if not re.search(rf"`(?:\w+[.])?{name}(?:\[\]|[.]\w+)?`", text)] == []
+
+
+def test_ingest_summary_names_the_counts_of_a_client() -> None:
+    text = _read("contracts/ingest-summary.md")
+    assert [name for name in ProviderCounts.__struct_fields__ if f"`providers.*.{name}`" not in text] == []
+
+
+def test_pricing_page_names_the_rate_table_that_is_there() -> None:
+    meta = msgspec.json.decode((ROOT / "config" / "rates.meta.json").read_bytes())
+    told = f"generated from {meta['source']} {meta['source_version']} as of {meta['as_of']}: {meta['rows']} rows"
+    assert told in _read("contracts/pricing.md")
+    assert RateTable.load(ROOT / "config" / "rates.csv").snapshot_id == meta["sha256"][:16]
+
+
+def test_exit_codes_are_those_of_the_errors() -> None:
+    documented = set(_table("contracts/cli.md", "| exit code |"))
+    codes = {str(kind.exit_code) for kind in (TokenLedgerError, *TokenLedgerError.__subclasses__())}
+    assert documented == codes | {"0", "1", "130"}
+
+
+# ------------------------------------------------------------------ claims
+
+
+def test_every_command_in_the_documentation_exists() -> None:
+    text = "".join(page.read_text("utf-8") for page in pages())
+    named = set(re.findall(r"\btokenledger ([a-z]+)\b", "\n".join(re.findall(r"`[^`\n]+`|^[^|\n]*tokenledger .*$", text))))
+    assert named - set(COMMANDS) == set()
+    assert set(COMMANDS) <= set(re.findall(r"^## (\w+)$", _read("contracts/cli.md"), flags=re.MULTILINE))
+
+
+def test_every_make_target_in_the_documentation_exists() -> None:
+    text = "".join(page.read_text("utf-8") for page in pages())
+    targets = set(re.findall(r"^([a-z-]+)(?: [a-z-]+)*:", (ROOT / "Makefile").read_text("utf-8"), flags=re.MULTILINE))
+    targets |= {"setup-dev", "format"}
+    assert set(re.findall(r"`make ([a-z-]+)`|^make ([a-z-]+)", text, flags=re.MULTILINE)) != set()
+    named = {name for pair in re.findall(r"`make ([a-z-]+)`|^make ([a-z-]+)", text, flags=re.MULTILINE) for name in pair}
+    assert named - targets - {""} == set()
+
+
+def test_settings_told_to_be_unread_are() -> None:
+    line = re.search(r"^Not yet read by anything: (.*)\.$", _read("operations.md"), flags=re.MULTILINE)
+    assert line is not None
+    code = "".join(path.read_text("utf-8") for path in CODE)
+    read = [name for name in re.findall(r"`(\w+)`", line[1]) if re.search(rf"settings\.{name}\b", code)]
+    assert read == [], "read now: take it out of the line in docs/operations.md"
