@@ -44,25 +44,23 @@ def key(text: str) -> dg.AssetKey:
 def on_change() -> dg.AutomationCondition:
     """Run when a dependency has a new data version, the code has a new one, or nothing was made yet.
 
-    A changed data version is true for one tick only, so the change is remembered until a run answers it; a failed run
-    is tried once more and not for ever. Nothing runs on what a blocking check has refused.
+    A changed data version is true for one tick only: it is remembered until a run was asked for or made. A failed run
+    is tried again on the hour, neither never nor at every tick. Nothing runs on what a blocking check has refused.
     """
     condition = dg.AutomationCondition
-    changed = (
+    wanted = (
         condition.any_deps_match(condition.data_version_changed())
         | condition.code_version_changed()
-        | condition.execution_failed().newly_true()
-    )
-    wanted = changed.since(condition.newly_requested()) | condition.missing().newly_true().since(
-        condition.newly_requested() | condition.newly_updated()
-    )
+        | condition.missing().newly_true()
+        | (condition.execution_failed() & condition.cron_tick_passed("@hourly"))
+    ).since(condition.newly_requested() | condition.newly_updated())
     return (
         wanted
         & ~condition.in_progress()
         & ~condition.any_deps_missing()
         & ~condition.any_deps_in_progress()
         & condition.all_deps_blocking_checks_passed()
-    ).with_label("when an input or the code changed")
+    ).with_label("an input or the code changed")
 
 
 def column_schema(table: str) -> dg.TableSchema:

@@ -17,6 +17,7 @@ import msgspec
 
 from tokenledger_dagster.clients import lines, values, walk
 from tokenledger_dagster.clients.base import BookingFacts, Claim, Copy, Environ, Root, Sink, SourceFile
+from tokenledger_dagster.clients.copies import content_claims, rank
 from tokenledger_dagster.contracts.record import Counters, UsageRecord
 
 _MESSAGE = b'"message":{'
@@ -401,25 +402,3 @@ class ClaudeCode:
 
 def _projects(path: Path) -> Path:
     return path if path.name == "projects" or not (path / "projects").is_dir() else path / "projects"
-
-
-def rank(copy: Copy) -> tuple[bool, bool, int, int, int, bytes]:
-    """Sort key under which the winner among copies of one request comes first (event contract, "Winner")."""
-    return (
-        copy.is_sidechain,
-        copy.is_progress,
-        -copy.counters[1],
-        -copy.total,
-        copy.timestamp_us,
-        copy.sha,
-    )
-
-
-def content_claims(client: str, copies: Sequence[Copy]) -> list[Claim]:
-    """Claims of rows without any id: a file's n-th equal row is the n-th everywhere, files merged by the largest n."""
-    by_place: dict[tuple[bytes, int], list[Copy]] = defaultdict(list)
-    seen: dict[tuple[bytes, int], int] = defaultdict(int)
-    for copy in sorted(copies, key=lambda copy: (copy.stream, copy.ordinal)):
-        by_place[copy.sha, seen[copy.sha, copy.stream]].append(copy)
-        seen[copy.sha, copy.stream] += 1
-    return [Claim((client, sha.hex(), place), found, []) for (sha, place), found in by_place.items()]

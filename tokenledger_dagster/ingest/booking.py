@@ -18,7 +18,7 @@ from typing import Protocol
 import msgspec
 
 from tokenledger_dagster.clients.base import OWNER, Claim, Client, Copy
-from tokenledger_dagster.clients.claude_code import rank
+from tokenledger_dagster.clients.copies import rank
 from tokenledger_dagster.ingest.lineage import Run, owner_at
 
 FOREVER = float("inf")

@@ -61,6 +61,7 @@ def lineages(streams: Iterable[Stream]) -> dict[int, list[Run]]:
     resolved: dict[int, list[Run]] = {}
 
     def resolve(stream: Stream, above: frozenset[int]) -> list[Run]:
+        """Runs of one stream; ``above`` are the streams being resolved, so that a circle of parents ends."""
         if stream.number in resolved:
             return resolved[stream.number]
         runs: list[Run] = []

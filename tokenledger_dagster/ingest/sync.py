@@ -127,6 +127,7 @@ class _Sync:
         self._origins: dict[str, Root] = {}
 
     def run(self) -> IngestSummary:
+        """Finds, reads, commits, summarises; the caller holds the writer lock."""
         sweep(self._home, self._db)
         self._remember_sources()
         files = self._discover()

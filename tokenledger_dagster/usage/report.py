@@ -64,6 +64,7 @@ class _Group:
         self.last = 0
 
     def add(self, part: Part) -> None:
+        """Adds one part's sums."""
         for place, value in enumerate(part.sums):
             self.sums[place] += value
         self.sessions.add((part.session.client, part.session.session_id))

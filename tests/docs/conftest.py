@@ -1,0 +1,51 @@
+"""A copy of the sample with a ledger of its own, synced and published once for all examples."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.docs.generated import ROOT
+from tokenledger_dagster.home import Home, ensure_home
+from tokenledger_dagster.ingest.sync import SyncOptions, sync
+
+
+class Sample:
+    """The sample as a person has it: logs, and a home."""
+
+    def __init__(self, folder: Path) -> None:
+        self.logs = folder / "person"
+        shutil.copytree(ROOT / "fixtures" / "sample" / "home", self.logs)
+        self.home: Home = ensure_home(folder / "ledger", "sample")
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """Variables under which commands find both."""
+        kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL") if name in os.environ}
+        return {**kept, "HOME": str(self.logs), "TOKENLEDGER_HOME": str(self.home.root), "TZ": "UTC"}
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Sample:
+    found = Sample(tmp_path_factory.mktemp("sample"))
+    sync(found.home, found.environ, SyncOptions())
+    return found
+
+
+@pytest.fixture(scope="session")
+def published(sample: Sample) -> Path:
+    """The analyst's database of the sample."""
+    pytest.importorskip("tokenledger_dagster.exports.warehouse", reason="the published database does not exist yet")
+    import duckdb
+
+    from tokenledger_dagster.contracts.tables import TABLES
+    from tokenledger_dagster.exports.tables import build
+    from tokenledger_dagster.exports.warehouse import publish
+
+    with duckdb.connect() as con:
+        for name in TABLES:
+            build(name, con, sample.home, "UTC")
+    return publish(sample.home).path

@@ -1,0 +1,165 @@
+"""What the documentation shows is run: shell lines marked ``runnable``, every SQL block, the example adapter."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.docs.conftest import Sample
+from tests.docs.generated import ROOT, pages
+from tokenledger_dagster.clients.registry import clients
+from tokenledger_dagster.contracts.tables import TABLES, create_statement
+from tokenledger_dagster.home import ensure_home
+from tokenledger_dagster.ingest.manifest import connect
+from tokenledger_dagster.ingest.sync import SyncOptions, sync
+from tokenledger_dagster.usage.report import make_report
+from tokenledger_dagster.usage.selection import Selection
+
+NEEDS = {
+    "snapshot": "tokenledger_dagster.exports.ui_snapshot",
+    "events": "tokenledger_dagster.exports.streams",
+    "duplicates": "tokenledger_dagster.exports.streams",
+}
+"""Module without which a command does not run yet."""
+
+
+def blocks(page: Path, info: str) -> list[str]:
+    """Code blocks of a page that are opened with ``info``."""
+    return re.findall(rf"^```{info}\n(.*?)^```$", page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+
+
+# ------------------------------------------------------------------ shell
+
+_LINES = [
+    pytest.param(line.removeprefix(".venv/bin/"), id=line.removeprefix(".venv/bin/"))
+    for page in pages()
+    for block in blocks(page, "sh runnable")
+    for line in block.splitlines()
+]
+
+
+@pytest.mark.parametrize("line", _LINES)
+def test_shell_line_runs_on_the_sample(sample: Sample, line: str) -> None:
+    program, command, *arguments = line.split()
+    assert program == "tokenledger"
+    if command in NEEDS and importlib.util.find_spec(NEEDS[command]) is None:
+        pytest.skip(f"{NEEDS[command]} does not exist yet")
+    done = subprocess.run(
+        [sys.executable, "-m", "tokenledger_dagster.cli.main", command, *arguments],
+        cwd=ROOT,
+        env=sample.environ,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout
+    if line.endswith("--format json") or command == "snapshot":
+        assert json.loads(done.stdout)["schema_version"] == 1
+
+
+# ------------------------------------------------------------------ SQL
+
+_COOKBOOK = (ROOT / "docs" / "sql-cookbook.md").read_text("utf-8")
+_QUERIES = [
+    pytest.param(query, re.findall(r"`([\w-]+)`", listed), id=title)
+    for title, query, listed in re.findall(
+        r"^## ([^\n]+)\n(?:(?!^## ).)*?^```sql\n(.*?)^```\n\nColumns: ([^.]*)\.", _COOKBOOK, re.DOTALL | re.MULTILINE
+    )
+]
+
+
+def test_every_sql_block_names_its_columns() -> None:
+    assert len(_QUERIES) == len(re.findall(r"^```sql$", _COOKBOOK, flags=re.MULTILINE)) > 0
+
+
+@pytest.mark.parametrize(("query", "columns"), _QUERIES)
+def test_query_fits_the_tables_of_the_contract(query: str, columns: list[str]) -> None:
+    import duckdb
+
+    with duckdb.connect() as con:
+        for table in TABLES.values():
+            con.execute(create_statement(table))
+        con.execute(query)
+        assert [column[0] for column in con.description or []] == columns
+
+
+@pytest.mark.parametrize(("query", "columns"), _QUERIES)
+def test_query_finds_rows_in_the_published_sample(published: Path, query: str, columns: list[str]) -> None:
+    import duckdb
+
+    with duckdb.connect(published, read_only=True) as con:
+        rows = con.execute(query).fetchall()
+        assert [column[0] for column in con.description or []] == columns
+    assert rows
+
+
+# ------------------------------------------------------------------ adapter
+
+
+@pytest.fixture
+def acme() -> Iterator[Any]:
+    """The adapter that CONTRIBUTING shows, in the registry for as long as the test runs."""
+    (source,) = blocks(ROOT / "CONTRIBUTING.md", "python adapter")
+    module: dict[str, Any] = {"__name__": "acme"}
+    exec(compile(source, "CONTRIBUTING.md", "exec", dont_inherit=True), module)
+    adapter = module["Acme"]()
+    clients()[adapter.name] = adapter
+    yield adapter
+    del clients()[adapter.name]
+
+
+def _row(**changed: Any) -> str:
+    row = {
+        "id": "r1",
+        "session": "s1",
+        "time": "2026-02-18T09:00:00Z",
+        "model": "claude-sonnet-4-5",
+        "usage": {"in": 100, "out": 5},
+    }
+    return json.dumps(row | changed) + "\n"
+
+
+def test_example_adapter_books_each_request_once(acme: Any, tmp_path: Path) -> None:
+    logs = tmp_path / ".acme" / "logs"
+    logs.mkdir(parents=True)
+    written_twice = [_row(), _row(usage={"in": 100, "out": 20})]
+    other = _row(id="r2", usage={"in": 7, "out": "3"})
+    (logs / "one.jsonl").write_text("".join([*written_twice, "no JSON\n", _row(id="r3", usage=None)]))
+    (logs / "two.jsonl").write_text(other)
+    home = ensure_home(tmp_path / "ledger", "test")
+    environ = {"HOME": str(tmp_path)}
+
+    first = sync(home, environ, SyncOptions()).providers["acme"]
+    with (logs / "two.jsonl").open("a") as log:
+        log.write(_row(id="r4"))
+    second = sync(home, environ, SyncOptions())
+    third = sync(home, environ, SyncOptions())
+
+    assert (first.scanned, first.emitted, first.duplicates) == (3, 2, 1)
+    assert first.skipped == {"invalid_json": 1, "usage_null": 1}
+    assert (second.providers["acme"].scanned, second.providers["acme"].emitted) == (1, 1)
+    assert (third.providers, third.sources.unchanged) == ({}, 2)
+    connection = connect(home, read_only=True)
+    totals = make_report(connection, "client", Selection(), datetime(2026, 2, 19, tzinfo=UTC)).totals
+    rules = connection.execute("SELECT rule, count(*) FROM records WHERE rule IS NOT NULL GROUP BY rule").fetchall()
+    connection.close()
+    assert (totals.input_tokens, totals.output_tokens, totals.event_count) == (207, 28, 3)
+    assert totals.list_price_usd is not None
+    assert rules == [("acme.copy", 1)]
+
+
+def test_example_adapter_offers_all_that_the_interface_asks_for(acme: Any) -> None:
+    (real, *_) = clients().values()
+    public = {name for name in dir(real) if not name.startswith("_")}
+    assert public - set(dir(acme)) == set()
