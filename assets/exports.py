@@ -11,8 +11,9 @@ from pathlib import Path
 import dagster as dg
 
 from assets.common import OWNERS, figures, key, on_change, table_asset
+from assets.fingerprints import document_digest
 from assets.run_facts import write_run_summary
-from resources import LedgerHome, RunOptions
+from resources import LedgerHome, Metrics, RunOptions
 
 TABLES_READ = (
     "events/booked events/duplicates events/log_files pricing/price_list pricing/event_costs pricing/unpriced "
@@ -32,11 +33,11 @@ SUMMARISED = ["exports/warehouse", "exports/ui_snapshot"]
     code_version="1",
     automation_condition=on_change(),
 )
-def warehouse(home: LedgerHome) -> dg.MaterializeResult:
+def warehouse(home: LedgerHome, metrics: Metrics) -> dg.MaterializeResult:
     """Every public table in one file, with comments on tables and columns."""
     from tokenledger_dagster.exports.warehouse import publish
 
-    made = publish(home.open())
+    made = publish(home.open(), metrics=metrics.backend())
     return dg.MaterializeResult(
         data_version=dg.DataVersion(made.digest),
         metadata={
@@ -51,7 +52,7 @@ def warehouse(home: LedgerHome) -> dg.MaterializeResult:
 @dg.asset(
     key=["exports", "ui_snapshot"],
     group_name="exports",
-    deps=[key("pricing/event_costs")],
+    deps=[key("usage/monthly"), key("usage/models")],
     description="The UI snapshot `ui-snapshot.json`: the month in figures, for status bars and editor extensions.",
     kinds={"json"},
     owners=OWNERS,
@@ -67,7 +68,9 @@ def ui_snapshot(home: LedgerHome, options: RunOptions) -> dg.MaterializeResult:
     with closing(connect(place, read_only=True)) as manifest:
         month = options.month or settings.month
         made = make_snapshot(manifest, options.snapshot_mode, home.zone, month, settings.snapshot_top_n)
-    path = write_snapshot(place, made, Path(options.ui_snapshot_path) if options.ui_snapshot_path else None)
+    path = write_snapshot(place, made)
+    if options.ui_snapshot_path:
+        write_snapshot(place, made, Path(options.ui_snapshot_path))
     numbers = figures(
         rows=len(made.top_models),
         duration_ms=round((time.perf_counter() - started) * 1000),
@@ -75,7 +78,7 @@ def ui_snapshot(home: LedgerHome, options: RunOptions) -> dg.MaterializeResult:
         usd=made.totals.list_price_usd,
     )
     return dg.MaterializeResult(
-        data_version=dg.DataVersion(content_digest(made)),
+        data_version=dg.DataVersion(document_digest(made)),
         metadata={**numbers, "month": made.month, "mode": made.mode, "path": dg.MetadataValue.path(str(path))},
     )
 

@@ -1,6 +1,7 @@
-"""Digests and figures of a client's logs and of what was read from them, as the graph's data versions.
+"""Digests that serve as the graph's data versions where no table has one: of logs, of what was read, of a document.
 
-Here: plain functions over files' stats and the manifest. Not here: reading a log (`ingest`), or anything of Dagster.
+Here: plain functions over files' stats, the manifest and artifacts. Not here: reading a log (`ingest`), anything of
+Dagster.
 """
 
 from __future__ import annotations
@@ -9,14 +10,17 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import msgspec
 
 from tokenledger_dagster.clients.base import Root
 from tokenledger_dagster.clients.registry import clients
+from tokenledger_dagster.fileio import encode_json
 from tokenledger_dagster.home import Home
 from tokenledger_dagster.ingest.manifest import connect, get_meta
 
-__all__ = ["ClientTotals", "LogFiles", "client_totals", "log_files"]
+__all__ = ["ClientTotals", "LogFiles", "client_totals", "document_digest", "log_files"]
 
 
 class LogFiles(NamedTuple):
@@ -70,6 +74,12 @@ def client_totals(home: Home, client: str) -> ClientTotals:
         manifest.close()
     digest = _digest([key, *chains, events, tokens, nano])
     return ClientTotals(digest, records, events, tokens, Decimal(nano).scaleb(-9))
+
+
+def document_digest(document: Any) -> str:
+    """Digest of a published document, whenever it was generated."""
+    timeless = msgspec.structs.replace(document, generated_at="")
+    return hashlib.blake2b(encode_json(timeless, indent=0), digest_size=16).hexdigest()
 
 
 def _added_roots(home: Home, client: str) -> list[Root]:

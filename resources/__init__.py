@@ -8,7 +8,7 @@ No `from __future__ import annotations`: Dagster reads the annotations of these 
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
 from dagster_duckdb import DuckDBResource
@@ -101,8 +101,10 @@ class RunOptions(dg.ConfigurableResource):
     """What one run is asked to do; the command line and the launchpad set the same fields."""
 
     month: str = Field(default="", description="YYYY-MM of the summaries; empty = that of the latest event.")
-    snapshot_mode: str = Field(default="compact", description="compact or extended.")
-    on_unpriced: str = Field(default="", description="skip or error; empty = the setting's.")
+    snapshot_mode: Literal["compact", "extended"] = Field(default="compact", description="Rows of the UI snapshot.")
+    on_unpriced: Literal["", "skip", "error"] = Field(
+        default="", description="What usage without a price does; empty = the setting's."
+    )
     no_cache: bool = Field(default=False, description="Read every log from its beginning and reconcile.")
     events_out: str = Field(default="", description="Where the booked events are also written as JSON Lines.")
     ui_snapshot_path: str = Field(default="", description="Where the UI snapshot goes; empty = the home.")

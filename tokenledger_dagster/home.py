@@ -6,6 +6,7 @@ the files hold (`contracts/`), the lock, and which folder is the home (`settings
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -14,11 +15,13 @@ import msgspec
 from tokenledger_dagster.errors import HomeKindError, TokenLedgerError
 from tokenledger_dagster.fileio import write_json_atomic
 
-__all__ = ["Home", "HomeKind", "ensure_home"]
+__all__ = ["Home", "HomeKind", "SAMPLE_HOME", "ensure_home", "keep_apart"]
 
 HomeKind = Literal["user", "sample", "test", "bench"]
 
 SCHEMA_VERSION = 1
+SAMPLE_HOME = Path(__file__).resolve().parents[1] / "fixtures" / "sample" / "home"
+"""The bundled sample: a small HOME with the logs of agents, for a first look and for tests."""
 
 
 class Home(msgspec.Struct, frozen=True):
@@ -159,6 +162,33 @@ def ensure_home(root: Path, kind: HomeKind | None = None) -> Home:
     elif kind is not None and kind != found:
         raise HomeKindError(f"{root}: holds a {found} ledger, not a {kind} one; set TOKENLEDGER_HOME to another folder")
     return home
+
+
+def keep_apart(home: Home, folders: Iterable[Path], *, empty: bool) -> None:
+    """Refuse to mix the bundled sample's events with a user's.
+
+    Args:
+        home: a home that exists.
+        folders: where logs are about to be read from.
+        empty: whether nothing was ever read into the home; a user's home that begins with the sample becomes one of
+            the sample's.
+
+    Raises:
+        HomeKindError: the sample would enter a user's ledger, or other logs the sample's.
+    """
+    kind = _read_kind(home.home_json)
+    if kind not in ("user", "sample"):
+        return
+    for folder in folders:
+        sample = SAMPLE_HOME in (folder, *folder.parents)
+        if sample and kind == "user" and empty:
+            write_json_atomic(home.home_json, _HomeRecord(schema_version=SCHEMA_VERSION, kind="sample"))
+            kind, empty = "sample", False
+        elif sample != (kind == "sample"):
+            theirs = "the bundled sample" if sample else "logs of your own"
+            raise HomeKindError(
+                f"{home.root}: holds a {kind} ledger and {folder} is {theirs}; set TOKENLEDGER_HOME to another folder"
+            )
 
 
 def _read_kind(path: Path) -> HomeKind | None:

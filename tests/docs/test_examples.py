@@ -68,6 +68,18 @@ def test_shell_line_runs_on_the_sample(sample: Sample, line: str) -> None:
         assert json.loads(done.stdout)["schema_version"] == 1
 
 
+@pytest.mark.parametrize(("command", "page"), [("events", "event.md"), ("duplicates", "duplicates.md")])
+def test_every_field_of_a_json_line_is_documented(sample: Sample, command: str, page: str) -> None:
+    arguments = [sys.executable, "-m", "tokenledger_dagster.cli.main", command]
+    done = subprocess.run(
+        arguments, cwd=ROOT, env=sample.environ, capture_output=True, text=True, timeout=120, check=True
+    )
+    row = json.loads(done.stdout.splitlines()[0])
+    names = {*row, *row["usage"], *row["locator"]}
+    text = (ROOT / "docs" / "contracts" / page).read_text("utf-8")
+    assert {name for name in names if f"`{name}`" not in text} == set()
+
+
 # ------------------------------------------------------------------ SQL
 
 _COOKBOOK = (ROOT / "docs" / "sql-cookbook.md").read_text("utf-8")

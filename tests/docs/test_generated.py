@@ -14,6 +14,7 @@ from tests.docs.generated import ROOT, SECTIONS, current, found, pages
 from tokenledger_dagster.cli.main import COMMANDS
 from tokenledger_dagster.clients.registry import clients
 from tokenledger_dagster.contracts.report import ModelRow, Report, Row
+from tokenledger_dagster.contracts.snapshot import Snapshot, SnapshotRow, SnapshotTotals
 from tokenledger_dagster.contracts.summaries import IngestSummary, PipelineSummary, ProviderCounts
 from tokenledger_dagster.contracts.tables import TABLES
 from tokenledger_dagster.errors import TokenLedgerError
@@ -138,6 +139,8 @@ def test_every_client_has_a_page() -> None:
         ("contracts/report.md", [*Report.__struct_fields__, *Row.__struct_fields__, *ModelRow.__struct_fields__]),
         ("contracts/ingest-summary.md", IngestSummary.__struct_fields__),
         ("contracts/pipeline-summary.md", PipelineSummary.__struct_fields__),
+        ("contracts/ui-snapshot.md", [*Snapshot.__struct_fields__, *SnapshotTotals.__struct_fields__]),
+        ("contracts/ui-snapshot.md", SnapshotRow.__struct_fields__),
     ],
 )
 def test_page_names_every_field(page: str, names: list[str]) -> None:

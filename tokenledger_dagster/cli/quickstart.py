@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
-from pathlib import Path
 
 from tokenledger_dagster.cli import report
 from tokenledger_dagster.clients.registry import clients
 from tokenledger_dagster.errors import TokenLedgerError
-from tokenledger_dagster.home import Home, ensure_home
+from tokenledger_dagster.home import SAMPLE_HOME, Home, ensure_home
 from tokenledger_dagster.settings import Settings
 
 EXAMPLES = {
@@ -19,7 +18,6 @@ examples:
   tokenledger quickstart --sample
 """
 }
-SAMPLE = Path(__file__).resolve().parents[2] / "fixtures" / "sample" / "home"
 _OVERRIDES = ("CLAUDE_CONFIG_DIR", "CODEX_HOME", "XDG_CONFIG_HOME")
 
 
@@ -59,14 +57,14 @@ def _use_sample(settings: Settings) -> tuple[Home, Settings]:
     """A home beside the user's, fed from the sample alone."""
     import msgspec
 
-    if not SAMPLE.is_dir():
-        raise TokenLedgerError(f"{SAMPLE} is missing; run this from a clone of the repository")
+    if not SAMPLE_HOME.is_dir():
+        raise TokenLedgerError(f"{SAMPLE_HOME} is missing; run this from a clone of the repository")
     root = settings.home.with_name(f"{settings.home.name}-sample")
     home = ensure_home(root, "sample")
     for name in _OVERRIDES:
         os.environ.pop(name, None)
     # assets and commands find logs as they always do, from a HOME that holds the sample
-    os.environ["HOME"] = str(SAMPLE)
+    os.environ["HOME"] = str(SAMPLE_HOME)
     os.environ["TOKENLEDGER_HOME"] = str(root)
     return home, msgspec.structs.replace(settings, home=root)
 

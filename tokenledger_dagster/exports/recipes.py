@@ -153,7 +153,8 @@ def _runs(cursor: duckdb.DuckDBPyConnection, site: Site) -> str:
 
 
 def _runs_key(site: Site) -> str:
-    return " ".join(path.parent.name for path in summary_paths(site.home))
+    # a run's summary may be completed after it was first written
+    return " ".join(f"{path.parent.name} {path.stat().st_mtime_ns}" for path in summary_paths(site.home))
 
 
 _RUN_ROWS = (

@@ -39,15 +39,18 @@ def summary_paths(home: Home) -> list[Path]:
     return sorted(home.runs.glob(f"*/{SUMMARY_FILE}"))
 
 
+def read_summary(path: Path) -> PipelineSummary | None:
+    """One summary; None where there is none, or one of another shape by another version."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=PipelineSummary)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
 def past_runs(home: Home) -> list[RunRow]:
-    """Past runs, oldest first; a summary that another version wrote in another shape is passed over."""
-    found = []
-    for path in summary_paths(home):
-        try:
-            found.append(_row(msgspec.json.decode(path.read_bytes(), type=PipelineSummary)))
-        except (OSError, ValueError, msgspec.DecodeError):
-            continue
-    return found
+    """Past runs, oldest first."""
+    found = (read_summary(path) for path in summary_paths(home))
+    return [_row(summary) for summary in found if summary is not None]
 
 
 def _row(summary: PipelineSummary) -> RunRow:

@@ -25,7 +25,7 @@ from tokenledger_dagster.contracts.summaries import (
     SourceCounts,
 )
 from tokenledger_dagster.fileio import write_json_atomic
-from tokenledger_dagster.home import Home
+from tokenledger_dagster.home import Home, keep_apart
 from tokenledger_dagster.ingest import commit as committing
 from tokenledger_dagster.ingest.ledger import Ledger
 from tokenledger_dagster.ingest.manifest import connect, get_meta, set_meta, transaction, writer_lock
@@ -157,6 +157,7 @@ class _Sync:
     def _discover(self) -> list[SourceFile]:
         extra = self._db.execute("SELECT client, path FROM extra_sources ORDER BY client, path").fetchall()
         found: list[SourceFile] = []
+        read: list[Path] = []
         for client in self._clients():
             roots = client.roots(self._environ)
             if not roots and (named := _override(client.name, self._environ)):
@@ -175,6 +176,9 @@ class _Sync:
                     self._contexts[file.path] = context
                     self._origins[file.path] = root
                     found.append(file)
+            read += [root.path for root in roots]
+        empty = self._db.execute("SELECT 1 FROM sources LIMIT 1").fetchone() is None
+        keep_apart(self._home, read, empty=empty)
         return found
 
     def _known(self) -> list[Known]:
