@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import re
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,8 @@ def counters() -> str:
 
 def _positions(struct: type[msgspec.Struct]) -> str:
     names = [field.name for field in msgspec.structs.fields(struct)]
-    return ", ".join(f"{place} `{name}`" for place, name in enumerate(names)) + ".\n"
+    listed = ", ".join(f"{place} `{name}`" for place, name in enumerate(names))
+    return textwrap.fill(f"{listed}.", 120) + "\n"
 
 
 def lake_columns() -> str:

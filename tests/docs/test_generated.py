@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,15 +31,15 @@ def _read(name: str) -> str:
     return (DOCS / name).read_text("utf-8")
 
 
-def _table(page: str, header: str) -> list[str]:
-    """First cells of the table that begins with ``header``, without back quotes."""
+def _cells(page: str, header: str) -> list[str]:
+    """First cells of the table that begins with ``header``."""
     lines = _read(page).split(f"\n{header}", 1)[1].splitlines()[2:]
-    rows = []
-    for line in lines:
-        if not line.startswith("|"):
-            break
-        rows.append(line.split("|")[1].strip().strip("`"))
-    return rows
+    return [line.split("|")[1].strip() for line in itertools.takewhile(lambda line: line.startswith("|"), lines)]
+
+
+def _table(page: str, header: str) -> list[str]:
+    """The same without back quotes."""
+    return [cell.strip("`") for cell in _cells(page, header)]
 
 
 # ------------------------------------------------------------------ generated sections
@@ -193,3 +194,18 @@ def test_settings_told_to_be_unread_are() -> None:
     code = "".join(path.read_text("utf-8") for path in CODE)
     read = [name for name in re.findall(r"`(\w+)`", line[1]) if re.search(rf"settings\.{name}\b", code)]
     assert read == [], "read now: take it out of the line in docs/operations.md"
+
+
+def test_messages_that_operations_explains_are_in_the_code() -> None:
+    code = "".join(path.read_text("utf-8") for path in CODE)
+    code = re.sub(r'"\s*\n\s*f?"', "", code)
+    listed = [part for cell in _cells("operations.md", "| message |") for part in re.findall(r"`([^`]+)`", cell)]
+    parts = [part.strip(" ,;") for message in listed for part in message.split("...")]
+    assert len(listed) > 10
+    assert [part for part in parts if part not in code] == []
+
+
+def test_agents_variables_are_those_the_readers_ask_for() -> None:
+    code = "".join(path.read_text("utf-8") for path in (PACKAGE / "clients").glob("*.py"))
+    asked = set(re.findall(r'environ\.get\("([A-Z_]+)"', code))
+    assert [name for name in asked if f"`{name}`" not in _read("operations.md")] == []

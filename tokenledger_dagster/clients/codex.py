@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from tokenledger_dagster.clients import walk
+from tokenledger_dagster.clients import values, walk
 from tokenledger_dagster.clients.base import OWNER, BookingFacts, Claim, Copy, Environ, Root, Sink, SourceFile
 from tokenledger_dagster.clients.codex_reader import CodexReader
 from tokenledger_dagster.clients.codex_reducer import fingerprint
@@ -60,7 +60,7 @@ class Codex:
             changed = path.stat().st_mtime_ns // 1000
         except (OSError, tomllib.TOMLDecodeError):
             return {}
-        kept = {key: found[key] for key in ("model", "service_tier") if isinstance(found.get(key), str)}
+        kept = {key: found[key] for key in ("model", "service_tier") if values.word(found.get(key))}
         return {**kept, "config_mtime_us": str(changed)}
 
     def reader(self, file: SourceFile, carry: bytes | None, sink: Sink, context: Mapping[str, str]) -> CodexReader:

@@ -25,6 +25,7 @@ _SAFE_USAGE = re.compile(
 )
 _ENUM_KEYS = frozenset({"service_tier", "speed", "inference_geo", "type", "model"})
 _ENUM = re.compile(r"[A-Za-z0-9_.\-:/@\[\]]{0,64}")
+_WORD = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
 _KEY = re.compile(r"[A-Za-z0-9_]{1,64}")
 
 
@@ -57,6 +58,11 @@ def text(value: object, limit: int = 1024) -> str | None:
     if not value.isprintable():
         value = value.encode("utf-8", "replace").decode("utf-8").replace("\x00", "")
     return value[:limit] or None
+
+
+def word(value: object) -> str | None:
+    """``value`` if it is one plain word, as tiers and speeds are; free text is never kept."""
+    return value if isinstance(value, str) and _WORD.fullmatch(value) else None
 
 
 def time_us(value: object) -> int | None:

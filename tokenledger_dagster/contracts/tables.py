@@ -2,8 +2,8 @@
 
 Here: the tables of the analyst database and of ``TOKENLEDGER_HOME/tables``, in the order they are built.  Not here:
 how they are computed (``exports``), how they are checked (``governance``), and the lake's own records
-(``contracts.record_table``).  All times are naive UTC; all money is USD with nine places; a day, week or month is one of
-the zone in ``timezone``.
+(``contracts.record_table``).  All times are naive UTC; all money is USD with nine places; a day, week or month is one
+of the zone in ``timezone``.
 """
 
 from __future__ import annotations

@@ -61,9 +61,12 @@ def make_summary(
     """
     ended = time.time() if now is None else now
     given = dict(stages or {})
-    known = {name: given.pop(name, None) or Stage(skipped=True, details={"reason": NOT_RUN}) for name in STAGES}
-    if given:
-        raise KeyError(f"{', '.join(sorted(given))}: no such stage; use one of {', '.join(STAGES)}")
+    if unknown := given.keys() - set(STAGES):
+        raise KeyError(f"{', '.join(sorted(unknown))}: no such stage; use one of {', '.join(STAGES)}")
+
+    def stage(name: str) -> Stage:
+        return given.get(name, Stage(skipped=True, details={"reason": NOT_RUN}))
+
     return PipelineSummary(
         generated_at=_stamp(ended),
         started_at=_stamp(started),
@@ -74,10 +77,15 @@ def make_summary(
         on_unpriced=on_unpriced,
         duration_ms=max(0, round((ended - started) * 1000)),
         ingest=_ingest(ingest),
+        pricing_reconcile=stage("pricing_reconcile"),
+        monthly=stage("monthly"),
+        daily=stage("daily"),
         aggregate_cache=AggregateCache(details={"reason": "sums are kept in the manifest; no cache file is used"}),
-        checks=checks or CheckCounts(skipped=True),
+        ledger=stage("ledger"),
+        bench=stage("bench"),
+        perf_gate=stage("perf_gate"),
+        checks=CheckCounts(skipped=True) if checks is None else checks,
         ui_snapshot_path=ui_snapshot_path,
-        **known,
     )
 
 

@@ -2,8 +2,8 @@
 
 Here: building the file aside and renaming it.  Not here: the tables (``exports.tables``).
 
-A reader that has the old file open keeps it, consistent, until it closes; nobody waits for anybody.  The file holds tables,
-not views over other files, in the storage format of DuckDB 1.4, and no write-ahead log is left beside it.
+A reader that has the old file open keeps it, consistent, until it closes; nobody waits for anybody.  The file holds
+tables, not views over other files, in the storage format of DuckDB 1.4, and no write-ahead log is left beside it.
 """
 
 from __future__ import annotations

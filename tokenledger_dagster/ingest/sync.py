@@ -28,7 +28,7 @@ from tokenledger_dagster.fileio import write_json_atomic
 from tokenledger_dagster.home import Home, keep_apart
 from tokenledger_dagster.ingest import commit as committing
 from tokenledger_dagster.ingest.ledger import Ledger
-from tokenledger_dagster.ingest.manifest import connect, get_meta, set_meta, transaction, writer_lock
+from tokenledger_dagster.ingest.manifest import ManifestError, connect, get_meta, set_meta, transaction, writer_lock
 from tokenledger_dagster.ingest.plan import Known, Plan, Task, load_known, make_plan, start_of
 from tokenledger_dagster.ingest.scan import scan
 from tokenledger_dagster.ingest.segments import fold_journals, sweep
@@ -92,7 +92,10 @@ def _filled(home: Home) -> bool:
     """Whether anything was ever committed; while a first sync runs there is nothing to answer from."""
     if not home.manifest_path.exists():
         return False
-    connection = connect(home, read_only=True)
+    try:
+        connection = connect(home, read_only=True)
+    except ManifestError:
+        return False  # the other process is only now making it
     try:
         return connection.execute("SELECT 1 FROM segments LIMIT 1").fetchone() is not None
     finally:
