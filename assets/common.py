@@ -113,7 +113,9 @@ def table_result(
     )
 
 
-def table_asset(table: str, deps: list[str], *, code_version: str = "1", pool: str | None = None) -> dg.AssetsDefinition:
+def table_asset(
+    table: str, deps: list[str], *, code_version: str = "1", pool: str | None = None
+) -> dg.AssetsDefinition:
     """The asset that builds one public table and does nothing else."""
 
     @dg.asset(**table_options(table, deps, code_version=code_version, pool=pool))

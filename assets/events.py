@@ -71,7 +71,9 @@ def booked(home: LedgerHome, engine: Engine, metrics: Metrics) -> dg.Materialize
     from tokenledger_dagster.ingest.compaction import compact
 
     done = compact(home.open())
-    return table_result("events", home, engine, metrics, journals_compacted=done.journals, segments_written=done.segments_written)
+    return table_result(
+        "events", home, engine, metrics, journals_compacted=done.journals, segments_written=done.segments_written
+    )
 
 
 def progress_log(context: dg.AssetExecutionContext) -> Callable[[int, int, int, int], None]:

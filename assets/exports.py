@@ -10,23 +10,18 @@ from pathlib import Path
 
 import dagster as dg
 
-from assets.common import OWNERS, figures, key, on_change, table_asset
+from assets.common import ASSET_OF_TABLE, OWNERS, figures, key, on_change, table_asset
 from assets.fingerprints import document_digest
 from assets.run_facts import write_run_summary
 from resources import LedgerHome, Metrics, RunOptions
 
-TABLES_READ = (
-    "events/booked events/duplicates events/log_files pricing/price_list pricing/event_costs pricing/unpriced "
-    "usage/daily usage/weekly usage/monthly usage/sessions usage/projects usage/models usage/clients usage/blocks "
-    "exports/runs"
-).split()
 SUMMARISED = ["exports/warehouse", "exports/ui_snapshot"]
 
 
 @dg.asset(
     key=["exports", "warehouse"],
     group_name="exports",
-    deps=[key(name) for name in TABLES_READ],
+    deps=[key(name) for name in ASSET_OF_TABLE.values()],
     description="The analyst's database `tokenledger.duckdb`.\n\nReplaced as a whole, so no reader waits or is broken.",
     kinds={"duckdb"},
     owners=OWNERS,

@@ -56,7 +56,8 @@ def client_totals(home: Home, client: str) -> ClientTotals:
     manifest = connect(home, read_only=True)
     try:
         chains = manifest.execute(
-            "SELECT source_id, stream_no, chain, chain_length FROM sources WHERE client = ? ORDER BY source_id", (client,)
+            "SELECT source_id, stream_no, chain, chain_length FROM sources WHERE client = ? ORDER BY source_id",
+            (client,),
         ).fetchall()
         (records,) = manifest.execute(
             "SELECT coalesce(sum(last_rid - first_rid + 1), 0) FROM stream_runs JOIN streams USING (stream_no) "

@@ -102,9 +102,7 @@ def _counts(checks: Iterable[Any]) -> CheckCounts:
     failed = [check for check in listed if is_error(check)]
     passed = sum(check.passed for check in listed)
     names = sorted(f"{check.asset_key.to_user_string()}: {check.check_name}" for check in failed)
-    return CheckCounts(
-        passed=passed, failed=len(failed), warned=len(listed) - passed - len(failed), failed_names=names
-    )
+    return CheckCounts(passed=passed, failed=len(failed), warned=len(listed) - passed - len(failed), failed_names=names)
 
 
 def _joined(one: IngestSummary, other: IngestSummary) -> IngestSummary:

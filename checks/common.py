@@ -60,24 +60,25 @@ def invariant_check(name: str, tables: Sequence[str]) -> dg.AssetChecksDefinitio
 
 
 def result_of(outcome: "CheckOutcome", check_key: dg.AssetCheckKey, *, strict: bool = False) -> dg.AssetCheckResult:
-    """What the UI shows of an outcome; `strict` makes unpriced usage an error instead of a warning."""
-    warns = outcome.severity.upper().startswith("WARN") and not (strict and check_key.name == "unpriced_share")
+    """What the UI shows of an outcome; `strict` makes any usage without a price an error."""
+    refused = strict and check_key.name == "unpriced_share" and bool(outcome.actual)
+    warns = outcome.severity == "WARN" and not refused
     metadata: dict[str, Any] = {
-        name: value
-        for name in ("actual", "expected", "delta")
-        if (value := getattr(outcome, name)) is not None
+        name: value for name in ("actual", "expected", "delta") if (value := getattr(outcome, name)) is not None
     }
+    if outcome.skipped:
+        metadata["skipped"] = True
     if outcome.rows:
         metadata["failing_rows"] = dg.MetadataValue.table(records=[_record(row) for row in outcome.rows[:SHOWN_ROWS]])
     return dg.AssetCheckResult(
         asset_key=check_key.asset_key,
         check_name=check_key.name,
-        passed=outcome.passed,
+        passed=outcome.passed and not refused,
         severity=dg.AssetCheckSeverity.WARN if warns else dg.AssetCheckSeverity.ERROR,
         description=outcome.description,
         metadata=metadata,
     )
 
 
-def _record(row: Any) -> dg.TableRecord:
-    return dg.TableRecord({name: "" if value is None else str(value) for name, value in dict(row).items()})
+def _record(row: dict[str, Any]) -> dg.TableRecord:
+    return dg.TableRecord({name: "" if value is None else str(value) for name, value in row.items()})

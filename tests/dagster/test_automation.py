@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,7 +38,7 @@ class Machine:
         """What one evaluation of all conditions asks for, sources aside."""
         found = dg.evaluate_automation_conditions(defs=defs, instance=self.instance, cursor=self._cursor)
         self._cursor = found.cursor
-        asked = {key.to_user_string() for key in found._requested_partitions_by_asset_key}  # noqa: SLF001
+        asked = {key.to_user_string() for key in found._requested_partitions_by_asset_key}
         return {name for name in asked if not name.startswith("sources/")}
 
     def use_codex(self) -> None:

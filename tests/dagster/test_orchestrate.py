@@ -86,7 +86,9 @@ def test_artifacts_go_where_they_are_sent(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--month", "2026-13"], ["--skip", "everything"], ["--providers", "nobody"]], ids=lambda given: given[0]
+    "arguments",
+    [["--month", "2026-13"], ["--skip", "everything"], ["--providers", "nobody"]],
+    ids=lambda given: given[0],
 )
 def test_what_does_not_exist_is_a_usage_error(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["orchestrate", *arguments]) == 2

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     Run = Callable[..., Ran]
 
 ROWS = {
-    "events/claude": 76,
-    "events/codex": 58,
+    "events/claude": 71,
+    "events/codex": 63,
     "events/booked": 95,
     "events/duplicates": 39,
     "events/log_files": 32,
@@ -68,7 +68,11 @@ def test_second_run_makes_nothing_again(filled: tuple[Path, Ran], run: Run) -> N
     assert again.result.success
     stable = again.made.keys() - NEVER_THE_SAME
     assert {name: again.versions[name] for name in stable} == {name: filled[1].versions[name] for name in stable}
-    hits = {name: one.metadata["cache_hit_ratio"].value for name, one in again.made.items() if "cache_hit_ratio" in one.metadata}
+    hits = {
+        name: one.metadata["cache_hit_ratio"].value
+        for name, one in again.made.items()
+        if "cache_hit_ratio" in one.metadata
+    }
     assert {name for name, ratio in hits.items() if ratio != 1.0} <= NEVER_THE_SAME
 
 

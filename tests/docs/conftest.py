@@ -19,7 +19,7 @@ class Sample:
     def __init__(self, folder: Path) -> None:
         self.logs = folder / "person"
         shutil.copytree(ROOT / "fixtures" / "sample" / "home", self.logs)
-        self.home: Home = ensure_home(folder / "ledger", "sample")
+        self.home: Home = ensure_home(folder / "ledger", "test")
 
     @property
     def environ(self) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import re
@@ -78,6 +79,19 @@ def test_every_field_of_a_json_line_is_documented(sample: Sample, command: str, 
     names = {*row, *row["usage"], *row["locator"]}
     text = (ROOT / "docs" / "contracts" / page).read_text("utf-8")
     assert {name for name in names if f"`{name}`" not in text} == set()
+
+
+def test_event_ids_follow_the_identity_table(published: Path) -> None:
+    import duckdb
+
+    with duckdb.connect(published, read_only=True) as con:
+        events = con.execute(
+            "SELECT event_id, client, message_id, request_id FROM events WHERE message_id IS NOT NULL"
+        ).fetchall()
+    assert len(events) > 40
+    for event_id, *identity in events:
+        array = json.dumps(identity, separators=(",", ":")).encode()
+        assert hashlib.blake2b(array, digest_size=16).hexdigest() == event_id
 
 
 # ------------------------------------------------------------------ SQL

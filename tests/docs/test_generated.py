@@ -13,13 +13,19 @@ import pytest
 
 from tests.docs.generated import ROOT, SECTIONS, current, found, pages
 from tokenledger_dagster.cli.main import COMMANDS
+from tokenledger_dagster.clients import values, walk
 from tokenledger_dagster.clients.registry import clients
 from tokenledger_dagster.contracts.report import ModelRow, Report, Row
 from tokenledger_dagster.contracts.snapshot import Snapshot, SnapshotRow, SnapshotTotals
 from tokenledger_dagster.contracts.summaries import IngestSummary, PipelineSummary, ProviderCounts
 from tokenledger_dagster.contracts.tables import TABLES
 from tokenledger_dagster.errors import TokenLedgerError
-from tokenledger_dagster.pricing.rates import RateTable
+from tokenledger_dagster.governance.doctor import CLAUDE_DEFAULT_DAYS
+from tokenledger_dagster.home import Home
+from tokenledger_dagster.ingest import compaction, reading, segments
+from tokenledger_dagster.ingest.sync import BATCH_RECORDS, FIRST_FILL_WAIT_SECONDS
+from tokenledger_dagster.pricing.events import MIN_CONFIDENCE
+from tokenledger_dagster.pricing.rates import MAKER_CONFIDENCE_CAP, RateTable
 
 DOCS = ROOT / "docs"
 PACKAGE = ROOT / "tokenledger_dagster"
@@ -209,3 +215,32 @@ def test_agents_variables_are_those_the_readers_ask_for() -> None:
     code = "".join(path.read_text("utf-8") for path in (PACKAGE / "clients").glob("*.py"))
     asked = set(re.findall(r'environ\.get\("([A-Z_]+)"', code))
     assert [name for name in asked if f"`{name}`" not in _read("operations.md")] == []
+
+
+def test_home_page_names_every_path_of_a_home() -> None:
+    home = Home(Path("/home"))
+    properties = [name for name, value in vars(Home).items() if isinstance(value, property)]
+    text = _read("contracts/home.md")
+    assert [path.name for name in properties if (path := getattr(home, name)).name not in text] == []
+
+
+@pytest.mark.parametrize(
+    ("page", "told", "value"),
+    [
+        ("architecture.md", "batches of {:,} records", BATCH_RECORDS),
+        ("architecture.md", "blocks of {} MiB", reading.BLOCK_BYTES >> 20),
+        ("clients/README.md", "first {} and", reading.HEAD_BYTES),
+        ("clients/README.md", "last {}", reading.TAIL_BYTES),
+        ("clients/README.md", "{} levels deep", walk.MAX_DEPTH),
+        ("clients/README.md", "over {:,} per request", values.MAX_TOKENS_PER_REQUEST),
+        ("contracts/home.md", "more than {} files", compaction.MERGE_FILES),
+        ("contracts/home.md", "under {} MiB is merged", compaction.MERGE_BYTES >> 20),
+        ("contracts/home.md", "more than {} journals", segments.FOLD_ABOVE),
+        ("contracts/cli.md", "up to {:.0f} minutes", FIRST_FILL_WAIT_SECONDS / 60),
+        ("contracts/pricing.md", "Below {}: not priced", MIN_CONFIDENCE),
+        ("contracts/pricing.md", "60 to {}: priced", MAKER_CONFIDENCE_CAP),
+        ("operations.md", "({} where it does not say)", CLAUDE_DEFAULT_DAYS),
+    ],
+)
+def test_number_is_that_of_the_code(page: str, told: str, value: float) -> None:
+    assert told.format(value) in " ".join(_read(page).split())

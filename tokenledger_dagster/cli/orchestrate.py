@@ -7,6 +7,7 @@ Dagster is imported by ``run`` alone, so that ``--help`` and every other command
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import re
 import sys
@@ -161,7 +162,7 @@ class _Progress:
     def __call__(self, entry: dg.EventLogEntry) -> None:
         event = entry.dagster_event
         if event is None:
-            if entry.step_key and entry.level >= 20:
+            if entry.step_key and int(entry.level) >= logging.INFO:
                 self._line(f"  {entry.user_message}")
             return
         told = getattr(self, f"_{event.event_type_value.lower()}", None)
@@ -217,17 +218,21 @@ class _Progress:
 
 
 def _text(summary: PipelineSummary, path: Path, home: LedgerHome) -> str:
-    place, ingest, daily = home.open(), summary.ingest, summary.daily.details
-    checks = summary.checks
+    """The run in a few lines; stages that did not run are not spoken of."""
+    place, checks = home.open(), summary.checks
     rows = [
-        ["events", f"{daily.get('total_tokens', 0):,} tokens, ${daily.get('list_price_usd', 0):,.2f} at list price"],
         ["checks", f"{checks.passed} passed, {checks.warned} warned, {checks.failed} failed"],
         ["time", f"{summary.duration_ms:,} ms"],
         ["database", str(place.duckdb_path)],
         ["UI snapshot", str(summary.ui_snapshot_path)],
         ["summary", str(path)],
     ]
-    _ = ingest
+    if not summary.daily.skipped:
+        sums = summary.daily.details
+        rows.insert(0, ["usage", f"{sums['total_tokens']:,} tokens, ${sums['list_price_usd']:,.2f} at list price"])
+    if not summary.ingest.skipped:
+        counts = summary.ingest.ledger
+        rows.insert(0, ["ledger", f"{counts.get('events', 0):,} events, {counts.get('duplicates', 0):,} duplicates"])
     return output.render(["Run", summary.run_id], rows, "table", numeric_from=2)
 
 
@@ -239,11 +244,11 @@ def _verdict(summary: PipelineSummary, errors: list[tuple[str, str, str]], *, su
         common.note(f"tokenledger orchestrate: {step}: {message}")
     if summary.checks.failed:
         return 1
-    codes = {kind.__name__: kind.exit_code for kind in (TokenLedgerError, *_all_subclasses(TokenLedgerError))}
+    codes = {kind.__name__: kind.exit_code for kind in _kinds_of(TokenLedgerError)}
     return 0 if succeeded else next((codes[kind] for _, kind, _ in errors if kind in codes), 1)
 
 
-def _all_subclasses(kind: type[TokenLedgerError]) -> Iterator[type[TokenLedgerError]]:
+def _kinds_of(kind: type[TokenLedgerError]) -> Iterator[type[TokenLedgerError]]:
+    yield kind
     for one in kind.__subclasses__():
-        yield one
-        yield from _all_subclasses(one)
+        yield from _kinds_of(one)

@@ -216,10 +216,6 @@ def _settle(store: Store, client: Client, one: _Open, order: dict[int, float]) -
     """Winner, owner, time and the rule of every loser of one claim."""
     claim = one.claim
 
-    def tie(copy: Copy) -> tuple[object, ...]:
-        return (*rank(copy), copy.rid in claim.rules, store.stream(copy.stream).key, copy.ordinal)
-
-    winner = claim.copies[0] if len(claim.copies) == 1 else min(claim.copies, key=tie)
     if len(one.owners) == 1:
         (owner,) = one.owners
     else:
@@ -228,6 +224,13 @@ def _settle(store: Store, client: Client, one: _Open, order: dict[int, float]) -
             return (one.owners[session], order.get(session, -FOREVER), store.session(session).name)
 
         owner = min(one.owners, key=precedence)
+
+    def tie(copy: Copy) -> tuple[object, ...]:
+        # equal bytes in two files: the owner's own row stands; what a row has from the rows before it may differ
+        own = (copy.session != owner, store.session(copy.session).name, copy.model_raw or "", copy.service_tier or "")
+        return (*rank(copy), copy.rid in claim.rules, *own, store.stream(copy.stream).key, copy.ordinal)
+
+    winner = claim.copies[0] if len(claim.copies) == 1 else min(claim.copies, key=tie)
     identity = claim.identity
     if OWNER in identity:
         name = store.session(owner).name

@@ -1,0 +1,175 @@
+"""What must hold of a ledger, each property with what follows where it does not.
+
+Here: the list of invariants and running one.  Not here: how each is decided (``governance.lake``, ``.sums``,
+``.prices``, ``.artifacts``, ``.contracts``), and how an orchestrator runs them (``checks``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import msgspec
+
+from tokenledger_dagster.contracts.tables import TABLES
+from tokenledger_dagster.exports.state import booked_state
+from tokenledger_dagster.fileio import write_json_atomic
+from tokenledger_dagster.governance import artifacts, contracts, lake, prices, sums
+from tokenledger_dagster.governance.outcome import SHOWN_ROWS, CheckOutcome, Finding, Inspection, Invariant
+from tokenledger_dagster.ingest.sync import booking_key
+
+__all__ = ["INVARIANTS", "CheckOutcome", "Inspection", "Invariant", "inspect"]
+
+_REVISION = "1"
+
+_PROPERTIES = (
+    Invariant(
+        name="segments_intact",
+        table="lake",
+        run=lake.segments_intact,
+        description="Every segment of the lake has the bytes that were recorded; else figures made from it are wrong.",
+    ),
+    Invariant(
+        name="event_ids_unique",
+        table="events",
+        run=lake.event_ids_unique,
+        description="No event id stands twice; else a request is counted and paid twice.",
+    ),
+    Invariant(
+        name="counters_non_negative",
+        table="events",
+        run=lake.counters_non_negative,
+        description="No counter is below zero; else sums and costs come out too low.",
+    ),
+    Invariant(
+        name="booked_plus_duplicates_equal_scanned",
+        table="duplicates",
+        run=lake.booked_plus_duplicates_equal_scanned,
+        description="Every record read is either an event or a duplicate; else usage was lost or counted twice.",
+    ),
+    Invariant(
+        name="costs_agree",
+        table="event_costs",
+        run=prices.costs_agree,
+        reads=("event_costs",),
+        description="Two computations price every event alike, to the nano-USD; else one of them states wrong costs.",
+    ),
+    Invariant(
+        name="views_sum_to_same_totals",
+        table="usage_daily",
+        run=sums.views_sum_to_same_totals,
+        description="Every usage table sums to the events; else two reports contradict each other.",
+    ),
+    Invariant(
+        name="days_sum_to_month",
+        table="usage_monthly",
+        run=sums.days_sum_to_month,
+        description="The days of a month sum to it, by client and model; else a month's bill cannot be explained.",
+    ),
+    Invariant(
+        name="cells_equal_tables",
+        table="usage_daily",
+        run=sums.cells_equal_tables,
+        description="The sums reports are answered from equal the published days; else CLI and tables disagree.",
+    ),
+    Invariant(
+        name="unpriced_share",
+        table="unpriced",
+        run=prices.unpriced_share,
+        blocking=False,
+        severity="WARN",
+        description="At most 1 % of all tokens have no list price; else costs are visibly too low.",
+    ),
+    Invariant(
+        name="rate_table_current",
+        table="prices",
+        run=prices.rate_table_current,
+        blocking=False,
+        severity="WARN",
+        description="The committed rate table is what its price list gives; else prices are out of date.",
+    ),
+    Invariant(
+        name="tables_present",
+        table="warehouse",
+        run=artifacts.tables_present,
+        description="The published database holds every table, whole and commented; else analysts read old or no data.",
+    ),
+    Invariant(
+        name="ui_snapshot_schema",
+        table="ui_snapshot",
+        run=artifacts.ui_snapshot_schema,
+        description="The UI snapshot has the shape of contract version 1; else status bars show nothing.",
+    ),
+)
+
+INVARIANTS: dict[str, Invariant] = {
+    invariant.name: invariant
+    for invariant in (*_PROPERTIES, *(contracts.invariant(table) for table in TABLES.values()))
+}
+"""Every invariant by name; ``contract_<table>`` for each public table among them."""
+
+
+def inspect(name: str, look: Inspection) -> CheckOutcome:
+    """Checks one invariant.
+
+    Raises:
+        KeyError: no such invariant.
+        OSError, duckdb.Error: what it speaks of cannot be read at all.
+    """
+    invariant = INVARIANTS[name]
+    key = _key(invariant, look) if invariant.reads else None
+    if key is not None and _passed(look).get(name) == key:
+        message = "Nothing it reads changed since it last passed."
+        return _outcome(invariant, Finding(passed=True, message=message, actual=0, expected=0))
+    finding = invariant.run(look)
+    if key is not None:
+        _remember(look, name, key if finding.passed and not finding.skipped else None)
+    return _outcome(invariant, finding)
+
+
+def _outcome(invariant: Invariant, finding: Finding) -> CheckOutcome:
+    actual, expected = finding.actual, finding.expected
+    numbers = isinstance(actual, (int, float)) and isinstance(expected, (int, float))
+    return CheckOutcome(
+        name=invariant.name,
+        passed=finding.passed,
+        actual=actual,
+        expected=expected,
+        delta=actual - expected if numbers else None,  # type: ignore[operator]
+        rows=finding.rows[:SHOWN_ROWS],
+        description=finding.message,
+        blocking=invariant.blocking,
+        severity=invariant.severity,
+        skipped=finding.skipped,
+    )
+
+
+# -------------------------------------------------------------------- checks of large tables, remembered
+
+
+def _key(invariant: Invariant, look: Inspection) -> str:
+    """Key of all that a check reads: the booked state and the very files, so that a file changed by hand is noticed."""
+    digest = hashlib.blake2b(f"{_REVISION} {booking_key()} {booked_state(look.home)}".encode(), digest_size=16)
+    for table in invariant.reads:
+        digest.update(msgspec.json.encode(TABLES[table]))
+        found = look.path(table).stat()
+        digest.update(f"{table} {found.st_size} {found.st_mtime_ns} {found.st_ino}".encode())
+    return digest.hexdigest()
+
+
+def _memory(look: Inspection) -> Path:
+    return look.home.tables / "_passed.json"
+
+
+def _passed(look: Inspection) -> dict[str, str]:
+    try:
+        return msgspec.json.decode(_memory(look).read_bytes(), type=dict[str, str])
+    except (FileNotFoundError, msgspec.DecodeError):
+        return {}
+
+
+def _remember(look: Inspection, name: str, key: str | None) -> None:
+    # two processes may write at once; what one of them loses is checked again
+    known = _passed(look)
+    known.pop(name, None)
+    write_json_atomic(_memory(look), known if key is None else {**known, name: key})
