@@ -41,7 +41,7 @@ def client_events(client: str) -> dg.AssetsDefinition:
         from tokenledger_dagster.ingest.sync import SyncOptions, sync
 
         place = home.open()
-        wanted = SyncOptions(only=(client,), no_cache=options.no_cache, zone=home.zone)
+        wanted = SyncOptions(only=(client,), no_cache=options.no_cache, zone=home.zone, host=home.settings.host)
         summary = sync(place, home.environ, wanted, metrics.backend(), progress_log(context))
         for problem in summary.problems:
             context.log.warning(problem)

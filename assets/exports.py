@@ -94,7 +94,7 @@ runs = table_asset("runs", [])
 def pipeline_summary(context: dg.AssetExecutionContext, home: LedgerHome, options: RunOptions) -> dg.MaterializeResult:
     """Told from the events of this very run; `tokenledger orchestrate` completes it when the last check is done."""
     started = time.perf_counter()
-    summary, path = write_run_summary(context.instance, context.run_id, home, options)
+    summary, path = write_run_summary(context.instance, context.run.run_id, home, options)
     numbers = figures(rows=summary.checks.passed, duration_ms=round((time.perf_counter() - started) * 1000))
     return dg.MaterializeResult(metadata={**numbers, "path": dg.MetadataValue.path(str(path))})
 

@@ -15,7 +15,7 @@ import msgspec
 from tokenledger_dagster.errors import HomeKindError, TokenLedgerError
 from tokenledger_dagster.fileio import write_json_atomic
 
-__all__ = ["Home", "HomeKind", "SAMPLE_HOME", "ensure_home", "keep_apart"]
+__all__ = ["Home", "HomeKind", "SAMPLE_HOME", "ensure_home", "keep_apart", "kind_of"]
 
 HomeKind = Literal["user", "sample", "test", "bench"]
 
@@ -162,6 +162,11 @@ def ensure_home(root: Path, kind: HomeKind | None = None) -> Home:
     elif kind is not None and kind != found:
         raise HomeKindError(f"{root}: holds a {found} ledger, not a {kind} one; set TOKENLEDGER_HOME to another folder")
     return home
+
+
+def kind_of(root: Path) -> HomeKind | None:
+    """Return what kind of home stands at `root`, None where there is none."""
+    return _read_kind(Home(root).home_json)
 
 
 def keep_apart(home: Home, folders: Iterable[Path], *, empty: bool) -> None:

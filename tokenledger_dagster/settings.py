@@ -54,19 +54,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     timezone: _Text | None
     """IANA name of the reporting zone; None = the system's."""
     month: _Month | None
-    """The month of summaries, YYYY-MM; None = the current one."""
+    """The month of summaries, YYYY-MM; None = the latest event's."""
     host: _Text | None
-    """Name of this machine in the ledger; None = not recorded."""
+    """Name of this machine in the ledger; None = its network name."""
     executor: Literal["in_process", "multiprocess"]
     on_unpriced: Literal["skip", "error"]
     journal_compact_rows: _Count
     """Rows in journal segments after which they are compacted."""
-    block_size_bytes: _Count
-    """Bytes read from a log at a time."""
-    max_future_hours: Annotated[int, msgspec.Meta(ge=0, le=87_600)]
-    """Hours ahead of now beyond which a record is bad input."""
-    max_tokens_per_request: _Count
-    """Tokens in one counter of one request beyond which it is bad input."""
     snapshot_top_n: Annotated[int, msgspec.Meta(ge=1, le=1_000)]
     """Entries in each "top" list of the UI snapshot."""
     features: Features

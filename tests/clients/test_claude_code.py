@@ -312,7 +312,7 @@ class TestCopiesAcrossFiles:
         world.sync()
 
         assert world.events()[0].session == "s1"
-        assert world.records()[0]["parent_session_id"] == "s1"
+        assert world.records()[0]["agent_id"] == "a1"
 
     def test_the_sidechain_seen_first_yields_to_the_parent_row(self, world: World) -> None:
         world.claude(claude("m1", "r9", output=9, sidechain=True), name="agent-1.jsonl")

@@ -24,7 +24,7 @@ def test_summary_is_one_json_document(capfd: pytest.CaptureFixture[str], ledger:
     code = main(["orchestrate", "--format", "json"])
 
     out, err = capfd.readouterr()
-    assert (code, err.count("Traceback")) == (0, 0)
+    assert (code, err.count("Traceback")) == (0, 0), err
     assert json.loads(out) == json.loads((ledger / "orchestrate-latest-summary.json").read_text())
     assert json.loads(out)["checks"]["failed_names"] == []
 

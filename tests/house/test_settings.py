@@ -30,9 +30,6 @@ def test_defaults_are_those_of_the_yaml_file() -> None:
         executor="in_process",
         on_unpriced="skip",
         journal_compact_rows=50_000,
-        block_size_bytes=4_194_304,
-        max_future_hours=24,
-        max_tokens_per_request=10_000_000_000,
         snapshot_top_n=5,
         features=Features(
             coreml=False,
@@ -70,9 +67,6 @@ def test_home_becomes_absolute(given: str, expected: str) -> None:
         ("executor", "multiprocess", "multiprocess"),
         ("on_unpriced", "error", "error"),
         ("journal_compact_rows", "7", 7),
-        ("block_size_bytes", "64", 64),
-        ("max_future_hours", "0", 0),
-        ("max_tokens_per_request", "9", 9),
         ("snapshot_top_n", "3", 3),
     ],
 )
@@ -117,8 +111,8 @@ def test_process_environment_is_read_by_default(monkeypatch: pytest.MonkeyPatch)
         ("TOKENLEDGER_TIMEZONE", "America", "use an IANA name"),
         ("TOKENLEDGER_MONTH", "2026-13", "regex"),
         ("TOKENLEDGER_JOURNAL_COMPACT_ROWS", "0", ">= 1"),
-        ("TOKENLEDGER_BLOCK_SIZE_BYTES", "big", "int"),
-        ("TOKENLEDGER_MAX_FUTURE_HOURS", "-1", ">= 0"),
+        ("TOKENLEDGER_JOURNAL_COMPACT_ROWS", "big", "int"),
+        ("TOKENLEDGER_SNAPSHOT_TOP_N", "-1", ">= 1"),
         ("TOKENLEDGER_FEATURE_COREML", "maybe", "use one of true, false"),
         ("TOKENLEDGER_FEATURE_COFFEE", "true", "TOKENLEDGER_FEATURE_COREML"),
     ],
@@ -135,11 +129,11 @@ def test_bad_variable_is_named_with_its_value_and_a_remedy(variable: str, text: 
 
 
 def test_own_file_overrides_defaults_and_the_environment_overrides_it(tmp_path: Path) -> None:
-    path = own_file(tmp_path, "snapshot_top_n: 9\nmax_future_hours: 1\nfeatures: {inference: true}\n")
+    path = own_file(tmp_path, "snapshot_top_n: 9\njournal_compact_rows: 1\nfeatures: {inference: true}\n")
 
-    settings = load_settings({"TOKENLEDGER_MAX_FUTURE_HOURS": "2"}, path)
+    settings = load_settings({"TOKENLEDGER_JOURNAL_COMPACT_ROWS": "2"}, path)
 
-    assert (settings.snapshot_top_n, settings.max_future_hours) == (9, 2)
+    assert (settings.snapshot_top_n, settings.journal_compact_rows) == (9, 2)
     assert settings.feature("inference")
     assert not settings.feature("coreml")
 

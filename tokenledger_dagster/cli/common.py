@@ -84,7 +84,9 @@ def selection_of(args: argparse.Namespace, settings: Settings) -> Selection:
 
 def synced(home: Home, settings: Settings, options: SyncOptions | None = None) -> IngestSummary:
     """Syncs, showing progress on stderr where there is much to read, and says what a person should know."""
-    summary = sync(home, os.environ, options or SyncOptions(zone=zone_name(settings)), progress=progress())
+    summary = sync(
+        home, os.environ, options or SyncOptions(zone=zone_name(settings), host=settings.host), progress=progress()
+    )
     if not summary.synced:
         note("another process is writing this ledger; answering from its last commit")
     for problem in summary.problems if summary.synced else []:

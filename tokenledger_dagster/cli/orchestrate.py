@@ -84,7 +84,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         output.print_json(summary)
     else:
         sys.stdout.write(_text(summary, path, home))
-    return _verdict(summary, progress.errors, succeeded=result.success)
+    return _verdict(summary, progress, succeeded=result.success)
 
 
 def _stages(given: list[str]) -> set[str]:
@@ -158,12 +158,13 @@ class _Progress:
         self._done: dict[str, str] = {}
         self.errors: list[tuple[str, str, str]] = []
         """Step, kind of error and message of every step that failed by an exception."""
+        self.held_back: list[str] = []
+        """Steps that were not run because something before them failed."""
 
     def __call__(self, entry: dg.EventLogEntry) -> None:
         event = entry.dagster_event
         if event is None:
-            if entry.step_key and int(entry.level) >= logging.INFO:
-                self._line(f"  {entry.user_message}")
+            self._log(entry)
             return
         told = getattr(self, f"_{event.event_type_value.lower()}", None)
         if told is not None:
@@ -173,8 +174,15 @@ class _Progress:
         """Take the status line away."""
         self._status("")
 
+    def _log(self, entry: dg.EventLogEntry) -> None:
+        """What an asset says itself; of the engine's own lines only which steps it held back."""
+        if held := re.match(r"Dependencies for step (\S+) ", entry.user_message):
+            self.held_back.append(_step_name(held[1]))
+        elif entry.step_key and int(entry.level) >= logging.INFO:
+            self._line(f"  {entry.user_message}")
+
     def _step_start(self, event: dg.DagsterEvent) -> None:
-        self._status(f"... {(event.step_key or '').replace('__', '/')}")
+        self._status(f"... {_step_name(event.step_key)}")
 
     def _asset_materialization(self, event: Any) -> None:
         found = {name: value.value for name, value in event.materialization.metadata.items()}
@@ -205,7 +213,10 @@ class _Progress:
             error = error.cause
         if error.cls_name != "DagsterAssetCheckFailedError":  # said already, check by check
             message = error.message.strip().removeprefix(f"{error.cls_name}: ")
-            self.errors.append(((event.step_key or "").replace("__", "/"), error.cls_name or "", message))
+            self.errors.append((_step_name(event.step_key), error.cls_name or "", message))
+            if error.cls_name not in _exit_codes() and error.stack:
+                # not one of ours: where it happened is the first thing to know
+                self._line("".join(error.stack[-1:]).rstrip())
 
     def _line(self, text: str) -> None:
         self._status("")
@@ -236,16 +247,28 @@ def _text(summary: PipelineSummary, path: Path, home: LedgerHome) -> str:
     return output.render(["Run", summary.run_id], rows, "table", numeric_from=2)
 
 
-def _verdict(summary: PipelineSummary, errors: list[tuple[str, str, str]], *, succeeded: bool) -> int:
+def _verdict(summary: PipelineSummary, progress: _Progress, *, succeeded: bool) -> int:
     """The exit code; what went wrong is said on stderr."""
     for name in summary.checks.failed_names:
         common.note(f"tokenledger orchestrate: check failed: {name}")
-    for step, _, message in errors:
+    for step, _, message in progress.errors:
         common.note(f"tokenledger orchestrate: {step}: {message}")
+    if held := [step for step in progress.held_back if "/" in step]:
+        common.note(f"tokenledger orchestrate: not run because of that: {', '.join(held)}")
     if summary.checks.failed:
         return 1
-    codes = {kind.__name__: kind.exit_code for kind in _kinds_of(TokenLedgerError)}
-    return 0 if succeeded else next((codes[kind] for _, kind, _ in errors if kind in codes), 1)
+    codes = _exit_codes()
+    return 0 if succeeded else next((codes[kind] for _, kind, _ in progress.errors if kind in codes), 1)
+
+
+def _step_name(step: str | None) -> str:
+    """An asset's step by its key, any other by its own name."""
+    return (step or "").replace("__", "/")
+
+
+def _exit_codes() -> dict[str, int]:
+    """Exit code by the name of an error class: Dagster keeps no more of an exception."""
+    return {kind.__name__: kind.exit_code for kind in _kinds_of(TokenLedgerError)}
 
 
 def _kinds_of(kind: type[TokenLedgerError]) -> Iterator[type[TokenLedgerError]]:

@@ -8,7 +8,7 @@ import os
 from tokenledger_dagster.cli import report
 from tokenledger_dagster.clients.registry import clients
 from tokenledger_dagster.errors import TokenLedgerError
-from tokenledger_dagster.home import SAMPLE_HOME, Home, ensure_home
+from tokenledger_dagster.home import SAMPLE_HOME, Home, ensure_home, kind_of
 from tokenledger_dagster.settings import Settings
 
 EXAMPLES = {
@@ -59,7 +59,9 @@ def _use_sample(settings: Settings) -> tuple[Home, Settings]:
 
     if not SAMPLE_HOME.is_dir():
         raise TokenLedgerError(f"{SAMPLE_HOME} is missing; run this from a clone of the repository")
-    root = settings.home.with_name(f"{settings.home.name}-sample")
+    root = settings.home
+    if kind_of(root) != "sample":  # a home of the user's own, or the place for one, stays as it is
+        root = root.with_name(f"{root.name}-sample")
     home = ensure_home(root, "sample")
     for name in _OVERRIDES:
         os.environ.pop(name, None)

@@ -41,6 +41,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         full=args.full,
         add_sources=tuple(_source(given) for given in args.source),
         zone=common.zone_name(settings),
+        host=settings.host,
     )
     home = common.open_home(settings)
     summary = common.synced(home, settings, options)

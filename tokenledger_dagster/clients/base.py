@@ -147,6 +147,8 @@ class Claim(msgspec.Struct):
     """Copies of the same request that never compete, each with the rule that says so."""
     owners: list[str] | None = None
     """Names of the sessions that may own it; None = those the copies name."""
+    flags: tuple[str, ...] = ()
+    """What had to be assumed."""
     rules: dict[int, str] = {}
     """Rule of a copy (by rid) should it lose, where more is known than two rows show."""
 
@@ -159,7 +161,11 @@ class BookingFacts(Protocol):
         ...
 
     def is_superseded(self, stream: int) -> bool:
-        """True for the archived copy of a file that is also there as an active one."""
+        """True for the archived copy of a file that is also there as an active one, unless it carries that one on."""
+        ...
+
+    def has_file(self, session: str) -> bool:
+        """Whether any file of the session itself was read."""
         ...
 
 

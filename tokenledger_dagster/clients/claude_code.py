@@ -200,7 +200,6 @@ class ClaudeReader:
             # a progress row repeats a subagent's message inside its parent's transcript
             is_sidechain=row.isSidechain is True or is_progress,
             is_progress=is_progress,
-            parent_session_id=session if agent else None,
             agent_id=agent,
             cwd=values.text(row.cwd),
             git_branch=values.text(row.gitBranch),

@@ -92,7 +92,9 @@ class Codex:
             sample = rows[0][0]
             about = sample.cumulative if sample.cumulative is not None else (sample.timestamp_us, *(sample.last or ()))
             rules = {copy.rid: rule for copy, rule in able if rule is not None}
-            claims.append(Claim((self.name, OWNER, *about), [copy for copy, _ in able], barred, owners, rules))
+            able_copies = [copy for copy, _ in able]
+            flags = () if any(facts.has_file(name) for name in owners) else ("owner_missing",)
+            claims.append(Claim((self.name, OWNER, *about), able_copies, barred, owners, flags, rules))
         return claims
 
     def duplicate_rule(self, loser: Copy, winner: Copy, subagent: Callable[[int], bool]) -> str:

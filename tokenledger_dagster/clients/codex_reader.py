@@ -16,7 +16,7 @@ import msgspec
 
 from tokenledger_dagster.clients import lines, values
 from tokenledger_dagster.clients.base import Lineage, Sink, SourceFile
-from tokenledger_dagster.clients.codex_reducer import ReducerState, reduce_row
+from tokenledger_dagster.clients.codex_reducer import LOWER_LINEAGE, ReducerState, reduce_row
 from tokenledger_dagster.contracts.record import Counters, UsageRecord, Vector
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -84,6 +84,8 @@ class _Carry(msgspec.Struct):
     cwd: str | None = None
     git_branch: str | None = None
     client_version: str | None = None
+    interleaved: bool = False
+    """A second, lower counter was seen in the file: what it counted is not billed, so its session is flagged."""
     reducer: ReducerState = msgspec.field(default_factory=ReducerState)
 
 
@@ -174,11 +176,15 @@ class CodexReader:
             self._sink.skipped["zero_usage"] += 1
             return
         billed, rule = reduce_row(self._state.reducer, total, last)
+        if rule == LOWER_LINEAGE:
+            self._state.interleaved = True
+        if self._state.interleaved:
+            flags.append("interleaved_counters")
         if rule is None and known and self._state.spawn_second == time // values.MICROS:
             # a spawned thread's file opens with its parent's history, re-stamped in one burst
             flags.append("replay_burst")
             rule = SPAWN_REPLAY
-        raw = _raw_usage(total, last)
+        raw = _raw_usage(info)
         self._emit(
             time, model, billed, line, offset, flags, rule, total, last, raw, by_content=total is None and not known
         )
@@ -307,22 +313,14 @@ def _vector(found: Any, flag: Callable[[str], None]) -> Vector | None:
     )
 
 
-_VECTOR_NAMES = (
-    "input_tokens",
-    "cached_input_tokens",
-    "cache_write_input_tokens",
-    "output_tokens",
-    "reasoning_output_tokens",
-)
-
-
-def _raw_usage(total: Vector | None, last: Vector | None) -> str:
-    named = {
-        key: dict(zip(_VECTOR_NAMES, vector, strict=True))
-        for key, vector in (("total_token_usage", total), ("last_token_usage", last))
-        if vector is not None
-    }
-    return msgspec.json.encode(named).decode()
+def _raw_usage(info: dict[str, Any]) -> str | None:
+    """The log's own two usage objects, numbers only."""
+    kept = {key: info[key] for key in ("total_token_usage", "last_token_usage") if isinstance(info.get(key), dict)}
+    try:
+        encoded = msgspec.json.encode(kept)
+    except (OverflowError, ValueError, msgspec.EncodeError):
+        encoded = json.dumps(kept).encode("utf-8")
+    return values.safe_usage(encoded)
 
 
 def _model_of(part: _Payload | _Row) -> str | None:

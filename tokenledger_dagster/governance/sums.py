@@ -65,10 +65,8 @@ def days_sum_to_month(look: Inspection) -> Finding:
 
 def cells_equal_tables(look: Inspection) -> Finding:
     """Whether the manifest's cells, which reports are answered from, equal ``usage_daily``, tokens and nano-USD."""
-    zones = {
-        row["timezone"]
-        for row in look.query(f"SELECT DISTINCT timezone FROM read_parquet({literal(look.path('usage_daily'))})")
-    }
+    daily = literal(look.path("usage_daily"))
+    zones = {row["timezone"] for row in look.query(f"SELECT DISTINCT timezone FROM read_parquet({daily})")}
     with closing(connect(look.home, read_only=True)) as manifest:
         own = get_meta(manifest, "zone") or "UTC"
         if zones and zones != {own}:

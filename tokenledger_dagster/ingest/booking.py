@@ -39,9 +39,8 @@ class StreamFacts(msgspec.Struct):
     client: str
     key: str
     """Source id and generation: the same on every machine, so that full ties end alike."""
-    archived: bool
+    parser_version: int
     subagent: bool
-    stem: str
     runs: list[Run]
 
 
@@ -53,6 +52,7 @@ class Booked(msgspec.Struct, gc=False):
     winner: Copy
     session: int
     timestamp_us: int
+    flags: tuple[str, ...]
     contenders: list[int]
     """Sessions whose rows show the request."""
     verdicts: list[tuple[int, str | None]]
@@ -75,8 +75,12 @@ class Store(Protocol):
         """Facts of a stream."""
         ...
 
-    def active_stems(self, client: str) -> set[str]:
-        """Stems of the client's files that were not read as archived copies."""
+    def is_superseded(self, stream: int) -> bool:
+        """True for the archived copy of a file that is also there as an active one, unless it carries that one on."""
+        ...
+
+    def has_file(self, client: str, session: str) -> bool:
+        """Whether any file of the session itself was read."""
         ...
 
     def session(self, number: int) -> Session:
@@ -107,8 +111,9 @@ class Store(Protocol):
 class _Facts:
     """What clients may ask while they form claims."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, client: str) -> None:
         self._store = store
+        self._client = client
 
     def row_owner(self, copy: Copy) -> tuple[str, str | None]:
         runs = self._store.stream(copy.stream).runs
@@ -117,8 +122,10 @@ class _Facts:
         return owner_at(runs, copy.ordinal)
 
     def is_superseded(self, stream: int) -> bool:
-        facts = self._store.stream(stream)
-        return facts.archived and facts.stem in self._store.active_stems(facts.client)
+        return self._store.is_superseded(stream)
+
+    def has_file(self, session: str) -> bool:
+        return self._store.has_file(self._client, session)
 
 
 class _Open(msgspec.Struct):
@@ -164,7 +171,7 @@ def _open_group(
 ) -> list[_Open]:
     client = store.stream(copies[0].stream).client
     opened = []
-    for claim in clients[client].claims(copies, _Facts(store)):
+    for claim in clients[client].claims(copies, _Facts(store, client)):
         if not claim.copies:
             orphans += [(copy.rid, rule) for copy, rule in claim.losers]
             continue
@@ -230,7 +237,7 @@ def _settle(store: Store, client: Client, one: _Open, order: dict[int, float]) -
         own = (copy.session != owner, store.session(copy.session).name, copy.model_raw or "", copy.service_tier or "")
         return (*rank(copy), copy.rid in claim.rules, *own, store.stream(copy.stream).key, copy.ordinal)
 
-    winner = claim.copies[0] if len(claim.copies) == 1 else min(claim.copies, key=tie)
+    winner = claim.copies[0] if len(claim.copies) == 1 else min(_newest(store, claim.copies), key=tie)
     identity = claim.identity
     if OWNER in identity:
         name = store.session(owner).name
@@ -247,9 +254,25 @@ def _settle(store: Store, client: Client, one: _Open, order: dict[int, float]) -
         winner=winner,
         session=owner,
         timestamp_us=_time_of(claim.copies),
+        flags=claim.flags,
         contenders=list(one.owners),
         verdicts=verdicts,
     )
+
+
+def _newest(store: Store, copies: Sequence[Copy]) -> list[Copy]:
+    """The copies that may win: of a file read anew by a newer parser, only what that parser made of it."""
+    newest: dict[str, int] = {}
+    for copy in copies:
+        facts = store.stream(copy.stream)
+        source = facts.key.rpartition("#")[0]
+        newest[source] = max(newest.get(source, 0), facts.parser_version)
+
+    def current(copy: Copy) -> bool:
+        facts = store.stream(copy.stream)
+        return facts.parser_version == newest[facts.key.rpartition("#")[0]]
+
+    return [copy for copy in copies if current(copy)]
 
 
 def _reread(store: Store, loser: Copy, winner: Copy) -> str | None:

@@ -110,17 +110,17 @@ def _place(connection: sqlite3.Connection, result: Result, now_us: int, counts: 
         stream_no = _new_stream(connection, source_no, 1, result)
     else:
         source_no, stream_no = known.source_no, known.stream_no
-        if task.action == "reread":
+        if task.action in ("reread", "reparse"):
             kept = known.chain_length
-            if kept <= len(chains) and (kept == 0 or chains[kept - 1] == known.chain):
+            if task.action == "reparse" and scanned.error is None:
+                counts.invalidated += 1
+                stream_no = _next_stream(connection, source_no, result)
+            elif kept <= len(chains) and (kept == 0 or chains[kept - 1] == known.chain):
                 records = records[kept:]  # the file still begins with all that was stored of it
                 connection.execute("DELETE FROM skips WHERE stream_no = ?", (stream_no,))
             elif scanned.error is None:
                 counts.invalidated += 1
-                generation = connection.execute(
-                    "SELECT max(generation) + 1 FROM streams WHERE source_no = ?", (source_no,)
-                ).fetchone()[0]
-                stream_no = _new_stream(connection, source_no, generation, result)
+                stream_no = _next_stream(connection, source_no, result)
             else:
                 return None  # unreadable now: what was read of it before stands
     position = scanned.position
@@ -167,7 +167,8 @@ def _place(connection: sqlite3.Connection, result: Result, now_us: int, counts: 
 
 def _new_source(connection: sqlite3.Connection, result: Result, now_us: int) -> int:
     file = result.task.file
-    base = f"{file.client}\x00{file.stem}\x00{result.scanned.position.head_hash}".encode()
+    # by where it was first seen, not by what: how much of a live file a first sync reads is chance
+    base = f"{file.client}\x00{file.relative}".encode()
     number = connection.execute("SELECT count(*) FROM sources").fetchone()[0]
     for twin in range(number + 2):  # equal copies of a file are sources of their own
         source_id = hashlib.blake2b(base + (b"" if not twin else str(twin).encode()), digest_size=12).hexdigest()
@@ -183,12 +184,18 @@ def _new_source(connection: sqlite3.Connection, result: Result, now_us: int) -> 
     return int(cursor.lastrowid or 0)
 
 
+def _next_stream(connection: sqlite3.Connection, source_no: int, result: Result) -> int:
+    query = "SELECT max(generation) + 1 FROM streams WHERE source_no = ?"
+    return _new_stream(connection, source_no, connection.execute(query, (source_no,)).fetchone()[0], result)
+
+
 def _new_stream(connection: sqlite3.Connection, source_no: int, generation: int, result: Result) -> int:
     file = result.task.file
+    parser = clients()[file.client].parser_version
     cursor = connection.execute(
-        "INSERT INTO streams (source_no, generation, client, stem, archived, subagent, copied_rule, vectors, lineage) "
-        "VALUES (?, ?, ?, ?, ?, ?, '', x'', '[]')",
-        (source_no, generation, file.client, file.stem, int(file.archived), int(file.subagent)),
+        "INSERT INTO streams (source_no, generation, client, stem, parser_version, archived, subagent, copied_rule, "
+        "vectors, lineage) VALUES (?, ?, ?, ?, ?, ?, ?, '', x'', '[]')",
+        (source_no, generation, file.client, file.stem, parser, int(file.archived), int(file.subagent)),
     )
     return int(cursor.lastrowid or 0)
 
@@ -302,23 +309,29 @@ def _store_sessions(connection: sqlite3.Connection, sessions: dict[int, _Session
 def _update_lineage(connection: sqlite3.Connection, placed: Sequence[_Placed]) -> set[int]:
     """Brings prefixes copied between files up to date; returns stored groups whose owner that may change."""
     sessions: set[str] = set()
-    stems: set[tuple[str, str]] = set()
+    changed: set[int] = set()
     for one in placed:
-        session, parent, stem, archived, vectors = connection.execute(
-            "SELECT session, parent_session, stem, archived, vectors FROM streams WHERE stream_no = ?", (one.stream_no,)
+        session, parent, stem, vectors = connection.execute(
+            "SELECT session, parent_session, stem, vectors FROM streams WHERE stream_no = ?", (one.stream_no,)
         ).fetchone()
         if session is None:
             continue
+        if not vectors:
+            # children of a session without file were flagged; now that there is one, they are not
+            query = "SELECT stream_no FROM streams WHERE parent_session = ?"
+            changed |= {number for (number,) in connection.execute(query, (session,))}
         if one.records:
             vectors += b"".join(fingerprint(record.cumulative, record.last) for record in one.records)
             connection.execute("UPDATE streams SET vectors = ? WHERE stream_no = ?", (vectors, one.stream_no))
         sessions |= {session} | ({parent} if parent else set())
-        if not archived:
-            stems.add((one.client, stem))
-    changed = _family_changes(connection, sessions) if sessions else set()
-    for client, stem in stems:
-        query = "SELECT stream_no FROM streams WHERE client = ? AND stem = ? AND archived = 1"
-        changed |= {number for (number,) in connection.execute(query, (client, stem))}
+        # an archived copy counts or not by what its active twin holds, and either of them has just grown
+        query = (
+            "SELECT s.stream_no FROM streams s JOIN streams t USING (client, stem) "
+            "WHERE s.client = ? AND s.stem = ? AND s.archived = 1 AND t.archived = 0"
+        )
+        changed |= {number for (number,) in connection.execute(query, (one.client, stem))}
+    if sessions:
+        changed |= _family_changes(connection, sessions)
     return _groups_of(connection, changed)
 
 

@@ -1,9 +1,9 @@
 -- What is copied out of the manifest (SQLite) into DuckDB; each head names the table and its columns' DuckDB types.
 
--- relation: m_events event_no:BIGINT event_id:VARCHAR rid:BIGINT session_no:BIGINT model_no:BIGINT timestamp_us:BIGINT is_estimated:BIGINT input_tokens:BIGINT output_tokens:BIGINT cache_write_tokens:BIGINT cache_read_tokens:BIGINT tool_input_tokens:BIGINT tool_output_tokens:BIGINT cache_write_1h_tokens:BIGINT reasoning_tokens:BIGINT web_search_requests:BIGINT channel:VARCHAR list_price_nano:BIGINT list_basis:VARCHAR price_confidence:BIGINT requested_context:VARCHAR priced_context:VARCHAR unpriced_reason:VARCHAR
+-- relation: m_events event_no:BIGINT event_id:VARCHAR rid:BIGINT session_no:BIGINT model_no:BIGINT timestamp_us:BIGINT is_estimated:BIGINT input_tokens:BIGINT output_tokens:BIGINT cache_write_tokens:BIGINT cache_read_tokens:BIGINT tool_input_tokens:BIGINT tool_output_tokens:BIGINT cache_write_1h_tokens:BIGINT reasoning_tokens:BIGINT web_search_requests:BIGINT booking_flags:VARCHAR channel:VARCHAR list_price_nano:BIGINT list_basis:VARCHAR price_confidence:BIGINT requested_context:VARCHAR priced_context:VARCHAR unpriced_reason:VARCHAR
 SELECT event_no, event_id, rid, session_no, model_no, timestamp_us, is_estimated, input_tokens, output_tokens,
   cache_write_tokens, cache_read_tokens, tool_input_tokens, tool_output_tokens, cache_write_1h_tokens,
-  reasoning_tokens, web_search_requests, channel, list_price_nano, list_basis, price_confidence, requested_context,
+  reasoning_tokens, web_search_requests, booking_flags, channel, list_price_nano, list_basis, price_confidence, requested_context,
   priced_context, unpriced_reason
 FROM events;
 

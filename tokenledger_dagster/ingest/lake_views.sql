@@ -7,6 +7,7 @@ SELECT
   e.channel, make_timestamp(e.timestamp_us) AS timestamp, e.is_estimated = 1 AS is_estimated,
   e.input_tokens, e.output_tokens, e.cache_write_tokens, e.cache_read_tokens, e.tool_input_tokens,
   e.tool_output_tokens, e.cache_write_1h_tokens, e.reasoning_tokens, e.web_search_requests,
+  CASE WHEN e.booking_flags = '' THEN [] ELSE string_split(e.booking_flags, ',') END AS booking_flags,
   e.list_price_nano, e.list_basis, e.price_confidence, e.requested_context, e.priced_context, e.unpriced_reason
 FROM m_events e
 JOIN m_sessions s USING (session_no)

@@ -29,8 +29,8 @@ _decode_copy = msgspec.msgpack.Decoder(Copy).decode
 _EVENT_COLUMNS = (
     "event_no, event_id, grp, rid, session_no, model_no, timestamp_us, shared, is_estimated, input_tokens, "
     "output_tokens, cache_write_tokens, cache_read_tokens, tool_input_tokens, tool_output_tokens, "
-    "cache_write_1h_tokens, reasoning_tokens, web_search_requests, channel, list_price_nano, list_basis, "
-    "price_confidence, requested_context, priced_context, unpriced_reason"
+    "cache_write_1h_tokens, reasoning_tokens, web_search_requests, booking_flags, channel, list_price_nano, "
+    "list_basis, price_confidence, requested_context, priced_context, unpriced_reason"
 )
 _CELL_SUMS = (
     "event_count, input_tokens, output_tokens, cache_write_tokens, cache_read_tokens, tool_input_tokens, "
@@ -43,7 +43,9 @@ _CELL_UPSERT = (
     "ON CONFLICT (day, session_no, model_no, is_estimated) DO UPDATE SET "
     + ", ".join(f"{name} = {name} + excluded.{name}" for name in _NAMES)
 )
-_EVENT_INSERT = f"INSERT INTO events ({_EVENT_COLUMNS}) VALUES ({', '.join('?' * 25)})"
+_EVENT_INSERT = f"INSERT INTO events ({_EVENT_COLUMNS}) VALUES ({', '.join('?' * 26)})"
+
+_PRICE = _EVENT_COLUMNS.split(", ").index("list_price_nano")
 
 CellKey = tuple[int, int, int, int]
 
@@ -66,7 +68,8 @@ class Ledger:
         self._zone = zone
         self._rates = rates
         self._streams: dict[int, StreamFacts] = {}
-        self._stems: dict[str, set[str]] = {}
+        self._superseded: dict[int, bool] = {}
+        self._files: dict[tuple[str, str], bool] = {}
         self._sessions: dict[int, Session] = {}
         self._session_numbers: dict[tuple[str, str], int] = {}
         self._models: dict[tuple[str, str | None, str], tuple[int, Any]] = {}
@@ -87,27 +90,43 @@ class Ledger:
         found = self._streams.get(number)
         if found is None:
             row = self._db.execute(
-                "SELECT s.client, o.source_id || '#' || s.generation, s.archived, s.subagent, s.stem, s.lineage "
+                "SELECT s.client, o.source_id || '#' || s.generation, s.parser_version, s.subagent, s.lineage "
                 "FROM streams s JOIN sources o USING (source_no) WHERE s.stream_no = ?",
                 (number,),
             ).fetchone()
-            client, key, archived, subagent, stem, lineage = row
+            client, key, parser, subagent, lineage = row
             runs = [tuple(run) for run in msgspec.json.decode(lineage)]
-            found = StreamFacts(number, client, key, bool(archived), bool(subagent), stem, runs)
+            found = StreamFacts(number, client, key, parser, bool(subagent), runs)
             self._streams[number] = found
         return found
 
     def forget_streams(self) -> None:
         """Drops cached facts after streams or their lineage changed."""
         self._streams.clear()
-        self._stems.clear()
+        self._superseded.clear()
+        self._files.clear()
 
-    def active_stems(self, client: str) -> set[str]:
-        """Stems of the client's files that were not read as archived copies."""
-        if client not in self._stems:
-            rows = self._db.execute("SELECT DISTINCT stem FROM streams WHERE client = ? AND archived = 0", (client,))
-            self._stems[client] = {stem for (stem,) in rows}
-        return self._stems[client]
+    def is_superseded(self, stream: int) -> bool:
+        """True for the archived copy of a file that is also there as an active one, unless it carries that one on."""
+        found = self._superseded.get(stream)
+        if found is None:
+            query = (
+                "SELECT t.vectors, s.vectors FROM streams s JOIN streams t USING (client, stem) "
+                "WHERE s.stream_no = ? AND s.archived = 1 AND t.archived = 0"
+            )
+            twins = self._db.execute(query, (stream,)).fetchall()
+            found = bool(twins) and not any(active and mine.startswith(active) for active, mine in twins)
+            self._superseded[stream] = found
+        return found
+
+    def has_file(self, client: str, session: str) -> bool:
+        """Whether any file of the session itself was read."""
+        found = self._files.get((client, session))
+        if found is None:
+            query = "SELECT 1 FROM streams WHERE session = ? AND client = ? LIMIT 1"
+            found = self._db.execute(query, (session, client)).fetchone() is not None
+            self._files[client, session] = found
+        return found
 
     def session(self, number: int) -> Session:
         """A session by its number."""
@@ -252,6 +271,7 @@ class Ledger:
             int(event.shared),
             int(winner.is_estimated),
             *counters,
+            ",".join(event.flags),
             priced.channel,
             priced.list_price_nano,
             priced.list_basis,
@@ -293,11 +313,11 @@ class Ledger:
         sums[0] += sign
         for place in range(9):
             sums[1 + place] += sign * row[9 + place]
-        if row[19] is None:
+        if row[_PRICE] is None:
             sums[11] += sign
             sums[12] += sign * sum(row[9:15])
         else:
-            sums[10] += sign * row[19]
+            sums[10] += sign * row[_PRICE]
 
     def _store_cells(self, cells: dict[CellKey, list[int]]) -> None:
         self._db.executemany(_CELL_UPSERT, ((*key, *sums) for key, sums in cells.items() if any(sums)))

@@ -33,6 +33,7 @@ CREATE TABLE IF NOT EXISTS streams (
   generation INTEGER NOT NULL,
   client TEXT NOT NULL,
   stem TEXT NOT NULL,
+  parser_version INTEGER NOT NULL,
   archived INTEGER NOT NULL,
   subagent INTEGER NOT NULL,
   session TEXT,                     -- the session the file is, where the client has one per file
@@ -103,6 +104,7 @@ CREATE TABLE IF NOT EXISTS events (
   input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, cache_write_tokens INTEGER NOT NULL,
   cache_read_tokens INTEGER NOT NULL, tool_input_tokens INTEGER NOT NULL, tool_output_tokens INTEGER NOT NULL,
   cache_write_1h_tokens INTEGER NOT NULL, reasoning_tokens INTEGER NOT NULL, web_search_requests INTEGER NOT NULL,
+  booking_flags TEXT NOT NULL,      -- what booking had to assume, separated by commas
   channel TEXT NOT NULL,            -- price list's provider id the rate was looked up under
   list_price_nano INTEGER,          -- null = unpriced
   list_basis TEXT, price_confidence INTEGER NOT NULL,

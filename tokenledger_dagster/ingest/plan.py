@@ -15,10 +15,12 @@ from typing import Literal
 import msgspec
 
 from tokenledger_dagster.clients.base import SourceFile
+from tokenledger_dagster.clients.registry import clients
 from tokenledger_dagster.ingest.reading import encoding_of, hash_at, opened
 from tokenledger_dagster.ingest.scan import Start
 
-Action = Literal["unchanged", "tail", "reread", "new"]
+Action = Literal["unchanged", "tail", "reread", "reparse", "new"]
+"""``reparse``: the file is read anew because its client's parser is newer than the one that read it."""
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -42,6 +44,7 @@ class Known(msgspec.Struct, frozen=True):
     stream_no: int
     chain: str
     chain_length: int
+    parser_version: int
 
 
 class Task(msgspec.Struct, frozen=True):
@@ -62,8 +65,9 @@ class Plan(msgspec.Struct):
 
 def load_known(connection: sqlite3.Connection) -> list[Known]:
     """Every source the manifest knows."""
-    columns = ", ".join(Known.__struct_fields__)
-    return [Known(*row) for row in connection.execute(f"SELECT {columns} FROM sources ORDER BY source_no")]
+    own = ", ".join(f"o.{name}" for name in Known.__struct_fields__[:-1])
+    query = f"SELECT {own}, s.parser_version FROM sources o JOIN streams s USING (stream_no) ORDER BY o.source_no"
+    return [Known(*row) for row in connection.execute(query)]
 
 
 def make_plan(found: Sequence[SourceFile], known: Sequence[Known], *, no_cache: bool = False) -> Plan:
@@ -87,6 +91,8 @@ def make_plan(found: Sequence[SourceFile], known: Sequence[Known], *, no_cache: 
             moved = source is not None
         if source is None:
             tasks.append(Task(file, "new", None))
+        elif source.parser_version < clients()[file.client].parser_version:
+            tasks.append(Task(file, "reparse", source, moved))
         else:
             tasks.append(Task(file, "reread" if no_cache else _action(file, source), source, moved))
     return Plan(tasks, [source for source in gone if source.source_no not in vanished.taken])

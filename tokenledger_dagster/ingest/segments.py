@@ -65,7 +65,7 @@ def verify(home: Home, segment: SegmentRow) -> None:
     if found != segment.sha256:
         raise SegmentDamagedError(
             f"{path}: its bytes are not those that were recorded ({found[:12]} instead of {segment.sha256[:12]}); "
-            "restore the file from a backup, or move the home aside and run `tokenledger sync` to read the logs anew"
+            "restore the file from a backup; records of logs that are gone stand nowhere else"
         )
 
 

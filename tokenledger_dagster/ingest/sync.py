@@ -60,6 +60,8 @@ class SyncOptions(msgspec.Struct, frozen=True):
     """(client, path) pairs to read from now on."""
     zone: str = "UTC"
     """Zone in which cells are cut."""
+    host: str | None = None
+    """Name recorded with new records; None = this machine's."""
 
 
 def sync(
@@ -194,10 +196,10 @@ class _Sync:
         counts.missing = len(plan.missing)
         for task in plan.tasks:
             counts.new += task.action == "new"
-            counts.changed += task.action in ("tail", "reread")
+            counts.changed += task.action in ("tail", "reread", "reparse")
             counts.unchanged += task.action == "unchanged"
             self._cache.hit += task.action in ("unchanged", "tail")
-            self._cache.miss += task.action in ("new", "reread")
+            self._cache.miss += task.action in ("new", "reread", "reparse")
 
     # ---------------------------------------------------------------- reading and committing
 
@@ -251,7 +253,9 @@ class _Sync:
         return committing.Result(task, scanned, self._origins[path].origin)
 
     def _commit(self, ledger: Ledger, batch: list[committing.Result]) -> None:
-        counts = committing.commit(self._home, self._db, ledger, batch, self._now_us, platform.node())
+        counts = committing.commit(
+            self._home, self._db, ledger, batch, self._now_us, self._options.host or platform.node()
+        )
         self._cache.invalidate += counts.invalidated
         for name in counts.scanned.keys() | counts.emitted.keys():
             provider = self._providers.setdefault(name, ProviderCounts(skipped={}))
