@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 
 from tokenledger_dagster.cli import report
 from tokenledger_dagster.clients.registry import clients
@@ -18,7 +19,6 @@ examples:
   tokenledger quickstart --sample
 """
 }
-_OVERRIDES = ("CLAUDE_CONFIG_DIR", "CODEX_HOME", "XDG_CONFIG_HOME")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,10 +63,9 @@ def _use_sample(settings: Settings) -> tuple[Home, Settings]:
     if kind_of(root) != "sample":  # a home of the user's own, or the place for one, stays as it is
         root = root.with_name(f"{root.name}-sample")
     home = ensure_home(root, "sample")
-    for name in _OVERRIDES:
-        os.environ.pop(name, None)
-    # assets and commands find logs as they always do, from a HOME that holds the sample
-    os.environ["HOME"] = str(SAMPLE_HOME)
+    # assets and commands find logs as they always do; HOME stays as it is, since other programs write there
+    os.environ["CLAUDE_CONFIG_DIR"] = str(SAMPLE_HOME / ".claude")
+    os.environ["CODEX_HOME"] = str(SAMPLE_HOME / ".codex")
     os.environ["TOKENLEDGER_HOME"] = str(root)
     return home, msgspec.structs.replace(settings, home=root)
 
@@ -84,6 +83,7 @@ def _where(home: Home) -> str:
         ("Run summary", home.pipeline_summary_path, "what the run did, for machines"),
         ("Lake", home.lake, "every usage record with its evidence; kept when agents delete their logs"),
     )
-    lines = [f"  {name:<12}{path}   {about}" for name, path, about in made if path.exists()]
-    ui = f"TOKENLEDGER_HOME={home.root} make dev" if "TOKENLEDGER_HOME" in os.environ else "make dev"
-    return "\n".join(["", "Made:", *lines, "", f"Open the Dagster UI:  {ui}   (then http://localhost:3000)"])
+    lines = [f"  {name:<13}{path}\n  {'':<13}{about}" for name, path, about in made if path.exists()]
+    given = ("TOKENLEDGER_HOME", "CLAUDE_CONFIG_DIR", "CODEX_HOME")
+    prefix = "".join(f"{name}={shlex.quote(os.environ[name])} " for name in given if name in os.environ)
+    return "\n".join(["", "Made:", *lines, "", "Open the Dagster UI (http://localhost:3000):", f"  {prefix}make dev"])
