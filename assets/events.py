@@ -89,6 +89,7 @@ def progress_log(context: dg.AssetExecutionContext) -> Callable[[int, int, int, 
     return line
 
 
-duplicates = table_asset("duplicates", ["events/booked"])
-log_files = table_asset("sources", ["events/booked"])
-ASSETS = [*(client_events(client) for client in clients()), booked, duplicates, log_files]
+log_files = table_asset("sources", CLIENT_EVENTS)
+# a duplicate's evidence names its log and the event that it repeats
+duplicates = table_asset("duplicates", ["events/booked", "events/log_files"])
+ASSETS = [*(client_events(client) for client in clients()), log_files, booked, duplicates]

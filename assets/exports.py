@@ -1,6 +1,6 @@
 """What other programs read: stage `exports`.
 
-Here: the analyst's database, the UI snapshot, the summary of the run and the list of runs. Not here: what is in them
+Here: the analyst's database, the UI snapshot and the summary of the run. Not here: what is in them
 (`tokenledger_dagster/exports`).
 """
 
@@ -10,28 +10,33 @@ from pathlib import Path
 
 import dagster as dg
 
-from assets.common import ASSET_OF_TABLE, OWNERS, figures, key, on_change, table_asset
+from assets.common import ASSET_OF_TABLE, OWNERS, figures, key, on_change
 from assets.fingerprints import document_digest
 from assets.run_facts import write_run_summary
-from resources import LedgerHome, Metrics, RunOptions
+from resources import Engine, LedgerHome, Metrics, RunOptions
 
+# every other table stands behind these, so that a change reaches the database once, when all of it has arrived
+LAST_TABLES = [name for name in ASSET_OF_TABLE.values() if name.startswith("usage/")]
 SUMMARISED = ["exports/warehouse", "exports/ui_snapshot"]
 
 
 @dg.asset(
     key=["exports", "warehouse"],
     group_name="exports",
-    deps=[key(name) for name in ASSET_OF_TABLE.values()],
+    deps=[key(name) for name in LAST_TABLES],
     description="The analyst's database `tokenledger.duckdb`.\n\nReplaced as a whole, so no reader waits or is broken.",
     kinds={"duckdb"},
     owners=OWNERS,
     code_version="1",
     automation_condition=on_change(),
 )
-def warehouse(home: LedgerHome, metrics: Metrics) -> dg.MaterializeResult:
-    """Every public table in one file, with comments on tables and columns."""
+def warehouse(home: LedgerHome, engine: Engine, metrics: Metrics) -> dg.MaterializeResult:
+    """Every public table in one file; the list of runs has no asset of its own, since each run makes it longer."""
+    from tokenledger_dagster.exports.tables import build
     from tokenledger_dagster.exports.warehouse import publish
 
+    with engine.connect() as connection:
+        build("runs", connection, home.open(), home.zone)
     made = publish(home.open(), metrics=metrics.backend())
     return dg.MaterializeResult(
         data_version=dg.DataVersion(made.digest),
@@ -78,9 +83,6 @@ def ui_snapshot(home: LedgerHome, options: RunOptions) -> dg.MaterializeResult:
     )
 
 
-runs = table_asset("runs", [])
-
-
 @dg.asset(
     key=["exports", "pipeline_summary"],
     group_name="exports",
@@ -99,4 +101,4 @@ def pipeline_summary(context: dg.AssetExecutionContext, home: LedgerHome, option
     return dg.MaterializeResult(metadata={**numbers, "path": dg.MetadataValue.path(str(path))})
 
 
-ASSETS = [runs, warehouse, ui_snapshot, pipeline_summary]
+ASSETS = [warehouse, ui_snapshot, pipeline_summary]

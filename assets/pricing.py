@@ -24,6 +24,7 @@ def price_list(home: LedgerHome, engine: Engine, metrics: Metrics) -> dg.Materia
     return result._replace(data_version=dg.DataVersion(snapshot))
 
 
-event_costs = table_asset("event_costs", ["events/booked", "pricing/price_list"])
+# behind the duplicates too: where records are missing or doubled, a blocking check there keeps prices from being made
+event_costs = table_asset("event_costs", ["events/booked", "events/duplicates", "pricing/price_list"])
 unpriced = table_asset("unpriced", ["pricing/event_costs"])
 ASSETS = [price_list, event_costs, unpriced]

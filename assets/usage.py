@@ -8,7 +8,8 @@ import dagster as dg
 from assets.common import table_asset, table_options, table_result
 from resources import Engine, LedgerHome, Metrics
 
-COSTS = ["pricing/event_costs"]
+# what has no price is known before anything is summed: every usage table says how much that is
+COSTS = ["pricing/event_costs", "pricing/unpriced"]
 
 
 @dg.asset(**table_options("usage_daily", COSTS))

@@ -21,6 +21,7 @@ ASSETS_OF = {
     **{table: [asset] for table, asset in ASSET_OF_TABLE.items()},
     # the lake has no asset of its own: whoever writes it is answerable for it
     "lake": CLIENT_EVENTS,
+    "runs": ["exports/warehouse"],
     "warehouse": ["exports/warehouse"],
     "ui_snapshot": ["exports/ui_snapshot"],
 }

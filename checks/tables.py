@@ -10,7 +10,8 @@ GROUPS = {
     # before anything reads the lake
     "lake_checks": ("lake",),
     "booking_checks": ("events",),
-    "evidence_checks": ("duplicates", "sources"),
+    "log_file_checks": ("sources",),
+    "duplicate_checks": ("duplicates",),
     "price_list_checks": ("prices",),
     "event_cost_checks": ("event_costs",),
     "unpriced_checks": ("unpriced",),

@@ -227,10 +227,12 @@ class World:
 
     def events(self) -> list[Event]:
         """Booked events in order of time."""
-        return [
-            Event(*row[:-1], tuple(row[-1].split("\x1f")) if row[-1] else ())
-            for row in self.query(_EVENTS)
-        ]
+        losers: dict[int, list[str]] = {}
+        for number, rule in self.query(
+            "SELECT event_no, rule FROM records WHERE rule IS NOT NULL AND event_no IS NOT NULL"
+        ):
+            losers.setdefault(number, []).append(rule)
+        return [Event(*row, tuple(sorted(losers.get(number, ())))) for number, *row in self.query(_EVENTS)]
 
     def duplicates(self) -> list[tuple[str, str | None]]:
         """(rule, owner event) of every record that was not booked, sorted."""
@@ -324,11 +326,9 @@ class Booked(msgspec.Struct, frozen=True):
 
 
 _EVENTS = """
-SELECT e.event_id, s.client, s.session_id, s.project, e.timestamp_us, m.model_raw, m.model, e.input_tokens,
+SELECT e.event_no, e.event_id, s.client, s.session_id, s.project, e.timestamp_us, m.model_raw, m.model, e.input_tokens,
   e.output_tokens, e.cache_write_tokens, e.cache_read_tokens, e.cache_write_1h_tokens, e.reasoning_tokens,
-  e.web_search_requests, e.list_price_nano, e.requested_context,
-  (SELECT group_concat(rule, char(31)) FROM (SELECT rule FROM records r WHERE r.event_no = e.event_no
-    AND rule IS NOT NULL ORDER BY rule))
+  e.web_search_requests, e.list_price_nano, e.requested_context
 FROM events e JOIN sessions s USING (session_no) JOIN models m USING (model_no) ORDER BY e.timestamp_us, e.event_id
 """
 _CELLS = """

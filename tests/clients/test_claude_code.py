@@ -278,7 +278,9 @@ class TestCopiesAcrossFiles:
 
     def test_a_message_that_only_sidechains_show_is_one_event(self, world: World) -> None:
         world.claude(
-            claude("m1", "r1", output=5, sidechain=True), claude("m1", "r2", output=8, sidechain=True), name="agent-1.jsonl"
+            claude("m1", "r1", output=5, sidechain=True),
+            claude("m1", "r2", output=8, sidechain=True),
+            name="agent-1.jsonl",
         )
         world.sync()
 
@@ -286,7 +288,9 @@ class TestCopiesAcrossFiles:
 
     def test_a_main_transcript_owns_what_a_helper_file_repeats(self, world: World) -> None:
         world.claude(claude("m1", "r1"))
-        world.claude(claude("m1", "r1", sidechain=True), name="-home-ada-code-tidepool/s1/subagents/agent-acompact.jsonl")
+        world.claude(
+            claude("m1", "r1", sidechain=True), name="-home-ada-code-tidepool/s1/subagents/agent-acompact.jsonl"
+        )
         world.sync()
 
         assert world.rules() == {"claude.subagent_copy": 1}

@@ -48,7 +48,9 @@ class TestCounters:
 
     def test_an_unreadable_number_is_zero_and_the_row_stays(self, world: World) -> None:
         huge = int("9" * 100)
-        world.codex(meta(), turn(), tokens(last=(huge, 0, 5), minutes=1), tokens(last=(700, -3, float("nan")), minutes=2))
+        world.codex(
+            meta(), turn(), tokens(last=(huge, 0, 5), minutes=1), tokens(last=(700, -3, float("nan")), minutes=2)
+        )
         world.sync()
 
         assert [event.buckets for event in world.events()] == [(0, 0, 0, 5), (700, 0, 0, 0)]
@@ -120,7 +122,9 @@ class TestRows:
 
         assert owned(world) == [("t1", 10, at(5))]
 
-    @pytest.mark.parametrize("time", [us(at(3)) // 1000, us(at(3)) // 1_000_000, us(at(3)) / 1e6, str(us(at(3)) // 1000)])
+    @pytest.mark.parametrize(
+        "time", [us(at(3)) // 1000, us(at(3)) // 1_000_000, us(at(3)) / 1e6, str(us(at(3)) // 1000)]
+    )
     def test_numeric_times_are_read(self, world: World, time: object) -> None:
         world.codex(meta(), turn(), tokens((10, 0, 1), timestamp=time))
         world.sync()
@@ -203,12 +207,20 @@ class TestExecOutput:
     @pytest.mark.parametrize("wrapper", [None, "data", "result", "response"])
     def test_usage_is_found_in_every_wrapper(self, world: World, wrapper: str | None) -> None:
         usage = {"usage": {"input_tokens": 120, "cached_input_tokens": 20, "output_tokens": 30}}
-        self.exec(world, {"type": "turn.completed", "timestamp": at(1), **(usage if wrapper is None else {wrapper: usage})})
+        self.exec(
+            world, {"type": "turn.completed", "timestamp": at(1), **(usage if wrapper is None else {wrapper: usage})}
+        )
 
         assert [event.buckets for event in world.events()] == [(100, 0, 20, 30)]
 
     def test_other_names_of_the_counters_are_known(self, world: World) -> None:
-        usage = {"prompt_tokens": 50, "cached_tokens": 5, "completion_tokens": 12, "reasoning_tokens": 4, "total_tokens": 0}
+        usage = {
+            "prompt_tokens": 50,
+            "cached_tokens": 5,
+            "completion_tokens": 12,
+            "reasoning_tokens": 4,
+            "total_tokens": 0,
+        }
         self.exec(world, {"type": "result", "data": {"usage": usage, "model": "gpt-5-mini"}, "createdAt": at(1)})
 
         (event,) = world.events()
@@ -310,7 +322,11 @@ class TestSpawnedThreads:
 
     def test_with_its_parent_there_the_replay_belongs_to_the_parents_events(self, world: World) -> None:
         world.codex(
-            meta("p"), turn(), tokens((100, 0, 1), (100, 0, 1), 1), tokens((150, 0, 2), (50, 0, 1), 2), name=rollout("p")
+            meta("p"),
+            turn(),
+            tokens((100, 0, 1), (100, 0, 1), 1),
+            tokens((150, 0, 2), (50, 0, 1), 2),
+            name=rollout("p"),
         )
         self.spawned(world, tokens((180, 0, 4), (30, 0, 2), 6))
         world.sync()
@@ -347,7 +363,9 @@ class TestCopies:
 
     def test_the_active_copy_wins_over_the_archived_one(self, world: World) -> None:
         name = Path(rollout("a")).name
-        world.codex(meta("a"), turn(), tokens((100, 0, 5), minutes=1), tokens((130, 0, 6), minutes=2), name=rollout("a"))
+        world.codex(
+            meta("a"), turn(), tokens((100, 0, 5), minutes=1), tokens((130, 0, 6), minutes=2), name=rollout("a")
+        )
         world.codex(meta("a"), turn(), tokens((100, 0, 5), minutes=1), name=name, archived=True)
         world.sync()
 

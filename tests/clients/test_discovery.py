@@ -107,9 +107,7 @@ class TestCodexRoots:
         assert self.roots(home, CODEX_HOME="~/one,~/two") == ["one/sessions", "two/archived_sessions"]
 
 
-@pytest.mark.parametrize(
-    ("variable", "client"), [("CLAUDE_CONFIG_DIR", "claude-code"), ("CODEX_HOME", "codex")]
-)
+@pytest.mark.parametrize(("variable", "client"), [("CLAUDE_CONFIG_DIR", "claude-code"), ("CODEX_HOME", "codex")])
 def test_an_override_that_names_no_folder_is_a_problem_that_names_the_remedy(
     tmp_path: Path, variable: str, client: str
 ) -> None:

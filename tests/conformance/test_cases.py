@@ -1,7 +1,7 @@
 """Inputs and expected figures pinned by other projects, kept outside the repository.
 
-Set TOKENLEDGER_CONFORMANCE_DIR to the folder of cases.  Every field of a case's ``expected`` is compared by the function of
-its name below, or stands in ``NOT_COMPARED`` or ``RULED`` with the reason.
+Set TOKENLEDGER_CONFORMANCE_DIR to the folder of cases.  Every field of a case's ``expected`` is compared by the
+function of its name below, or stands in ``NOT_COMPARED`` or ``RULED`` with the reason.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ NOT_COMPARED = {
     "cost_rule": "words for cost_usd_if_3_per_mtok",
     "scanner_units": "another project's unit, in which cached tokens count twice",
     "scanner_units_input_incl_plus_cached_plus_output": "another project's unit, in which cached tokens count twice",
-    "sum_last_total_tokens": "sums `last` over repeated totals too; repeated totals bill nothing (see the case's ruling)",
+    "sum_last_total_tokens": "sums `last` over repeated totals too, and those bill nothing (the case's ruling)",
     "naive_sum_of_last_input": "what a reader without the rule for repeated totals would sum",
     "first_wins_output": "what a reader that keeps the first copy would sum",
     "cost_usd_standard": "compared together with cost_usd_fast",
@@ -57,7 +57,11 @@ RULED = {
     ),
     ("claude-017-discovery", "files"): (
         "every *.jsonl below the root is read; what it holds tells whether it counts",
-        ["project/session.jsonl", "project/session/other/agent-2.jsonl", "project/session/subagents/nested/agent-1.jsonl"],
+        [
+            "project/session.jsonl",
+            "project/session/other/agent-2.jsonl",
+            "project/session/subagents/nested/agent-1.jsonl",
+        ],
     ),
 }
 
@@ -77,7 +81,9 @@ class Case:
         shutil.rmtree(self.world.home_dir)
         shutil.copytree(CASES / name / "input", self.world.home_dir)
         home = str(self.world.home_dir)
-        self.world.environ |= {key: value.replace("<input>", home) for key, value in self.expected.get("env", {}).items()}
+        self.world.environ |= {
+            key: value.replace("<input>", home) for key, value in self.expected.get("env", {}).items()
+        }
         saved = self.world.home_dir / "codex-exec"
         sources = (("codex", str(saved)),) if saved.exists() else ()
         self.summary = self.world.sync(add_sources=sources)
@@ -256,10 +262,13 @@ def rate(per_token: dict[str, float], factor: int = 1) -> Rate:
 def cost(case: Case, factor: int = 1) -> float:
     per_token = case.expected["pricing_per_token"]
     one = rate(per_token, factor)
-    return sum(
-        price_nano(one, e.input, e.cache_read, e.cache_write - e.cache_write_1h, e.cache_write_1h, e.output)
-        for e in case.events
-    ) / 1e9
+    return (
+        sum(
+            price_nano(one, e.input, e.cache_read, e.cache_write - e.cache_write_1h, e.cache_write_1h, e.output)
+            for e in case.events
+        )
+        / 1e9
+    )
 
 
 def listed(events: list[Event]) -> float:

@@ -13,7 +13,9 @@ import pytest
 
 from tests.support import World, totals
 
-FILES = Path(os.environ.get("TOKENLEDGER_CONFORMANCE_DIR", "/nonexistent")).parent / "clients" / "malformed" / "realistic"
+FILES = (
+    Path(os.environ.get("TOKENLEDGER_CONFORMANCE_DIR", "/nonexistent")).parent / "clients" / "malformed" / "realistic"
+)
 
 pytestmark = [
     pytest.mark.conformance,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,14 +14,16 @@ from tokenledger_dagster.definitions import defs
 
 SAMPLE = Path(__file__).parents[2] / "fixtures" / "sample" / "home"
 JOB = "orchestrate"
+USAGE = ("blocks", "clients", "daily", "models", "monthly", "projects", "sessions", "weekly")
 SILENT = {"console": {"config": {"log_level": "CRITICAL"}}}
 
 
 class Machine:
     """Logs, a ledger, and a daemon that ticks when it is told to."""
 
-    def __init__(self, home: Path, instance: dg.DagsterInstance) -> None:
+    def __init__(self, home: Path, ledger: Path, instance: dg.DagsterInstance) -> None:
         self.home = home
+        self.ledger = ledger
         self.instance = instance
         self._cursor: dg.AssetDaemonCursor | None = None
 
@@ -44,8 +47,13 @@ class Machine:
     def use_codex(self) -> None:
         """One more request in a Codex log."""
         log = next(self.home.rglob("*019a1cb8-9eb2-7c67-a2d4-adac18b10d4b.jsonl"))
-        last = log.read_bytes().splitlines()[-1]
-        log.write_bytes(log.read_bytes() + last.replace(b"2026-10-10", b"2026-10-11") + b"\n")
+        row = json.loads(log.read_bytes().splitlines()[-1])
+        row["timestamp"] = "2026-10-10T16:30:00.000Z"
+        for counters in (row["payload"]["info"][name] for name in ("total_token_usage", "last_token_usage")):
+            counters["input_tokens"] += 1_000
+            counters["total_tokens"] += 1_000
+        with log.open("a", encoding="utf-8") as handle:
+            handle.write(json.dumps(row) + "\n")
 
 
 @pytest.fixture
@@ -54,7 +62,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("TOKENLEDGER_HOME", str(tmp_path / "ledger"))
     with dg.DagsterInstance.ephemeral() as instance:
-        yield Machine(tmp_path / "home", instance)
+        yield Machine(tmp_path / "home", tmp_path / "ledger", instance)
 
 
 def test_a_new_ledger_is_filled(machine: Machine) -> None:
@@ -71,4 +79,32 @@ def test_unchanged_logs_ask_for_nothing(machine: Machine) -> None:
     machine.observe()
 
     assert machine.tick() == set()
+    assert machine.tick() == set()
+
+
+def test_a_change_runs_on_only_as_far_as_it_reaches(machine: Machine) -> None:
+    assert machine.run()
+    machine.tick()
+    machine.use_codex()
+    machine.observe()
+
+    assert machine.tick() == {"events/codex"}
+    assert machine.run("events/codex")
+    assert machine.tick() == {"events/booked", "events/log_files"}
+    assert machine.run("events/booked", "events/log_files")
+    assert machine.tick() == {"events/duplicates", "pricing/event_costs"}
+    assert machine.run("events/duplicates", "pricing/event_costs")
+    assert machine.tick() == {"pricing/unpriced", *(f"usage/{name}" for name in USAGE)}
+
+
+def test_what_was_refused_is_not_built_upon(machine: Machine) -> None:
+    assert machine.run()
+    machine.tick()
+    segment = next((machine.ledger / "lake").rglob("*.parquet"))
+    segment.write_bytes(segment.read_bytes() + b"!")
+    machine.use_codex()
+    machine.observe()
+
+    assert machine.tick() == {"events/codex"}
+    assert not machine.run("events/codex")
     assert machine.tick() == set()

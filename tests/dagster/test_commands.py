@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,8 +20,10 @@ pytestmark = pytest.mark.slow
 def command(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     # a history of its own: the checkout's is the user's
     (tmp_path / "dagster_home").mkdir(exist_ok=True)
+    # nor must anything be written beside the sample's logs
+    shutil.copytree(SAMPLE, tmp_path / "home", dirs_exist_ok=True)
     environment = os.environ | {
-        "HOME": str(SAMPLE),
+        "HOME": str(tmp_path / "home"),
         "TOKENLEDGER_HOME": str(tmp_path / "ledger"),
         "DAGSTER_HOME": str(tmp_path / "dagster_home"),
         "PYTHONWARNINGS": "ignore",

@@ -85,9 +85,26 @@ def test_artifacts_go_where_they_are_sent(tmp_path: Path) -> None:
     assert json.loads(summary.read_text())["ui_snapshot_path"] == str(snapshot)
 
 
+def test_events_are_written_where_asked(tmp_path: Path) -> None:
+    main(["orchestrate", "--events-out", str(tmp_path / "all.jsonl")])
+    limits = ["--since", "2026-10-01", "--providers", "codex", "--limit", "3"]
+    main(["orchestrate", "--events-out", str(tmp_path / "some.jsonl"), *limits])
+
+    everything = [json.loads(line) for line in (tmp_path / "all.jsonl").read_bytes().splitlines()]
+    some = [json.loads(line) for line in (tmp_path / "some.jsonl").read_bytes().splitlines()]
+    assert len(everything) == 95
+    assert [(one["client"], one["timestamp"][:7]) for one in some] == [("codex", "2026-10")] * 3
+
+
 @pytest.mark.parametrize(
     "arguments",
-    [["--month", "2026-13"], ["--skip", "everything"], ["--providers", "nobody"]],
+    [
+        ["--month", "2026-13"],
+        ["--skip", "everything"],
+        ["--providers", "nobody"],
+        ["--limit", "0"],
+        ["--since", "soon"],
+    ],
     ids=lambda given: given[0],
 )
 def test_what_does_not_exist_is_a_usage_error(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> None:

@@ -38,7 +38,9 @@ def claude_family(random: Random) -> Files:
                 rows.append(b'{"type":"user","message":{"content":"cut')
         files[f"{_PROJECT}/{session}.jsonl"] = rows
         if random.random() < 0.6:
-            files[f"{_PROJECT}/{session}/subagents/agent-a{number}.jsonl"] = _helper(random, session, requests, rows, minute)
+            files[f"{_PROJECT}/{session}/subagents/agent-a{number}.jsonl"] = _helper(
+                random, session, requests, rows, minute
+            )
     if random.random() < 0.3:  # a project folder was copied
         name = random.choice([path for path in files if path.count("/") == 3])
         files[name.replace("tidepool", "tidepool-old")] = list(files[name])
@@ -53,8 +55,8 @@ def _request(random: Random, session: str, number: int, minute: float) -> list[R
     rows = []
     for copy in range(random.choice((1, 1, 2, 3))):
         row = claude(
-            message, request, output=random.choice((1, 5, 5 * (copy + 1))), minutes=minute + copy * random.choice((0, 0.1)),
-            session=session, model=model, **counters,
+            message, request, output=random.choice((1, 5, 5 * (copy + 1))),
+            minutes=minute + copy * random.choice((0, 0.1)), session=session, model=model, **counters,
         )  # fmt: skip
         if random.random() < 0.1:
             row["timestamp"] = random.choice((None, "not-a-date"))
@@ -74,10 +76,19 @@ def _helper(
             replay["requestId"] = f"replayed-{len(rows)}"
         rows.append(replay)
     for number in range(random.randint(0, 2)):
-        row = claude(f"{session}-h{number}", f"{session}-q{number}", minutes=minute + 1, session=session, sidechain=True, output=9)
+        row = claude(
+            f"{session}-h{number}",
+            f"{session}-q{number}",
+            minutes=minute + 1,
+            session=session,
+            sidechain=True,
+            output=9,
+        )
         rows.append(row)
         if random.random() < 0.6:
-            partial = claude(f"{session}-h{number}", f"{session}-q{number}", minutes=minute + 1, session=session, output=2)
+            partial = claude(
+                f"{session}-h{number}", f"{session}-q{number}", minutes=minute + 1, session=session, output=2
+            )
             main.append(claude_progress(partial))
     return rows
 
@@ -96,7 +107,10 @@ def codex_family(random: Random) -> Files:
         about: Row = {"forked_from_id": parent} if kind == "fork" else {}
         if kind == "spawn":
             about = {"source": spawned_by(parent)}
-        heads[name] = [meta(name, minute, **about), turn(random.choice(("gpt-5.1-codex", "gpt-5.4", "codex-auto-review")))]
+        heads[name] = [
+            meta(name, minute, **about),
+            turn(random.choice(("gpt-5.1-codex", "gpt-5.4", "codex-auto-review"))),
+        ]
         known = [row["payload"]["info"] for row in copied if row["payload"]["info"]]
         start = known[-1].get("total_token_usage") if known and random.random() < 0.8 else None
         threads[name] = copied + _usage_rows(random, minute, start)

@@ -40,7 +40,7 @@ COMPACTION_POINTS = {
 }
 
 # The hook dies without any clean-up, as a kill does, when the named function is called (for the n-th time).
-_CHILD = '''
+_CHILD = """
 import os, sqlite3, sys
 from pathlib import Path
 folder, what, point = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
@@ -82,8 +82,8 @@ elif name == "schema":
     manifest.sqlite3.connect = lambda *a, **n: connect(*a, **{**n, "factory": Half})
 elif name:
     owner, _, attribute = name.rpartition(".")
-    owners = {"journal": journal, "segments": segments, "booking": booking, "Ledger": Ledger, "sync": sync, "_Sync": _Sync,
-              "compaction": compaction, "fileio.os": fileio.os, "Path": Path}
+    owners = {"journal": journal, "segments": segments, "booking": booking, "Ledger": Ledger, "sync": sync,
+              "_Sync": _Sync, "compaction": compaction, "fileio.os": fileio.os, "Path": Path}
     if what == "sync" and name == "segments.record":
         import tokenledger_dagster.ingest.commit as commit
         commit.segments.record = die(segments.record)
@@ -92,14 +92,18 @@ if what == "compact":
     compaction.compact(world.ledger)
 else:
     world.sync()
-'''
+"""
 
 
 def child(folder: Path, what: str, point: str = "") -> int:
     """Runs a sync or a compaction in a process of its own that dies at ``point``; returns its exit code."""
     environ = {**plain_environ(folder / "home", folder / "ledger"), "PYTHONPATH": str(REPOSITORY)}
     run = subprocess.run(
-        [sys.executable, "-c", _CHILD, str(folder), what, point], cwd=REPOSITORY, env=environ, capture_output=True, text=True
+        [sys.executable, "-c", _CHILD, str(folder), what, point],
+        cwd=REPOSITORY,
+        env=environ,
+        capture_output=True,
+        text=True,
     )
     assert run.returncode in (0, 99), run.stderr
     return run.returncode
@@ -115,7 +119,9 @@ def lay(world: World, part: int) -> None:
         world.claude(claude("z1", "z1", session="s3", minutes=60), name="vanishes.jsonl")
         world.codex(meta("p"), turn(), *rows, name=rollout("p"))
         return
-    world.append(world.claude_path("grows.jsonl"), claude("m1", "r1", minutes=1, output=90), claude("m8", "r8", minutes=8))
+    world.append(
+        world.claude_path("grows.jsonl"), claude("m1", "r1", minutes=1, output=90), claude("m8", "r8", minutes=8)
+    )
     copied = claude("m0", "r0", session="s2", output=1)
     world.claude(copied, claude("x2", "y2", session="s2", minutes=55), name="rewritten.jsonl")
     world.claude_path("vanishes.jsonl").unlink()

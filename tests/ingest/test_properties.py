@@ -10,11 +10,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 
+import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.ingest.families import Files, families
-from tests.support import Booked, World, set_mtime
+from tests.support import Booked, Event, World, set_mtime
 from tokenledger_dagster.ingest.compaction import compact
 from tokenledger_dagster.ingest.manifest import connect
 from tokenledger_dagster.usage.report import KINDS, make_report
@@ -40,6 +41,11 @@ def put(world: World, path: str, content: bytes) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(content)
     set_mtime(target, MTIME)
+
+
+def figures(world: World) -> list[Event]:
+    """The events without the copies that lost: a twin taken for a moved file may be read once more."""
+    return [msgspec.structs.replace(event, copies=()) for event in world.events()]
 
 
 def cold(files: Files) -> Booked:
@@ -113,7 +119,7 @@ def test_vanishing_and_moving_files_forget_nothing(files: Files, order: Random) 
         for path, content in files.items():
             put(world, path, content)
         world.sync()
-        before = world.booked().events
+        before = figures(world)
         for path in order.sample(sorted(files), order.randint(0, len(files))):
             target = world.home_dir / path
             if order.random() < 0.5:
@@ -123,7 +129,7 @@ def test_vanishing_and_moving_files_forget_nothing(files: Files, order: Random) 
             if order.random() < 0.5:
                 world.sync()
         world.sync()
-        assert world.booked().events == before
+        assert figures(world) == before
 
 
 @few

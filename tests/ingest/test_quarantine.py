@@ -10,7 +10,12 @@ import pytest
 
 from tests.support import World, claude, line, meta, tokens, turn, user
 
-SECRETS = ("sk-ant-api03-CANARYcanaryCANARY", "ada.canary@example.org", "CANARY PROMPT: the tide is high", "ghp_CANARY0123")
+SECRETS = (
+    "sk-ant-api03-CANARYcanaryCANARY",
+    "ada.canary@example.org",
+    "CANARY PROMPT: the tide is high",
+    "ghp_CANARY0123",
+)
 
 
 @pytest.fixture
@@ -82,7 +87,9 @@ def test_no_text_of_any_log_is_in_the_home(world: World) -> None:
     with path.open("ab") as handle:
         handle.write(b'{"type":"user","cut":"' + secret.encode())
     item = {"timestamp": "2026-02-18T09:00:00.000Z", "type": "response_item", "payload": {"text": secret}}
-    world.codex(meta(instructions=secret, base_instructions={"text": secret}), turn(), item, tokens((10, 0, 1), minutes=1))
+    world.codex(
+        meta(instructions=secret, base_instructions={"text": secret}), turn(), item, tokens((10, 0, 1), minutes=1)
+    )
     world.sync()
     world.sync(no_cache=True, full=True)
     kept = b"".join(file.read_bytes() for file in world.ledger.root.rglob("*") if file.is_file())

@@ -19,7 +19,10 @@ from typing import TYPE_CHECKING, Any, TextIO
 from tokenledger_dagster.cli import common, output
 from tokenledger_dagster.clients.registry import client_name, clients
 from tokenledger_dagster.errors import TokenLedgerError, UsageError
+from tokenledger_dagster.fileio import staged
+from tokenledger_dagster.home import Home
 from tokenledger_dagster.settings import Settings
+from tokenledger_dagster.usage.selection import Selection, day_number
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -50,6 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--ui-snapshot-path", metavar="PATH", help="write the UI snapshot there")
     parser.add_argument("--pipeline-summary-path", metavar="PATH", help="write the pipeline summary there too")
+    parser.add_argument("--events-out", metavar="PATH", help="write the booked events there as JSON Lines")
+    parser.add_argument("--since", metavar="DATE", help="of --events-out: first day, as 2026-02-01")
+    parser.add_argument("--limit", metavar="N", type=int, help="of --events-out: this many events, from the first on")
     output.add_format(parser, ("table", "json"))
 
 
@@ -57,7 +63,12 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     """Run the job; 0 when every step and every check of severity ERROR passed, else 1."""
     if args.month and not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", args.month):
         raise UsageError(f"--month {args.month}: write it as 2026-02")
+    if args.limit is not None and args.limit < 1:
+        raise UsageError(f"--limit {args.limit}: write a number above 0")
     skipped, providers = _stages(args.skip), _clients(args.providers)
+    events = Selection(zone=common.zone_name(settings), since=args.since, clients=tuple(sorted(providers)))
+    if args.since:
+        day_number(args.since, "--since")
     os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")
 
     from assets.run_facts import write_run_summary
@@ -69,6 +80,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         snapshot_mode=args.snapshot_mode,
         on_unpriced=args.on_unpriced or settings.on_unpriced,
         no_cache=args.no_cache,
+        events_out=args.events_out or "",
         ui_snapshot_path=args.ui_snapshot_path or "",
         pipeline_summary_path=args.pipeline_summary_path or "",
     )
@@ -79,6 +91,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         instance.add_event_listener(run_id, progress)
         result = _execute(instance, run_id, skipped, providers, home, options)
         progress.close()
+        if args.events_out and result.success:
+            _write_events(home.open(), events, args.limit, Path(args.events_out))
         summary, path = write_run_summary(instance, run_id, home, options)
     if args.format == "json":
         output.print_json(summary)
@@ -147,6 +161,20 @@ def _selected(job: dg.JobDefinition, skipped: set[str], providers: set[str]) -> 
         client = str(node.metadata.get("client", ""))
         if node.group_name not in skipped and not (client and providers and client not in providers):
             yield node.key
+
+
+def _write_events(home: Home, wanted: Selection, limit: int | None, path: Path) -> None:
+    """Booked events as JSON Lines, all of the file or nothing."""
+    import duckdb
+    import msgspec
+
+    from tokenledger_dagster.exports.streams import stream
+
+    with duckdb.connect() as connection, staged(path) as temporary, temporary.open("wb") as handle:
+        rows = stream(connection, home, "events", wanted)
+        if limit is not None:
+            rows = msgspec.structs.replace(rows, statement=f"{rows.statement}\nLIMIT {limit}")
+        rows.write("jsonl", handle)
 
 
 class _Progress:

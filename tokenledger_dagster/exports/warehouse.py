@@ -113,6 +113,8 @@ def _write(path: Path, tables: dict[str, BuiltTable]) -> None:
     import duckdb
 
     with duckdb.connect() as con:
+        # else DuckDB would spill into whatever folder the caller works in
+        con.execute(f"SET temp_directory = {literal(path.parent / 'tables' / '.spill')}")
         con.execute(f"ATTACH {literal(path)} AS published (STORAGE_VERSION {literal(STORAGE_VERSION)})")
         con.execute("USE published")
         for name, table in tables.items():

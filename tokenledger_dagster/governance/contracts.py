@@ -36,6 +36,9 @@ def obeys(look: Inspection, table: Table) -> Finding:
     """Whether every row of the table obeys its contract."""
     path = look.path(table.name)
     count, failures, rows = _failures(path, table)
+    if count is None:
+        message = f"{table.name} lacks columns or has others, first: {_say(rows[0])}. Queries over it would fail."
+        return Finding(passed=False, message=message, actual=failures, expected=0, rows=rows)
     key = ", ".join(f'"{name}"' for name in table.key)
     equal = look.query(statement("equal_keys", key=key, table=literal(path)))
     failures += len(equal)
@@ -49,31 +52,33 @@ def obeys(look: Inspection, table: Table) -> Finding:
     return Finding(passed=False, message=message, actual=failures, expected=0, rows=rows[:SHOWN_ROWS])
 
 
-def _failures(path: Path, table: Table) -> tuple[int, int, list[dict[str, Any]]]:
-    """Rows read, violations, and the first of them."""
+def _failures(path: Path, table: Table) -> tuple[int | None, int, list[dict[str, Any]]]:
+    """Rows read (None where the columns themselves are wrong), violations, and the first of them."""
     import pandera.pandas as pandera
 
     schema = pandera_schema(table)
     count = failures = 0
     rows: list[dict[str, Any]] = []
-    for frame in _frames(path):
+    for number, frame in enumerate(_frames(path)):
         try:
             schema.validate(frame, lazy=True)
         except pandera.errors.SchemaErrors as error:
             cases = error.failure_cases
             failures += len(cases)
             rows += [_row(case, count) for case in cases.head(SHOWN_ROWS - len(rows)).to_dict("records")]
+            if number == 0:
+                return None, failures, rows
         count += len(frame)
     return count, failures, rows
 
 
 def _frames(path: Path) -> Iterator[pd.DataFrame]:
+    """The columns without rows, then the rows in batches."""
     import pandas as pd
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:
-        # a table without rows still has columns and types to check
         yield file.schema_arrow.empty_table().to_pandas(types_mapper=pd.ArrowDtype)
         for batch in file.iter_batches(_BATCH_ROWS):
             yield pa.Table.from_batches([batch]).to_pandas(types_mapper=pd.ArrowDtype)

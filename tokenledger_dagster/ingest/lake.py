@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _SQL = Path(__file__).parent
+_ROWS = 20_000
+"""Rows copied at a time: larger batches only cost memory and collection of garbage."""
 
 
 def attach(con: duckdb.DuckDBPyConnection, home: Home) -> None:
@@ -95,7 +97,7 @@ def _copy_table(
     con.execute(f"DROP TABLE IF EXISTS {name}")
     cursor = manifest.execute(query)
     first = True
-    while rows := cursor.fetchmany(200_000) or first:
+    while rows := cursor.fetchmany(_ROWS) or first:
         listed = [] if rows is True else rows
         columns = list(zip(*listed, strict=True)) if listed else [()] * len(kinds)
         arrays = [pa.array(values, type=field.type) for values, field in zip(columns, schema, strict=True)]

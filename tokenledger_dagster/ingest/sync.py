@@ -264,18 +264,20 @@ class _Sync:
             self._metrics.counter(names.INGEST_RECORDS, counts.scanned[name], client=name)
 
     def _mark_missing(self, plan: Plan) -> None:
-        newly = [source.source_no for source in plan.missing if source.status != "missing"]
-        back = [task.known.source_no for task in plan.tasks if task.known and task.known.status == "missing"]
-        for status, numbers in (("missing", newly), ("present", back)):
-            self._db.executemany(
-                "UPDATE sources SET status = ? WHERE source_no = ?", ((status, number) for number in numbers)
-            )
-        for task in plan.tasks:
-            if task.moved and task.known is not None and task.action == "unchanged":
-                self._db.execute(
-                    "UPDATE sources SET path = ?, relative = ? WHERE source_no = ?",
-                    (task.file.shown, task.file.relative, task.known.source_no),
-                )
+        """Records vanished and returned files, and the new paths of moved ones that needed no reading."""
+        newly = [("missing", source.source_no) for source in plan.missing if source.status != "missing"]
+        back = [
+            ("present", task.known.source_no) for task in plan.tasks if task.known and task.known.status == "missing"
+        ]
+        moved = [
+            (task.file.shown, task.file.relative, task.known.source_no)
+            for task in plan.tasks
+            if task.moved and task.known is not None and task.action == "unchanged"
+        ]
+        if newly or back or moved:
+            with transaction(self._db):
+                self._db.executemany("UPDATE sources SET status = ? WHERE source_no = ?", newly + back)
+                self._db.executemany("UPDATE sources SET path = ?, relative = ? WHERE source_no = ?", moved)
 
     # ---------------------------------------------------------------- summary
 

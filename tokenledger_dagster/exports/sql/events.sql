@@ -9,7 +9,8 @@ SELECT
     e.input_tokens + e.output_tokens + e.cache_write_tokens + e.cache_read_tokens + e.tool_input_tokens
         + e.tool_output_tokens AS total_tokens,
     e.cache_write_1h_tokens, e.reasoning_tokens, e.web_search_requests,
-    r.message_id, r.request_id, r.reported_cost_usd, e.is_estimated, list_concat(r.flags, e.booking_flags) AS flags, r.host, r.raw_usage,
+    r.message_id, r.request_id, r.reported_cost_usd, e.is_estimated, list_concat(r.flags, e.booking_flags) AS flags,
+    r.host, r.raw_usage,
     r.source_id, r.source_path, r.encoding AS source_encoding, r.byte_offset, r.byte_length, r.record_sha256,
     r.parser_version
 FROM booking_events AS e

@@ -8,7 +8,7 @@ WITH stream AS (
         r.request_id, r.message_id, r.parent_session_id, r.agent_id, r.is_sidechain, e.project, r.cwd, r.git_branch,
         r.client_version, r.service_tier, r.speed, r.reported_cost_usd, e.is_estimated,
         list_concat(r.flags, e.booking_flags) AS flags, r.host, r.raw_usage,
-        (e.list_price_nano::DECIMAL(28, 9) / 1000000000)::DECIMAL(18, 9) AS list_price_usd, e.list_basis,
+        (e.list_price_nano * 0.000000001::DECIMAL(10, 9))::DECIMAL(18, 9) AS list_price_usd, e.list_basis,
         e.price_confidence, e.requested_context, e.priced_context, e.unpriced_reason,
         r.source_id, r.source_path, r.encoding AS source_encoding, r.byte_offset, r.byte_length, r.record_sha256,
         r.parser_version

@@ -4,7 +4,9 @@ SELECT name, sha256, row_count FROM segments ORDER BY first_rid, name;
 -- statement: meta
 SELECT key, value FROM meta WHERE key IN ('booking_key', 'manifest_version') ORDER BY key;
 -- statement: events
-SELECT count(*), max(event_no), sum(rid), sum(session_no), sum(model_no), sum(timestamp_us / 1000),
+SELECT count(*), max(event_no), sum(rid), sum(session_no), sum(model_no),
+    -- SQLite refuses integer sums beyond 64 bits
+    sum(timestamp_us / 1000000), sum(timestamp_us % 1000000), sum(list_price_nano % 1000000007),
     sum(input_tokens), sum(output_tokens), sum(cache_write_tokens), sum(cache_read_tokens), sum(tool_input_tokens),
     sum(tool_output_tokens), sum(cache_write_1h_tokens), sum(reasoning_tokens), sum(web_search_requests),
     total(list_price_nano), min(input_tokens), min(output_tokens), min(cache_write_tokens), min(cache_read_tokens),
