@@ -1,0 +1,52 @@
+"""A newer parser reads what is still there anew, and what it makes of a row counts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support import World, claude
+from tokenledger_dagster.clients import claude_code
+from tokenledger_dagster.contracts.record import Counters
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def test_unchanged_files_are_read_again_by_a_newer_parser(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.claude(claude("m1", "r1", output=5))
+    world.sync()
+    monkeypatch.setattr(claude_code.ClaudeCode, "parser_version", 2)
+
+    summary = world.sync()
+
+    assert (summary.sources.changed, summary.cache.miss, summary.cache.invalidate) == (1, 1, 1)
+    assert [(event.output, event.copies) for event in world.events()] == [(5, ("reread_copy",))]
+    assert world.sync().sources.unchanged == 1
+
+
+def test_the_newer_reading_counts_even_where_the_older_one_says_more(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.claude(claude("m1", "r1", output=500))
+    world.sync()
+    monkeypatch.setattr(claude_code.ClaudeCode, "parser_version", 2)
+    monkeypatch.setattr(claude_code, "_counters", lambda usage, flag: Counters(output_tokens=7))
+
+    world.sync()
+
+    assert [event.output for event in world.events()] == [7]
+
+
+def test_what_a_vanished_file_held_stays_as_it_was_read(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = world.claude(claude("m1", "r1", output=7))
+    world.sync()
+    path.unlink()
+    monkeypatch.setattr(claude_code.ClaudeCode, "parser_version", 2)
+
+    world.sync()
+
+    assert [event.output for event in world.events()] == [7]
