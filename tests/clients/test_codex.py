@@ -372,6 +372,15 @@ class TestCopies:
         assert owned(world) == [("a", 100, at(1)), ("a", 30, at(2))]
         assert world.rules() == {"codex.archived_copy": 1}
 
+    def test_what_only_the_archived_copy_goes_on_to_show_counts(self, world: World) -> None:
+        name = Path(rollout("a")).name
+        first, second = tokens((100, 0, 5), minutes=1), tokens((130, 0, 6), minutes=2)
+        world.codex(meta("a"), turn(), first, name=rollout("a"))
+        world.codex(meta("a"), turn(), first, second, name=name, archived=True)
+        world.sync()
+
+        assert owned(world) == [("a", 100, at(1)), ("a", 30, at(2))]
+
     def test_a_file_that_is_only_archived_counts(self, world: World) -> None:
         world.codex(meta("a"), turn(), tokens((100, 0, 5), minutes=1), name="rollout-a.jsonl", archived=True)
         world.sync()

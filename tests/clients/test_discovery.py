@@ -119,6 +119,21 @@ def test_an_override_that_names_no_folder_is_a_problem_that_names_the_remedy(
     assert "unset" in problem
 
 
+def test_a_relative_override_is_the_same_file_from_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(tmp_path, CODEX_HOME="work")
+    world.write(tmp_path / "work" / "sessions" / "a.jsonl", meta("a"), turn(), tokens((10, 0, 1)))
+    monkeypatch.chdir(tmp_path)
+    world.sync()
+
+    assert world.query("SELECT path FROM sources") == [(str(tmp_path / "work" / "sessions" / "a.jsonl"),)]
+
+
+def test_a_tilde_alone_is_the_home(home: Path) -> None:
+    folder(home / "projects")
+
+    assert claude_roots(home, CLAUDE_CONFIG_DIR="~") == [("projects", "CLAUDE_CONFIG_DIR")]
+
+
 def test_subagents_of_any_depth_are_transcripts_and_side_files_are_not(tmp_path: Path) -> None:
     world = World(tmp_path)
     for number, name in enumerate(("p/s.jsonl", "p/s/old.jsonl", "p/s/subagents/a.jsonl", "p/s/subagents/w/f/b.jsonl")):
