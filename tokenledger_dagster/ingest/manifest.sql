@@ -57,6 +57,9 @@ CREATE TABLE IF NOT EXISTS segments (
   created_us INTEGER NOT NULL
 );
 
+-- Parquet segments replaced by a merge: readers that opened them before may still want the file for a while.
+CREATE TABLE IF NOT EXISTS retired (name TEXT PRIMARY KEY, retired_us INTEGER NOT NULL) WITHOUT ROWID;
+
 -- What booking knows of each record of the lake; event_no and rule are booking's verdict.
 CREATE TABLE IF NOT EXISTS records (
   rid INTEGER PRIMARY KEY,

@@ -134,11 +134,20 @@ class _Vanished:
         for client, length in self._lengths:
             if client != file.client:
                 continue
-            for source in self._by_head.get((client, length, _head(file, length)), ()):
-                if source.source_no not in self.taken:
-                    self.taken.add(source.source_no)
-                    return source
+            alike = self._by_head.get((client, length, _head(file, length)), [])
+            open_ones = [source for source in alike if source.source_no not in self.taken]
+            if open_ones:
+                # copies begin alike: a moved file keeps its inode, or at least its size and time
+                best = max(open_ones, key=lambda source: _likeness(file, source))
+                self.taken.add(best.source_no)
+                return best
         return None
+
+
+def _likeness(file: SourceFile, source: Known) -> tuple[bool, bool, int]:
+    same_inode = (file.device, file.inode) == (source.device, source.inode)
+    same_stamp = (file.size, file.mtime_ns) == (source.size, source.mtime_ns)
+    return same_inode, same_stamp, -source.source_no
 
 
 def _head(file: SourceFile, length: int) -> str:

@@ -19,6 +19,8 @@ from tokenledger_dagster.ingest.manifest import transaction
 
 FOLD_ABOVE = 64
 """Journals above which a sync folds them, so that thousands of polls never make thousands of files."""
+_KEEP_RETIRED_US = 900_000_000
+"""Quarter of an hour: no reader of the lake takes longer."""
 _FOLD_BYTES = 8 << 20
 """Journals above this size are left for compaction."""
 
@@ -72,7 +74,9 @@ def verify(home: Home, segment: SegmentRow) -> None:
 def swap(
     home: Home, connection: sqlite3.Connection, old: Sequence[SegmentRow], new: Sequence[journal.Segment], kind: str
 ) -> None:
-    """Replaces ``old`` by the written ``new`` in one transaction, then deletes the old files.
+    """Replaces ``old`` by the written ``new`` in one transaction, then deletes old journals.
+
+    Old Parquet files are left for readers that have them open; a later ``sweep`` removes them.
 
     Raises SegmentDamagedError, changing nothing, when the number of records would change.
     """
@@ -85,9 +89,13 @@ def swap(
         connection.executemany("DELETE FROM segments WHERE name = ?", ((one.name,) for one in old))
         for one in new:
             record(connection, one, kind, now_us)
+        connection.executemany(
+            "INSERT OR REPLACE INTO retired VALUES (?, ?)",
+            ((one.name, now_us) for one in old if one.format == "parquet"),
+        )
     kept = {one.name for one in new}
     for row in old:
-        if row.name not in kept:
+        if row.format == "journal" and row.name not in kept:
             (home.lake / row.name).unlink(missing_ok=True)
 
 
@@ -104,7 +112,10 @@ def fold_journals(home: Home, connection: sqlite3.Connection) -> int:
 
 def sweep(home: Home, connection: sqlite3.Connection) -> list[str]:
     """Removes segment files that no committed transaction names; returns their names."""
-    known = {name for (name,) in connection.execute("SELECT name FROM segments")}
+    since = time.time_ns() // 1000 - _KEEP_RETIRED_US
+    connection.execute("DELETE FROM retired WHERE retired_us < ?", (since,))
+    query = "SELECT name FROM segments UNION SELECT name FROM retired"
+    known = {name for (name,) in connection.execute(query)}
     swept = []
     for folder in (home.journal, home.records):
         for path in sorted(folder.rglob("*")) if folder.is_dir() else []:
