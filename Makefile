@@ -58,7 +58,7 @@ type: setup-dev ## check types
 
 .PHONY: dev
 dev: setup ## serve the Dagster UI on PORT with this checkout's dagster.yaml
-	@env -u DAGSTER_HOME $(RUN) dagster dev --port $(PORT)
+	@env -u DAGSTER_HOME DAGSTER_DISABLE_TELEMETRY=1 $(RUN) dagster dev --port $(PORT)
 
 .PHONY: clean
 clean: ## remove the environment, caches and Dagster's history (never a ledger)

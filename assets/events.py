@@ -11,10 +11,10 @@ import dagster as dg
 import msgspec
 
 from assets.common import OWNERS, WRITER_POOL, figures, on_change, table_asset, table_options, table_result
-from assets.fingerprints import client_totals
 from assets.sources import noun
 from resources import Engine, LedgerHome, Metrics, RunOptions
 from tokenledger_dagster.clients.registry import clients
+from tokenledger_dagster.ingest.fingerprints import client_totals
 
 CLIENT_EVENTS = [f"events/{noun(client)}" for client in clients()]
 PROGRESS_EVERY_SECONDS = 2.0

@@ -11,9 +11,9 @@ from pathlib import Path
 import dagster as dg
 
 from assets.common import ASSET_OF_TABLE, OWNERS, figures, key, on_change
-from assets.fingerprints import document_digest
 from assets.run_facts import write_run_summary
 from resources import Engine, LedgerHome, Metrics, RunOptions
+from tokenledger_dagster.ingest.fingerprints import document_digest
 
 # every other table stands behind these, so that a change reaches the database once, when all of it has arrived
 LAST_TABLES = [name for name in ASSET_OF_TABLE.values() if name.startswith("usage/")]

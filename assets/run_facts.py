@@ -7,7 +7,6 @@ summary's shape and place (`tokenledger_dagster/exports/pipeline_summary`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import reduce
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,14 +14,8 @@ import dagster as dg
 import msgspec
 
 from resources import LedgerHome, RunOptions
-from tokenledger_dagster.contracts.summaries import (
-    CacheCounts,
-    CheckCounts,
-    IngestSummary,
-    PipelineSummary,
-    SourceCounts,
-    Stage,
-)
+from tokenledger_dagster.contracts.summaries import CheckCounts, IngestSummary, PipelineSummary, Stage, joined
+from tokenledger_dagster.fileio import write_json_atomic
 
 __all__ = ["RunFacts", "is_error", "run_facts", "write_run_summary"]
 
@@ -52,7 +45,7 @@ def run_facts(instance: dg.DagsterInstance, run_id: str) -> RunFacts:
     rows = {name: one["dagster/row_count"] for name, one in made.items() if "dagster/row_count" in one}
     stages = {stage: _stage(made[asset]) for stage, asset in _STAGES.items() if asset in made}
     checks = _counts([event.event_specific_data for event in checked])
-    return RunFacts(reduce(_joined, syncs) if syncs else None, stages, checks, rows)
+    return RunFacts(joined(syncs), stages, checks, rows)
 
 
 def write_run_summary(
@@ -74,6 +67,8 @@ def write_run_summary(
         on_unpriced=options.on_unpriced or home.settings.on_unpriced,
         ui_snapshot_path=options.ui_snapshot_path or str(place.ui_snapshot_path),
     )
+    if facts.ingest is not None:  # each client's sync left a summary of its own; this is the run's
+        write_json_atomic(place.ingest_summary_path, facts.ingest)
     target = Path(options.pipeline_summary_path) if options.pipeline_summary_path else None
     return summary, write_summary(place, summary, target)
 
@@ -103,28 +98,3 @@ def _counts(checks: Iterable[Any]) -> CheckCounts:
     passed = sum(check.passed for check in listed)
     names = sorted(f"{check.asset_key.to_user_string()}: {check.check_name}" for check in failed)
     return CheckCounts(passed=passed, failed=len(failed), warned=len(listed) - passed - len(failed), failed_names=names)
-
-
-def _joined(one: IngestSummary, other: IngestSummary) -> IngestSummary:
-    """Two syncs of different clients as one; the ledger's own counts are those of the later."""
-    return IngestSummary(
-        generated_at=max(one.generated_at, other.generated_at),
-        started_at=min(one.started_at, other.started_at),
-        finished_at=max(one.finished_at, other.finished_at),
-        duration_ms=one.duration_ms + other.duration_ms,
-        providers={**one.providers, **other.providers},
-        sources=_sums(SourceCounts, one.sources, other.sources),
-        cache=_sums(CacheCounts, one.cache, other.cache),
-        emitted_total=one.emitted_total + other.emitted_total,
-        deduped_total=one.deduped_total + other.deduped_total,
-        output=one.output,
-        ledger=max(one, other, key=lambda summary: summary.finished_at).ledger,
-        problems=[*one.problems, *other.problems],
-        synced=one.synced and other.synced,
-    )
-
-
-def _sums(kind: Any, one: Any, other: Any) -> Any:
-    """Field by field; a flag is set where either is."""
-    pairs = {name: (getattr(one, name), getattr(other, name)) for name in kind.__struct_fields__}
-    return kind(**{name: a or b if isinstance(a, bool) else a + b for name, (a, b) in pairs.items()})

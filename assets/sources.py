@@ -6,9 +6,9 @@ a log that did not change makes nothing downstream run. Not here: reading a log 
 
 import dagster as dg
 
-from assets.fingerprints import log_files
 from resources import LedgerHome
 from tokenledger_dagster.clients.registry import clients
+from tokenledger_dagster.ingest.fingerprints import log_files
 
 OBSERVED_EVERY = "*/15 * * * *"
 

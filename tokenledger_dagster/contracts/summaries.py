@@ -5,11 +5,13 @@ Here: their shapes and schema versions.  Not here: the figures, or where the fil
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import msgspec
 
 SUMMARY_SCHEMA_VERSION = 1
+C = TypeVar("C", bound=msgspec.Struct)
 
 
 class ProviderCounts(msgspec.Struct):
@@ -71,6 +73,34 @@ class IngestSummary(msgspec.Struct, kw_only=True):
     """What a person should look at: unreadable files, overrides that name no folder."""
     synced: bool = True
     """False where another process held the home and nothing was read."""
+
+
+def joined(syncs: Sequence[IngestSummary]) -> IngestSummary | None:
+    """Syncs of different clients as one, None where there was none; the ledger's own counts are the latest."""
+    if not syncs:
+        return None
+    latest = max(syncs, key=lambda summary: summary.finished_at)
+    return IngestSummary(
+        generated_at=latest.generated_at,
+        started_at=min(one.started_at for one in syncs),
+        finished_at=latest.finished_at,
+        duration_ms=sum(one.duration_ms for one in syncs),
+        providers={name: counts for one in syncs for name, counts in one.providers.items()},
+        sources=_added(SourceCounts, [one.sources for one in syncs]),
+        cache=_added(CacheCounts, [one.cache for one in syncs]),
+        emitted_total=sum(one.emitted_total for one in syncs),
+        deduped_total=sum(one.deduped_total for one in syncs),
+        output=latest.output,
+        ledger=latest.ledger,
+        problems=[problem for one in syncs for problem in one.problems],
+        synced=all(one.synced for one in syncs),
+    )
+
+
+def _added(kind: type[C], counts: Sequence[C]) -> C:
+    """Field by field; a flag is set where any is."""
+    values = {name: [getattr(one, name) for one in counts] for name in kind.__struct_fields__}
+    return kind(**{name: any(found) if isinstance(found[0], bool) else sum(found) for name, found in values.items()})
 
 
 class Stage(msgspec.Struct, kw_only=True):
