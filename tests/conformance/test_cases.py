@@ -1,6 +1,6 @@
 """Inputs and expected figures pinned by other projects, kept outside the repository.
 
-Set TOKENLEDGER_CONFORMANCE_DIR to the folder of cases.  Every field of a case's ``expected`` is compared by the
+Set TOKENLEDGER_CONFORMANCE_DIR to the folder that holds ``cases`` and ``clients``.  Every field of a case's ``expected`` is compared by the
 function of its name below, or stands in ``NOT_COMPARED`` or ``RULED`` with the reason.
 """
 
@@ -25,7 +25,7 @@ from tokenledger_dagster.pricing.rates import Rate, price_nano
 from tokenledger_dagster.usage.report import make_report
 from tokenledger_dagster.usage.selection import Selection
 
-CASES = Path(os.environ.get("TOKENLEDGER_CONFORMANCE_DIR", "/nonexistent"))
+CASES = Path(os.environ.get("TOKENLEDGER_CONFORMANCE_DIR", "/nonexistent")) / "cases"
 NAMES = sorted(path.name for path in CASES.glob("c*") if path.name.startswith(("claude-", "codex-")))
 
 NOT_COMPARED = {

@@ -1,6 +1,6 @@
 """Logs as crashes, editors and proxies leave them: events and skipped lines of every file, pinned by hand.
 
-The files stand beside the cases of TOKENLEDGER_CONFORMANCE_DIR, outside the repository.
+The files stand under TOKENLEDGER_CONFORMANCE_DIR, outside the repository.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import pytest
 from tests.support import World, totals
 
 FILES = (
-    Path(os.environ.get("TOKENLEDGER_CONFORMANCE_DIR", "/nonexistent")).parent / "clients" / "malformed" / "realistic"
+    Path(os.environ.get("TOKENLEDGER_CONFORMANCE_DIR", "/nonexistent")) / "clients" / "malformed" / "realistic"
 )
 
 pytestmark = [

@@ -165,10 +165,6 @@ class ClaudeReader:
             self._sink.skipped["usage_null" if raw == b"null" else "usage_not_an_object"] += 1
             return
         counters = _counters(usage, flags.append)
-        if counters.total == 0:
-            # a request that moved no token bills nothing: it is a message, not an event (log-format rule 5)
-            self._sink.skipped["zero_usage"] += 1
-            return
         time = values.time_us(timestamp)
         if time is None:
             time = values.time_us(row.timestamp) if is_progress else None
@@ -210,7 +206,11 @@ class ClaudeReader:
             flags=tuple(dict.fromkeys(flags)),
             raw_usage=values.safe_usage(raw),
         )
-        self._sink.records.append(record)
+        if counters.total:
+            self._sink.records.append(record)
+        else:
+            # a request that moved no token bills nothing: it is a message, not an event (log-format rule 5)
+            self._sink.skipped["zero_usage"] += 1
         if usage.iterations:
             self._advisors(record, usage.iterations)
 
@@ -218,9 +218,8 @@ class ClaudeReader:
         """Advisor iterations ran on another model and are not in the row's own counters: records of their own."""
         if not isinstance(iterations, list):
             return
-        for number, item in enumerate(iterations):
-            if not isinstance(item, dict) or item.get("type") != "advisor_message":
-                continue
+        advisors = [one for one in iterations if isinstance(one, dict) and one.get("type") == "advisor_message"]
+        for number, item in enumerate(advisors):
             flags = ["advisor_iteration"]
             usage = _lenient_usage(item)
             counters = _counters(usage, flags.append)

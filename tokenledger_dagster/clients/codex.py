@@ -19,6 +19,7 @@ from tokenledger_dagster.clients.copies import content_claims
 from tokenledger_dagster.contracts.record import UsageRecord
 
 ARCHIVED = "codex.archived_copy"
+SHORT_HISTORY = "codex.short_history"
 
 
 class Codex:
@@ -92,7 +93,10 @@ class Codex:
             sample = rows[0][0]
             about = sample.cumulative if sample.cumulative is not None else (sample.timestamp_us, *(sample.last or ()))
             rules = {copy.rid: rule for copy, rule in able if rule is not None}
-            able_copies = [copy for copy, _ in able]
+            # what a total bills depends on the rows before it: a copy that stands early in its file bills too much
+            least = min((copy.total for copy, _ in able), default=0)
+            barred += [(copy, rule or SHORT_HISTORY) for copy, rule in able if copy.total > least]
+            able_copies = [copy for copy, _ in able if copy.total == least]
             flags = () if any(facts.has_file(name) for name in owners) else ("owner_missing",)
             claims.append(Claim((self.name, OWNER, *about), able_copies, barred, owners, flags, rules))
         return claims

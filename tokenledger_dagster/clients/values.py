@@ -16,6 +16,7 @@ from typing import Any
 MAX_TOKENS_PER_REQUEST = 10_000_000_000
 MICROS = 1_000_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST_US = int(datetime(9999, 12, 30, tzinfo=UTC).timestamp()) * MICROS
 EPOCH_FLAG_BEFORE_US = int(datetime(1971, 1, 1, tzinfo=UTC).timestamp()) * MICROS
 Flag = Callable[[str], None]
 
@@ -83,13 +84,18 @@ def time_us(value: object) -> int | None:
             delta = parsed - EPOCH
         except OverflowError:
             return None
-        return (delta.days * 86_400 + delta.seconds) * MICROS + delta.microseconds
+        return _in_calendar((delta.days * 86_400 + delta.seconds) * MICROS + delta.microseconds)
     if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0:
         for limit, scale in ((1e11, MICROS), (1e14, 1_000), (1e17, 1)):
             if value < limit:
-                return round(value * scale)
-        return round(value / 1_000) if value < 1e20 else None
+                return _in_calendar(round(value * scale))
+        return _in_calendar(round(value / 1_000))
     return None
+
+
+def _in_calendar(timestamp_us: int) -> int | None:
+    """A time that every zone can show, else None: such a row is dated by its next time, or by its file."""
+    return timestamp_us if 0 <= timestamp_us <= _LAST_US else None
 
 
 def _is_number(value: str) -> bool:

@@ -115,7 +115,7 @@ def _conditions(table: Table, selection: Selection) -> tuple[str, list[Any]]:
     if selection.since:
         parts.append("AND timestamp >= ?")
         values.append(_midnight(selection.since, "--since", selection.zone, 0))
-    if selection.until:
+    if selection.until and selection.until < date.max.isoformat():
         parts.append("AND timestamp < ?")
         values.append(_midnight(selection.until, "--until", selection.zone, 1))
     one_of("client", selection.clients)
@@ -139,4 +139,7 @@ def _midnight(day: str, option: str, zone: str, days_later: int) -> datetime:
     except (ValueError, OverflowError) as error:
         raise UsageError(f"{option} {day}: not a date; write it as 2026-02-18") from error
     local = datetime(at.year, at.month, at.day, tzinfo=ZoneInfo(zone))
-    return local.astimezone(UTC).replace(tzinfo=None)
+    try:
+        return local.astimezone(UTC).replace(tzinfo=None)
+    except OverflowError:  # the first or last day of the calendar
+        return datetime(at.year, at.month, at.day)

@@ -21,7 +21,8 @@ from tokenledger_dagster.clients.base import OWNER, Claim, Client, Copy
 from tokenledger_dagster.clients.copies import rank
 from tokenledger_dagster.ingest.lineage import Run, owner_at
 
-FOREVER = float("inf")
+NEVER = 2**62
+"""Later than any time, and below zero earlier than any, in microseconds."""
 
 
 class Session(msgspec.Struct):
@@ -91,15 +92,19 @@ class Store(Protocol):
         """Number of a session, made if it is new."""
         ...
 
-    def own_first(self, sessions: set[int], groups: set[int]) -> dict[int, float]:
+    def own_first(self, sessions: set[int], groups: set[int]) -> dict[int, int]:
         """Earliest unshared event of each session among those outside ``groups``."""
         ...
 
-    def known_order(self, sessions: set[int]) -> dict[int, float]:
+    def last_rows(self, sessions: set[int]) -> dict[int, int]:
+        """Latest row of each session."""
+        ...
+
+    def known_order(self, sessions: set[int]) -> dict[int, int]:
         """Order last used for these sessions, where one was."""
         ...
 
-    def set_order(self, order: dict[int, float]) -> None:
+    def set_order(self, order: dict[int, int]) -> None:
         """Remembers the order that ownership was decided by."""
         ...
 
@@ -150,7 +155,7 @@ def book(
     orphans: list[tuple[int, str]] = []
     groups: set[int] = set()
     wanted = set(new) | touched
-    order: dict[int, float] = {}
+    order: dict[int, int] = {}
     while wanted:
         stored = store.copies(wanted)
         groups |= wanted
@@ -186,12 +191,12 @@ def _open_group(
 
 
 def _session_order(
-    store: Store, opened: list[_Open], groups: set[int], known: dict[int, float]
-) -> tuple[dict[int, float], set[int]]:
+    store: Store, opened: list[_Open], groups: set[int], known: dict[int, int]
+) -> tuple[dict[int, int], set[int]]:
     """First own row of every session that competes, and the sessions for which it is not what was used before.
 
     A session's own rows are the requests no other session shows.  One without any is wholly contained in another: it
-    is the copied one, and comes first.
+    is the copied one, and comes first; of several such, the one that ends first was there before the others.
     """
     competing = {session for one in opened if len(one.owners) > 1 for session in one.owners}
     present = {session for one in opened for session in one.owners}
@@ -205,8 +210,9 @@ def _session_order(
             (session,) = one.owners
             if session in wanted:
                 at = _time_of(one.claim.copies)
-                found[session] = min(found.get(session, FOREVER), at)
-    order = {session: found.get(session, -FOREVER) for session in wanted}
+                found[session] = min(found.get(session, NEVER), at)
+    copied = store.last_rows(wanted - found.keys())
+    order = {session: found.get(session, copied.get(session, 0) - NEVER) for session in wanted}
     changed = {session for session, first in order.items() if before.get(session) != first}
     if changed:
         store.set_order({session: order[session] for session in changed})
@@ -219,7 +225,7 @@ def _time_of(copies: Sequence[Copy]) -> int:
     return min(timed) if timed else min(copies, key=rank).timestamp_us
 
 
-def _settle(store: Store, client: Client, one: _Open, order: dict[int, float]) -> Booked:
+def _settle(store: Store, client: Client, one: _Open, order: dict[int, int]) -> Booked:
     """Winner, owner, time and the rule of every loser of one claim."""
     claim = one.claim
 
@@ -227,8 +233,8 @@ def _settle(store: Store, client: Client, one: _Open, order: dict[int, float]) -
         (owner,) = one.owners
     else:
 
-        def precedence(session: int) -> tuple[bool, float, str]:
-            return (one.owners[session], order.get(session, -FOREVER), store.session(session).name)
+        def precedence(session: int) -> tuple[bool, int, str]:
+            return (one.owners[session], order.get(session, -NEVER), store.session(session).name)
 
         owner = min(one.owners, key=precedence)
 

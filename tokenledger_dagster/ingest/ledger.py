@@ -16,7 +16,7 @@ import msgspec
 
 from tokenledger_dagster.clients.base import Copy
 from tokenledger_dagster.clients.registry import clients
-from tokenledger_dagster.ingest.booking import FOREVER, Booked, Session, StreamFacts
+from tokenledger_dagster.ingest.booking import Booked, Session, StreamFacts
 from tokenledger_dagster.ingest.zones import DAY_US, Zone
 from tokenledger_dagster.models.names import resolve_model
 from tokenledger_dagster.pricing.events import price_event
@@ -151,9 +151,9 @@ class Ledger:
             self._session_numbers[key] = number
         return number
 
-    def own_first(self, sessions: set[int], groups: set[int]) -> dict[int, float]:
+    def own_first(self, sessions: set[int], groups: set[int]) -> dict[int, int]:
         """Earliest unshared event of each session among those outside ``groups``."""
-        found: dict[int, float] = {}
+        found: dict[int, int] = {}
         # the groups being booked are void: their events must not speak, so they are marked while this runs
         self._db.execute("CREATE TEMP TABLE IF NOT EXISTS void_groups (grp INTEGER PRIMARY KEY)")
         self._db.execute("DELETE FROM void_groups")
@@ -166,19 +166,26 @@ class Ledger:
             found.update(self._db.execute(query, chunk))
         return found
 
-    def known_order(self, sessions: set[int]) -> dict[int, float]:
+    def last_rows(self, sessions: set[int]) -> dict[int, int]:
+        """Latest row of each session."""
+        found: dict[int, int] = {}
+        for chunk in _chunks(sessions):
+            query = f"SELECT session_no, coalesce(last_us, 0) FROM sessions WHERE session_no IN ({_marks(len(chunk))})"
+            found.update(self._db.execute(query, chunk))
+        return found
+
+    def known_order(self, sessions: set[int]) -> dict[int, int]:
         """Order last used for these sessions, where one was."""
-        found: dict[int, float] = {}
+        found: dict[int, int] = {}
         for chunk in _chunks(sessions):
             query = f"SELECT session_no, own_first_us FROM session_order WHERE session_no IN ({_marks(len(chunk))})"
             for number, first in self._db.execute(query, chunk):
-                found[number] = -FOREVER if first is None else first
+                found[number] = first
         return found
 
-    def set_order(self, order: dict[int, float]) -> None:
-        """Remembers the order that ownership was decided by; no own row at all is stored as null."""
-        rows = ((number, None if first == -FOREVER else int(first)) for number, first in order.items())
-        self._db.executemany("INSERT OR REPLACE INTO session_order VALUES (?, ?)", rows)
+    def set_order(self, order: dict[int, int]) -> None:
+        """Remembers the order that ownership was decided by."""
+        self._db.executemany("INSERT OR REPLACE INTO session_order VALUES (?, ?)", order.items())
 
     def shared_groups(self, sessions: set[int]) -> set[int]:
         """Groups in which these sessions compete for ownership."""

@@ -21,6 +21,7 @@ from tokenledger_dagster.clients.base import Reader
 BLOCK_BYTES = 4 << 20
 HEAD_BYTES = 512
 TAIL_BYTES = 256
+_CR = 13
 _MAGIC = ((b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"\xff\xfe", "utf16"), (b"\xfe\xff", "utf16"))
 
 
@@ -79,15 +80,18 @@ def walk_lines(handle: BinaryIO, reader: Reader, offset: int) -> tuple[int, byte
         start = 0
         while (end := data.find(b"\n", start)) != -1:
             if end > start and not irrelevant(data, start, end):
-                feed(data[start:end], base + start, base + end + 1)
+                # a carriage return belongs to the line's end: CRLF and LF copies of a row are the same row
+                stop = end - 1 if data[end - 1] == _CR else end
+                feed(data[start:stop], base + start, base + end + 1)
             start = end + 1
         base += start
         if start < len(data):
             held.append(data[start:])
     rest = b"".join(held)
     if rest and _complete(rest):
-        if not irrelevant(rest, 0, len(rest)):
-            feed(rest, base, base + len(rest))
+        line = rest.removesuffix(b"\r")
+        if not irrelevant(line, 0, len(line)):
+            feed(line, base, base + len(rest))
         return base + len(rest), b""
     return base, rest
 
