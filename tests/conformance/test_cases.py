@@ -1,7 +1,7 @@
 """Inputs and expected figures pinned by other projects, kept outside the repository.
 
-Set TOKENLEDGER_CONFORMANCE_DIR to the folder that holds ``cases`` and ``clients``.  Every field of a case's ``expected`` is compared by the
-function of its name below, or stands in ``NOT_COMPARED`` or ``RULED`` with the reason.
+Set TOKENLEDGER_CONFORMANCE_DIR to the folder that holds ``cases`` and ``clients``.  Every field of a case's
+``expected`` is compared by the function of its name below, or stands in ``NOT_COMPARED`` or ``RULED`` with the reason.
 """
 
 from __future__ import annotations

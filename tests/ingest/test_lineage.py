@@ -12,7 +12,7 @@ def rows(letters: str) -> bytes:
 
 
 def stream(number: int, session: str, letters: str, parent: str | None = None, rule: str = "copied") -> Stream:
-    return Stream(number, session, parent, rows(letters), rule)
+    return Stream(number, session, [parent] if parent else [], rows(letters), rule)
 
 
 @pytest.mark.parametrize(

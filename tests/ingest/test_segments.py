@@ -11,8 +11,8 @@ import pytest
 from tests.support import World, claude, meta, tokens, turn
 from tokenledger_dagster.ingest import compaction, segments
 from tokenledger_dagster.ingest.compaction import compact
+from tokenledger_dagster.ingest.journal import SegmentDamagedError
 from tokenledger_dagster.ingest.lake import attach
-from tokenledger_dagster.ingest.segments import SegmentDamagedError
 
 
 @pytest.fixture

@@ -15,9 +15,10 @@ from typing import Any
 
 from tokenledger_dagster.clients.registry import client_name, clients
 from tokenledger_dagster.contracts.summaries import IngestSummary
-from tokenledger_dagster.errors import NothingToReport, UsageError
+from tokenledger_dagster.errors import NothingToReport, TokenLedgerError, UsageError
 from tokenledger_dagster.home import Home, ensure_home
 from tokenledger_dagster.ingest.manifest import connect
+from tokenledger_dagster.ingest.segments import require_manifest
 from tokenledger_dagster.ingest.sync import Progress, SyncOptions, sync
 from tokenledger_dagster.ingest.zones import Zone, system_zone
 from tokenledger_dagster.settings import Settings
@@ -98,7 +99,13 @@ def ledger(home: Home) -> sqlite3.Connection:
     """The manifest, for reading.  Raises NothingToReport on a home that was never filled."""
     if not home.manifest_path.exists():
         raise NothingToReport(f"no events yet in {home.root}; run `tokenledger sync`, or leave --no-sync out")
-    return connect(home, read_only=True)
+    connection = connect(home, read_only=True)
+    try:
+        require_manifest(home, connection)
+    except TokenLedgerError:
+        connection.close()
+        raise
+    return connection
 
 
 def journal_rows(home: Home) -> int:

@@ -6,6 +6,7 @@ Here: dispatch.  Not here: any command's own arguments (each module's ``add_argu
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import os
 import sys
@@ -29,27 +30,9 @@ EXIT_CODES = "exit codes: 0 ok, 1 a check or gate failed, 2 usage error, 3 nothi
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print(_overview())
-        return 0 if arguments else 2
-    if arguments[0] in ("-V", "--version", "version"):
-        from tokenledger_dagster import __version__
-
-        print(f"tokenledger {__version__}")
-        return 0
-    name = arguments[0]
-    if name not in COMMANDS:
-        print(f"tokenledger: no command {name!r}; `tokenledger --help` lists them", file=sys.stderr)
-        return 2
-    import sqlite3
-
-    from tokenledger_dagster.errors import TokenLedgerError
-
+    name = arguments[0] if arguments else "tokenledger"
     try:
-        return _run(name, arguments[1:])
-    except TokenLedgerError as error:
-        print(f"tokenledger {name}: {error}", file=sys.stderr)
-        return error.exit_code
+        return _dispatch(arguments)
     except KeyboardInterrupt:
         print(f"tokenledger {name}: stopped; what was committed is kept", file=sys.stderr)
         return 130
@@ -57,16 +40,52 @@ def main(argv: Sequence[str] | None = None) -> int:
         # the reader of a pipe went away, as `head` does: no error of ours
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except OSError as error:
-        place = error.filename or "a file"
-        print(
-            f"tokenledger {name}: {place}: {error.strerror or error}; check the path and its permissions",
-            file=sys.stderr,
-        )
-        return 4
-    except sqlite3.Error as error:
-        print(f"tokenledger {name}: the manifest of this home: {error}; see `tokenledger doctor`", file=sys.stderr)
-        return 4
+    except Exception as error:
+        told = _told(error)
+        if told is None:
+            raise
+        text, code = told
+        print(printable(f"tokenledger {name}: {text}"), file=sys.stderr)
+        return code
+
+
+def _told(error: Exception) -> tuple[str, int] | None:
+    """One line and the exit code of an error a person can act on; None for a bug of ours, whose trace is wanted."""
+    import sqlite3
+
+    from tokenledger_dagster.errors import TokenLedgerError
+
+    if isinstance(error, TokenLedgerError):
+        return str(error), error.exit_code
+    if isinstance(error, OSError):
+        remedy = "free some space" if error.errno == errno.ENOSPC else "check the path and its permissions"
+        return f"{error.filename or 'output'}: {error.strerror or error}; {remedy}", 4
+    if isinstance(error, sqlite3.Error):
+        return f"the manifest of this home: {error}; see `tokenledger doctor`", 4
+    if type(error).__module__.split(".")[0] in ("duckdb", "_duckdb"):
+        first = str(error).strip().splitlines()[0]
+        return f"the lake of this home: {first}; see `tokenledger doctor`", 4
+    return None
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_overview(), flush=True)
+        return 0 if arguments else 2
+    if arguments[0] in ("-V", "--version", "version"):
+        from tokenledger_dagster import __version__
+
+        print(f"tokenledger {__version__}", flush=True)
+        return 0
+    if arguments[0] not in COMMANDS:
+        print(printable(f"tokenledger: no command {arguments[0]!r}; `tokenledger --help` lists them"), file=sys.stderr)
+        return 2
+    return _run(arguments[0], arguments[1:])
+
+
+def printable(text: str) -> str:
+    """``text`` without control characters: names come from logs and arguments, and must not steer a terminal."""
+    return text if text.isprintable() else "".join(one if one.isprintable() else "\ufffd" for one in text)
 
 
 def _run(name: str, arguments: list[str]) -> int:

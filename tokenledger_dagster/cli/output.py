@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
+from tokenledger_dagster.cli.main import printable
 from tokenledger_dagster.fileio import encode_json
 
 FORMATS = ("table", "json", "csv", "markdown")
@@ -47,6 +48,7 @@ def dollars(value: Decimal | None) -> str:
 
 def render(headers: Sequence[str], rows: Sequence[Sequence[str]], form: str, numeric_from: int = 1) -> str:
     """Rows of text as a table, CSV or Markdown; columns from ``numeric_from`` on are aligned right."""
+    rows = [[printable(cell) for cell in row] for row in rows]
     if form == "csv":
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")
@@ -62,8 +64,7 @@ def render(headers: Sequence[str], rows: Sequence[Sequence[str]], form: str, num
 
 def _table(headers: Sequence[str], rows: Sequence[Sequence[str]], numeric_from: int) -> str:
     width = shutil.get_terminal_size((160, 40)).columns
-    clean = [[_printable(cell) for cell in row] for row in rows]
-    widths = [max(len(row[i]) for row in [list(headers), *clean]) for i in range(len(headers))]
+    widths = [max(len(row[i]) for row in [list(headers), *rows]) for i in range(len(headers))]
     room = width - sum(widths[numeric_from:]) - 2 * (len(widths) - 1)
     for i in range(numeric_from):  # names give way, figures never
         widths[i] = max(min(widths[i], max(room // max(numeric_from, 1), 12)), 3)
@@ -76,7 +77,7 @@ def _table(headers: Sequence[str], rows: Sequence[Sequence[str]], numeric_from: 
         return "  ".join(parts).rstrip()
 
     rule = "  ".join("-" * size for size in widths)
-    body = [line(row) for row in clean]
+    body = [line(row) for row in rows]
     return "\n".join([line(headers), rule, *body]) + "\n"
 
 
@@ -85,8 +86,3 @@ def _fit(cell: str, size: int, *, keep_end: bool) -> str:
     if len(cell) <= size:
         return cell.ljust(size)
     return "…" + cell[len(cell) - size + 1 :] if keep_end else cell[: size - 1] + "…"
-
-
-def _printable(cell: str) -> str:
-    """Names come from logs: control characters must not reach a terminal."""
-    return cell if cell.isprintable() else "".join(char if char.isprintable() else "�" for char in cell)

@@ -35,6 +35,8 @@ class SourceFile(msgspec.Struct, frozen=True):
     """Path below its root, for identity and for people."""
     size: int
     mtime_ns: int
+    ctime_ns: int
+    """Changes with every write, also one that sets the modification time back."""
     device: int
     inode: int
     archived: bool = False
@@ -59,10 +61,10 @@ class Lineage(msgspec.Struct, frozen=True):
     """What a reader knows of the session its file is, where the client keeps one session a file."""
 
     session: str
-    parent_session: str | None
-    """The session its history may be copied from."""
+    ancestors: list[str]
+    """Sessions its history may be copied from: the parent first, then those that embedded history names."""
     copied_rule: str
-    """Rule under which rows copied from the parent lose."""
+    """Rule under which rows copied from an ancestor lose."""
 
 
 class Sink:

@@ -339,6 +339,7 @@ class ClaudeCode:
                 relative=below,
                 size=stat.st_size,
                 mtime_ns=stat.st_mtime_ns,
+                ctime_ns=stat.st_ctime_ns,
                 device=stat.st_dev,
                 inode=stat.st_ino,
                 subagent=subagent,

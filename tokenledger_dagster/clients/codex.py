@@ -48,6 +48,7 @@ class Codex:
                 relative=below,
                 size=stat.st_size,
                 mtime_ns=stat.st_mtime_ns,
+                ctime_ns=stat.st_ctime_ns,
                 device=stat.st_dev,
                 inode=stat.st_ino,
                 archived=archived,
@@ -61,7 +62,8 @@ class Codex:
             changed = path.stat().st_mtime_ns // 1000
         except (OSError, tomllib.TOMLDecodeError):
             return {}
-        kept = {key: found[key] for key in ("model", "service_tier") if values.word(found.get(key))}
+        read = {"model": values.text(found.get("model")), "service_tier": values.word(found.get("service_tier"))}
+        kept = {key: value for key, value in read.items() if value is not None}
         return {**kept, "config_mtime_us": str(changed)}
 
     def reader(self, file: SourceFile, carry: bytes | None, sink: Sink, context: Mapping[str, str]) -> CodexReader:

@@ -78,6 +78,8 @@ class _Carry(msgspec.Struct):
 
     session_id: str | None = None
     parent_id: str | None = None
+    embedded: list[str] = []
+    """Sessions named by the history the file begins with, nearest first."""
     spawned: bool = False
     spawn_second: int | None = None
     model: str | None = None
@@ -127,7 +129,11 @@ class CodexReader:
         """The file's own session, and the one it was forked from or spawned by."""
         state = self._state
         rule = SPAWN_REPLAY if state.spawned else FORK_PREFIX
-        return Lineage(state.session_id or self._stem_id(), state.parent_id, rule)
+        session = state.session_id or self._stem_id()
+        # without a parent of its own a file copies nothing, whatever it embeds
+        parent = state.parent_id
+        ancestors = [parent, *state.embedded] if parent is not None and parent != session else []
+        return Lineage(session, ancestors, rule)
 
     def _take(self, row: _Row, line: bytes, offset: int, flags: list[str]) -> None:
         if row.payload and row.type in _ROLLOUT_TYPES:
@@ -138,8 +144,11 @@ class CodexReader:
             elif row.type == "turn_context":
                 self._state.model = _model_of(payload) or self._state.model
                 self._state.cwd = self._state.cwd or values.text(payload.cwd)
-            elif row.type == "session_meta" and self._state.session_id is None:
-                self._session_meta(row, payload)
+            elif row.type == "session_meta":
+                if self._state.session_id is None:
+                    self._session_meta(row, payload)
+                else:
+                    self._embedded_meta(payload)
             return
         if row.type == "thread.started":
             self._state.session_id = self._state.session_id or values.text(row.thread_id)
@@ -159,6 +168,13 @@ class CodexReader:
         state.parent_id = values.text(spawn) or parent
         if state.spawned and (time := values.time_us(row.timestamp)) is not None:
             state.spawn_second = time // values.MICROS
+
+    def _embedded_meta(self, payload: _Payload) -> None:
+        """A session_meta of copied history names an ancestor, and what that one was forked from."""
+        state = self._state
+        for name in (values.text(payload.id), values.text(payload.forked_from_id)):
+            if name is not None and name not in (state.session_id, state.parent_id, *state.embedded):
+                state.embedded.append(name)
 
     def _token_count(self, row: _Row, payload: _Payload, line: bytes, offset: int, flags: list[str]) -> None:
         info = payload.info

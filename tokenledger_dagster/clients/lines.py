@@ -35,7 +35,7 @@ def objects(line: bytes, offset: int, sink: Sink) -> Iterator[tuple[dict[str, An
     except UnicodeDecodeError:
         decoded = body.decode("utf-8", "replace")
         flags.append("invalid_utf8")
-    start = line.find(body[:16])
+    at = offset + line.find(body[:16])
     position, found = 0, 0
     while position < len(decoded):
         try:
@@ -46,20 +46,23 @@ def objects(line: bytes, offset: int, sink: Sink) -> Iterator[tuple[dict[str, An
             reason = "truncated_json" if rest.startswith("{") and cut_short else "invalid_json"
             sink.quarantine(rest.encode("utf-8", "replace") if found else line, offset, reason)
             return
-        if isinstance(value, dict):
-            several = found > 0 or decoded[end:].strip() != ""
-            piece = decoded[position:end].encode("utf-8", "replace") if several else body
+        following = end
+        while following < len(decoded) and decoded[following] in " \t\r\n,\x00":
+            following += 1
+        several = found > 0 or following < len(decoded)
+        piece = decoded[position:end].encode("utf-8", "replace")
+        if not isinstance(value, dict):
+            sink.skipped["not_an_object"] += 1
+        elif flags or not several:
             # with replaced characters the byte positions inside the line are lost: the whole line is the evidence
-            at = start + len(decoded[:position].encode("utf-8")) if several and "invalid_utf8" not in flags else start
             yield (
                 value,
-                piece if "invalid_utf8" not in flags else body,
-                offset + at,
+                body,
+                offset + line.find(body[:16]),
                 [*flags, *(["several_objects_on_line"] if several else [])],
             )
         else:
-            sink.skipped["not_an_object"] += 1
+            yield value, piece, at, ["several_objects_on_line"]
+        at += len(piece) + (following - end)
         found += 1
-        position = end
-        while position < len(decoded) and decoded[position] in " \t\r\n,\x00":
-            position += 1
+        position = following

@@ -21,12 +21,13 @@ EPOCH_FLAG_BEFORE_US = int(datetime(1971, 1, 1, tzinfo=UTC).timestamp()) * MICRO
 Flag = Callable[[str], None]
 
 _SAFE_USAGE = re.compile(
-    rb'(?:[{}\[\]:,\s]|"(?:service_tier|speed|inference_geo|type|model)"\s*:\s*"[A-Za-z0-9_.\-:/@\[\]]{0,64}"'
-    rb'|"[A-Za-z0-9_]{1,64}"(?=\s*:)|-?\d[\d.eE+\-]{0,40}|true|false|null){1,600}'
+    rb'(?:[{}\[\]:,\s]|"(?:service_tier|speed|inference_geo)"\s*:\s*"[A-Za-z_\-]{0,24}"'
+    rb'|"(?:type|model)"\s*:\s*"[A-Za-z0-9_.\-:/@\[\]]{0,64}"'
+    rb'|"[A-Za-z0-9_]{1,64}"(?=\s*:)|-?\d{1,18}(?:\.\d{1,18})?(?![\d.eE])|true|false|null){1,600}'
 )
-_ENUM_KEYS = frozenset({"service_tier", "speed", "inference_geo", "type", "model"})
-_ENUM = re.compile(r"[A-Za-z0-9_.\-:/@\[\]]{0,64}")
-_WORD = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
+_WORD = re.compile(r"[A-Za-z_\-]{1,24}")
+_NAME = re.compile(r"[A-Za-z0-9_.\-:/@\[\]]{0,64}")
+_ENUMS = {"service_tier": _WORD, "speed": _WORD, "inference_geo": _WORD, "type": _NAME, "model": _NAME}
 _KEY = re.compile(r"[A-Za-z0-9_]{1,64}")
 
 
@@ -142,7 +143,8 @@ def _without_text(value: Any, depth: int) -> Any:
         return {
             key: item if isinstance(item, str) else _without_text(item, depth + 1)
             for key, item in value.items()
-            if _KEY.fullmatch(key) and (not isinstance(item, str) or (key in _ENUM_KEYS and _ENUM.fullmatch(item)))
+            if _KEY.fullmatch(key)
+            and (not isinstance(item, str) or (key in _ENUMS and (not item or _ENUMS[key].fullmatch(item))))
         }
     if isinstance(value, list):
         return [_without_text(item, depth + 1) for item in value[:64] if not isinstance(item, str)]

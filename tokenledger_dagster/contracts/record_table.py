@@ -61,6 +61,7 @@ def arrow_schema() -> pa.Schema:
         ("model_raw", text, True),
         *((name, number, False) for name in COUNTERS),
         *((name, text, True) for name in _TEXTS),
+        ("by_content", pa.bool_(), False),
         ("is_sidechain", pa.bool_(), False),
         ("is_progress", pa.bool_(), False),
         ("is_estimated", pa.bool_(), False),
@@ -98,7 +99,7 @@ def columns(rows: Iterable[tuple[Line, StreamHead, str]]) -> dict[str, list[Any]
             add[name](getattr(head, name))
         for name in ("ordinal", "byte_offset", "byte_length", "record_sha256", "session_id", "model_raw"):
             add[name](getattr(record, name))
-        for name in (*_TEXTS, "is_sidechain", "is_progress", "is_estimated", "cumulative", "last"):
+        for name in (*_TEXTS, "by_content", "is_sidechain", "is_progress", "is_estimated", "cumulative", "last"):
             add[name](getattr(record, name))
         for name in COUNTERS:
             add[name](getattr(record.counters, name))

@@ -11,8 +11,9 @@ from tokenledger_dagster.contracts.tables import COUNTERS, TABLES
 from tokenledger_dagster.exports.engine import literal
 from tokenledger_dagster.governance.outcome import Finding, Inspection
 from tokenledger_dagster.governance.sqlfiles import statement
+from tokenledger_dagster.ingest.journal import SegmentDamagedError
 from tokenledger_dagster.ingest.manifest import connect
-from tokenledger_dagster.ingest.segments import SegmentDamagedError, segments, verify
+from tokenledger_dagster.ingest.segments import segments, verify
 
 _CHECKED = (*COUNTERS, "total_tokens", "cache_write_1h_tokens", "reasoning_tokens", "web_search_requests")
 

@@ -11,11 +11,11 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from tokenledger_dagster.clients.base import Copy
+from tokenledger_dagster.clients.base import Copy, Lineage
 from tokenledger_dagster.clients.codex_reducer import fingerprint
 from tokenledger_dagster.clients.registry import clients
 from tokenledger_dagster.contracts.record import UsageRecord
@@ -46,13 +46,15 @@ class BatchCounts(msgspec.Struct):
     invalidated: int = 0
 
 
-class _Placed(msgspec.Struct):
+class Placed(msgspec.Struct):
     """A stream with the records this batch adds to it."""
 
     stream_no: int
     source_no: int
     client: str
     records: list[UsageRecord]
+    rids: list[int] | None = None
+    """Their numbers, where they have some already; ascending."""
 
 
 class _SessionNote(msgspec.Struct):
@@ -71,17 +73,30 @@ def commit(
     with transaction(connection):
         # numbers are taken inside the transaction; the segment they name is on the disk before it commits
         placed = [one for result in results if (one := _place(connection, result, now_us, counts)) is not None]
-        rows, lines = _number(connection, ledger, placed, counts)
+        rows, lines = _number(connection, ledger, placed)
+        for one in placed:
+            counts.scanned[one.client] += len(one.records)
         if lines:
             segment = journal.write_segment(home.lake, host, _heads(connection, placed), lines)
             segments.record(connection, segment, "journal", now_us)
         ledger.forget_streams()
-        touched = _update_lineage(connection, placed)
+        touched = update_lineage(connection, placed)
         ledger.forget_streams()
         new = booking.by_group(rows)
         if new or touched:
             counts.emitted.update(_book(ledger, new, touched, rows))
     return counts
+
+
+def restore(connection: sqlite3.Connection, ledger: Ledger, placed: Sequence[Placed]) -> None:
+    """Books records whose segments are listed already, in an empty manifest; call inside a transaction."""
+    ledger.forget_streams()
+    update_lineage(connection, placed)
+    ledger.forget_streams()
+    rows, _ = _number(connection, ledger, placed)
+    for start in range(0, len(rows), 50_000):
+        batch = rows[start : start + 50_000]
+        _book(ledger, booking.by_group(batch), set(), batch)
 
 
 def rebook(connection: sqlite3.Connection, ledger: Ledger, chunk: int = 50_000) -> None:
@@ -101,7 +116,7 @@ def _book(ledger: Ledger, new: dict[int, list[Copy]], touched: set[int], rows: l
 # -------------------------------------------------------------------- sources and streams
 
 
-def _place(connection: sqlite3.Connection, result: Result, now_us: int, counts: BatchCounts) -> _Placed | None:
+def _place(connection: sqlite3.Connection, result: Result, now_us: int, counts: BatchCounts) -> Placed | None:
     """Updates a file's source row, finds or makes its stream, and cuts off records already stored."""
     task, scanned = result.task, result.scanned
     known, file = task.known, task.file
@@ -130,7 +145,8 @@ def _place(connection: sqlite3.Connection, result: Result, now_us: int, counts: 
     chain = chains[-1] if chains else (before.chain if before else "")
     connection.execute(
         "UPDATE sources SET path = ?, relative = ?, origin = ?, status = 'present', device = ?, inode = ?, size = ?, "
-        "mtime_ns = ?, encoding = ?, head_hash = ?, head_length = ?, read_offset = ?, tail_hash = ?, tail_length = ?, "
+        "mtime_ns = ?, ctime_ns = ?, encoding = ?, head_hash = ?, head_length = ?, read_offset = ?, tail_hash = ?, "
+        "tail_length = ?, "
         "stream_no = ?, chain = ?, chain_length = ?, carry = ?, last_seen_us = ? WHERE source_no = ?",
         (
             file.shown,
@@ -141,6 +157,7 @@ def _place(connection: sqlite3.Connection, result: Result, now_us: int, counts: 
             file.size,
             # what could not be read must not look unchanged the next time
             file.mtime_ns if scanned.error is None else -1,
+            file.ctime_ns,
             scanned.encoding,
             position.head_hash,
             position.head_length,
@@ -157,13 +174,20 @@ def _place(connection: sqlite3.Connection, result: Result, now_us: int, counts: 
     )
     _store_skips(connection, stream_no, scanned)
     if scanned.lineage is not None:
-        # the session and its parent may only now be known: a file's first line may have been half written before
-        connection.execute(
-            "UPDATE streams SET session = ?, parent_session = coalesce(?, parent_session), "
-            "copied_rule = ? WHERE stream_no = ?",
-            (scanned.lineage.session, scanned.lineage.parent_session, scanned.lineage.copied_rule, stream_no),
-        )
-    return _Placed(stream_no, source_no, file.client, records)
+        set_lineage(connection, stream_no, scanned.lineage)
+    return Placed(stream_no, source_no, file.client, records)
+
+
+def set_lineage(connection: sqlite3.Connection, stream_no: int, found: Lineage) -> None:
+    """Records what a reader knows of its file's session; it may learn more with every line."""
+    connection.execute(
+        "UPDATE streams SET session = ?, copied_rule = ? WHERE stream_no = ?",
+        (found.session, found.copied_rule, stream_no),
+    )
+    connection.executemany(
+        "INSERT OR IGNORE INTO stream_ancestors VALUES (?, ?, ?)",
+        ((session, stream_no, place) for place, session in enumerate(found.ancestors)),
+    )
 
 
 def _new_source(connection: sqlite3.Connection, result: Result, now_us: int) -> int:
@@ -177,8 +201,9 @@ def _new_source(connection: sqlite3.Connection, result: Result, now_us: int) -> 
             break
     cursor = connection.execute(
         "INSERT INTO sources (source_id, client, path, relative, origin, status, device, inode, size, mtime_ns, "
-        "encoding, head_hash, head_length, read_offset, tail_hash, tail_length, stream_no, chain, chain_length, carry, "
-        "first_seen_us, last_seen_us) VALUES (?, ?, ?, ?, ?, 'present', 0, 0, 0, 0, '', '', 0, 0, '', 0, 0, '', 0, "
+        "ctime_ns, encoding, head_hash, head_length, read_offset, tail_hash, tail_length, stream_no, chain, "
+        "chain_length, carry, "
+        "first_seen_us, last_seen_us) VALUES (?, ?, ?, ?, ?, 'present', 0, 0, 0, 0, 0, '', '', 0, 0, '', 0, 0, '', 0, "
         "x'', ?, ?)",
         (source_id, file.client, file.shown, file.relative, result.origin, now_us, now_us),
     )
@@ -213,7 +238,7 @@ def _store_skips(connection: sqlite3.Connection, stream_no: int, scanned: Scanne
     )
 
 
-def _heads(connection: sqlite3.Connection, placed: Sequence[_Placed]) -> dict[int, journal.StreamHead]:
+def _heads(connection: sqlite3.Connection, placed: Sequence[Placed]) -> dict[int, journal.StreamHead]:
     heads = {}
     for one in placed:
         if one.records:
@@ -231,9 +256,9 @@ def _heads(connection: sqlite3.Connection, placed: Sequence[_Placed]) -> dict[in
 
 
 def _number(
-    connection: sqlite3.Connection, ledger: Ledger, placed: Sequence[_Placed], counts: BatchCounts
+    connection: sqlite3.Connection, ledger: Ledger, placed: Sequence[Placed]
 ) -> tuple[list[tuple[int, Copy]], list[journal.Line]]:
-    """Gives every record its number and makes the copies booking works on."""
+    """Gives every record its number, unless it has one, and makes the copies booking works on."""
     rid = connection.execute("SELECT coalesce(max(rid), 0) FROM records").fetchone()[0]
     rows: list[tuple[int, Copy]] = []
     lines: list[journal.Line] = []
@@ -242,17 +267,30 @@ def _number(
         if not one.records:
             continue
         client = clients()[one.client]
-        counts.scanned[one.client] += len(one.records)
-        connection.execute("INSERT INTO stream_runs VALUES (?, ?, ?)", (one.stream_no, rid + 1, rid + len(one.records)))
-        for record in one.records:
-            rid += 1
+        rids: Sequence[int] = one.rids or range(rid + 1, rid + 1 + len(one.records))
+        rid = max(rid, rids[-1])
+        runs = ((one.stream_no, first, last) for first, last in _runs(rids))
+        connection.executemany("INSERT INTO stream_runs VALUES (?, ?, ?)", runs)
+        for number, record in zip(rids, one.records, strict=True):
             session = ledger.session_number(one.client, record.session_id)
             _note_session(sessions, session, record)
             group = booking.group_number(one.client, client.group(record))
-            rows.append((group, _copy(rid, one.stream_no, session, record)))
-            lines.append(journal.Line(rid, one.stream_no, record))
+            rows.append((group, _copy(number, one.stream_no, session, record)))
+            lines.append(journal.Line(number, one.stream_no, record))
     _store_sessions(connection, sessions)
     return rows, lines
+
+
+def _runs(rids: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Stretches of consecutive numbers, each as (first, last)."""
+    if isinstance(rids, range):
+        yield rids[0], rids[-1]
+        return
+    start = 0
+    for at in range(1, len(rids) + 1):
+        if at == len(rids) or rids[at] != rids[at - 1] + 1:
+            yield rids[start], rids[at - 1]
+            start = at
 
 
 def _copy(rid: int, stream_no: int, session: int, record: UsageRecord) -> Copy:
@@ -308,24 +346,24 @@ def _store_sessions(connection: sqlite3.Connection, sessions: dict[int, _Session
 # -------------------------------------------------------------------- lineage
 
 
-def _update_lineage(connection: sqlite3.Connection, placed: Sequence[_Placed]) -> set[int]:
+def update_lineage(connection: sqlite3.Connection, placed: Sequence[Placed]) -> set[int]:
     """Brings prefixes copied between files up to date; returns stored groups whose owner that may change."""
     sessions: set[str] = set()
     changed: set[int] = set()
     for one in placed:
-        session, parent, stem, vectors = connection.execute(
-            "SELECT session, parent_session, stem, vectors FROM streams WHERE stream_no = ?", (one.stream_no,)
+        session, stem, vectors = connection.execute(
+            "SELECT session, stem, vectors FROM streams WHERE stream_no = ?", (one.stream_no,)
         ).fetchone()
         if session is None:
             continue
         if not vectors:
             # children of a session without file were flagged; now that there is one, they are not
-            query = "SELECT stream_no FROM streams WHERE parent_session = ?"
+            query = "SELECT stream_no FROM stream_ancestors WHERE session = ?"
             changed |= {number for (number,) in connection.execute(query, (session,))}
         if one.records:
             vectors += b"".join(fingerprint(record.cumulative, record.last) for record in one.records)
             connection.execute("UPDATE streams SET vectors = ? WHERE stream_no = ?", (vectors, one.stream_no))
-        sessions |= {session} | ({parent} if parent else set())
+        sessions.add(session)
         # an archived copy counts or not by what its active twin holds, and either of them has just grown
         query = (
             "SELECT s.stream_no FROM streams s JOIN streams t USING (client, stem) "
@@ -347,14 +385,17 @@ def _family_changes(connection: sqlite3.Connection, sessions: set[str]) -> set[i
         name = todo.pop()
         done.add(name)
         rows = connection.execute(
-            "SELECT stream_no, session, parent_session, vectors, copied_rule, lineage FROM streams "
-            "WHERE session = ?1 OR parent_session = ?1",
+            "SELECT stream_no, session, vectors, copied_rule, lineage FROM streams WHERE session = ?1 "
+            "UNION ALL SELECT s.stream_no, s.session, s.vectors, s.copied_rule, s.lineage "
+            "FROM stream_ancestors a JOIN streams s USING (stream_no) WHERE a.session = ?1",
             (name,),
-        )
-        for number, session, parent, vectors, rule, runs in rows:
-            family[number] = lineage.Stream(number, session or "", parent, bytes(vectors), rule)
+        ).fetchall()
+        for number, session, vectors, rule, runs in rows:
+            query = "SELECT session FROM stream_ancestors WHERE stream_no = ? ORDER BY place"
+            ancestors = [one for (one,) in connection.execute(query, (number,))]
+            family[number] = lineage.Stream(number, session or "", ancestors, bytes(vectors), rule)
             stored[number] = runs
-            todo |= {one for one in (session, parent) if one} - done
+            todo |= {one for one in (session, *ancestors) if one} - done
     changed = set()
     for number, runs in lineage.lineages(family.values()).items():
         runs[-1] = (_END, runs[-1][1], runs[-1][2])

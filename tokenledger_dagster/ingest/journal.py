@@ -15,7 +15,12 @@ from pathlib import Path
 import msgspec
 
 from tokenledger_dagster.contracts.record import RECORD_SCHEMA_VERSION, UsageRecord
+from tokenledger_dagster.errors import TokenLedgerError
 from tokenledger_dagster.fileio import write_atomic
+
+
+class SegmentDamagedError(TokenLedgerError):
+    """A segment is not what was written; the message names the file and the remedy."""
 
 
 class StreamHead(msgspec.Struct, frozen=True):
@@ -84,9 +89,12 @@ def _written(lake: Path, data: bytes, row_count: int, first: int, last: int) -> 
 def read_segment(path: Path) -> Iterator[tuple[Header, Line]]:
     """Records of a segment, each with the header it stands under.
 
-    Raises OSError or msgspec.DecodeError where the file is missing or damaged.
+    Raises SegmentDamagedError where the file is missing or damaged.
     """
-    return _lines(path.read_bytes())
+    try:
+        yield from _lines(path.read_bytes())
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise SegmentDamagedError(f"{path}: cannot be read ({error}); restore the file from a backup") from error
 
 
 def _lines(data: bytes) -> Iterator[tuple[Header, Line]]:

@@ -24,7 +24,8 @@ class Stream(msgspec.Struct):
 
     number: int
     session: str
-    parent: str | None
+    ancestors: list[str]
+    """The parent, then the sessions above it, as far as the file names them."""
     vectors: bytes
     copied_rule: str
     """Name of the rule under which this stream's copied rows lose."""
@@ -56,8 +57,8 @@ def lineages(streams: Iterable[Stream]) -> dict[int, list[Run]]:
     by_parent: dict[str, list[Stream]] = defaultdict(list)
     for stream in found.values():
         by_session[stream.session].append(stream)
-        if stream.parent is not None and stream.parent != stream.session:
-            by_parent[stream.parent].append(stream)
+        if stream.ancestors:
+            by_parent[stream.ancestors[0]].append(stream)
     resolved: dict[int, list[Run]] = {}
 
     def resolve(stream: Stream, above: frozenset[int]) -> list[Run]:
@@ -65,18 +66,19 @@ def lineages(streams: Iterable[Stream]) -> dict[int, list[Run]]:
         if stream.number in resolved:
             return resolved[stream.number]
         runs: list[Run] = []
-        parents = by_session.get(stream.parent, []) if stream.parent not in (None, stream.session) else []
-        parents = [parent for parent in parents if parent.number not in above]
+        # the nearest ancestor whose file is there shows what was copied
+        nearest = next((by_session[name] for name in stream.ancestors if name in by_session), [])
+        parents = [one for one in nearest if one.number not in above and one.session != stream.session]
         if parents:
             shared, best = max((common_prefix(stream.vectors, one.vectors), -one.number) for one in parents)
             if shared:
                 inherited = resolve(found[-best], above | {stream.number})
                 runs = [(min(end, shared), owner, stream.copied_rule) for end, owner, _ in _until(inherited, shared)]
-        elif stream.parent is not None and stream.parent in by_parent:
-            siblings = [one for one in by_parent[stream.parent] if one.session != stream.session]
+        elif stream.ancestors:
+            siblings = [one for one in by_parent[stream.ancestors[0]] if one.session != stream.session]
             shared = max((common_prefix(stream.vectors, one.vectors) for one in siblings), default=0)
             if shared:
-                runs = [(shared, stream.parent, stream.copied_rule)]
+                runs = [(shared, stream.ancestors[0], stream.copied_rule)]
         runs.append((len(stream.vectors) // WIDTH, stream.session, None))
         if not above:
             resolved[stream.number] = runs

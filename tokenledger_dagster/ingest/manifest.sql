@@ -15,6 +15,7 @@ CREATE TABLE IF NOT EXISTS sources (
   origin TEXT NOT NULL,
   status TEXT NOT NULL,             -- present | missing
   device INTEGER NOT NULL, inode INTEGER NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
+  ctime_ns INTEGER NOT NULL,
   encoding TEXT NOT NULL,           -- plain | gzip | zstd | utf16
   head_hash TEXT NOT NULL, head_length INTEGER NOT NULL,
   read_offset INTEGER NOT NULL,     -- uncompressed bytes consumed
@@ -37,14 +38,18 @@ CREATE TABLE IF NOT EXISTS streams (
   archived INTEGER NOT NULL,
   subagent INTEGER NOT NULL,
   session TEXT,                     -- the session the file is, where the client has one per file
-  parent_session TEXT,              -- the session its history may be copied from
   copied_rule TEXT NOT NULL,        -- rule under which rows copied from the parent lose
   vectors BLOB NOT NULL,            -- eight bytes a record, for finding copied prefixes
   lineage TEXT NOT NULL             -- JSON runs [end ordinal, owner session, rule]
 );
 CREATE INDEX IF NOT EXISTS streams_session ON streams(session) WHERE session IS NOT NULL;
-CREATE INDEX IF NOT EXISTS streams_parent ON streams(parent_session) WHERE parent_session IS NOT NULL;
 CREATE INDEX IF NOT EXISTS streams_stem ON streams(stem);
+
+-- Sessions whose history a stream may begin with: its parent, and those its embedded history names, nearest first.
+CREATE TABLE IF NOT EXISTS stream_ancestors (
+  session TEXT NOT NULL, stream_no INTEGER NOT NULL, place INTEGER NOT NULL, PRIMARY KEY (session, stream_no)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS stream_ancestors_stream ON stream_ancestors(stream_no);
 
 CREATE TABLE IF NOT EXISTS segments (
   segment_no INTEGER PRIMARY KEY,

@@ -35,6 +35,7 @@ class Known(msgspec.Struct, frozen=True):
     inode: int
     size: int
     mtime_ns: int
+    ctime_ns: int
     encoding: str
     head_hash: str
     head_length: int
@@ -72,19 +73,19 @@ def load_known(connection: sqlite3.Connection) -> list[Known]:
 
 def make_plan(found: Sequence[SourceFile], known: Sequence[Known], *, no_cache: bool = False) -> Plan:
     """Decides for each found file.  Hard links and roots that overlap are read once, under the first path."""
-    by_path = {source.path: source for source in known}
+    by_path = {(source.client, source.path): source for source in known}
     files: list[SourceFile] = []
-    seen: set[tuple[int, int]] = set()
+    seen: set[tuple[str, int, int]] = set()
     for file in found:
-        if (file.device, file.inode) not in seen or not file.inode:
-            seen.add((file.device, file.inode))
+        if (file.client, file.device, file.inode) not in seen or not file.inode:
+            seen.add((file.client, file.device, file.inode))
             files.append(file)
-    present = {file.shown for file in files}
-    gone = [source for source in known if source.path not in present]
+    present = {(file.client, file.shown) for file in files}
+    gone = [source for source in known if (source.client, source.path) not in present]
     vanished = _Vanished(gone)
     tasks: list[Task] = []
     for file in files:
-        source = by_path.get(file.shown)
+        source = by_path.get((file.client, file.shown))
         moved = False
         if source is None:
             source = vanished.continued_by(file)
@@ -94,17 +95,20 @@ def make_plan(found: Sequence[SourceFile], known: Sequence[Known], *, no_cache: 
         elif source.parser_version < clients()[file.client].parser_version:
             tasks.append(Task(file, "reparse", source, moved))
         else:
-            tasks.append(Task(file, "reread" if no_cache else _action(file, source), source, moved))
+            tasks.append(Task(file, "reread" if no_cache else _action(file, source, moved), source, moved))
     return Plan(tasks, [source for source in gone if source.source_no not in vanished.taken])
 
 
-def _action(file: SourceFile, source: Known) -> Action:
-    same = file.size == source.size and file.mtime_ns == source.mtime_ns
+def _action(file: SourceFile, source: Known, moved: bool) -> Action:
+    # a move changes the ctime alone; elsewhere it betrays a write that set the modification time back
+    same = (file.size, file.mtime_ns) == (source.size, source.mtime_ns)
+    same = same and (moved or file.ctime_ns == source.ctime_ns)
     if same and file.inode == source.inode:
         return "unchanged"
     # a file may have grown between its stat and its reading: then its new size is what was read already
     grown = file.size > source.read_offset or source.size != file.size == source.read_offset
-    if source.encoding == "plain" and source.head_length and grown:
+    # a program that appends keeps the inode; an editor that writes a file anew does not
+    if source.encoding == "plain" and source.head_length and grown and file.inode == source.inode:
         try:
             with open(file.path, "rb", buffering=0) as handle:
                 if (

@@ -11,6 +11,7 @@ import gzip
 import hashlib
 import io
 import json
+import zlib
 from collections.abc import Iterator
 from typing import BinaryIO, cast
 
@@ -38,12 +39,18 @@ def opened(path: str, encoding: str) -> Iterator[BinaryIO]:
     with contextlib.ExitStack() as stack:
         raw: BinaryIO = stack.enter_context(open(path, "rb", buffering=0))
         if encoding == "gzip":
-            yield cast(BinaryIO, stack.enter_context(gzip.GzipFile(fileobj=raw)))
+            try:
+                yield cast(BinaryIO, stack.enter_context(gzip.GzipFile(fileobj=raw)))
+            except zlib.error as error:
+                raise OSError(f"damaged gzip data: {error}") from error
         elif encoding == "zstd":
             import zstandard
 
             reader = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
-            yield stack.enter_context(reader)
+            try:
+                yield stack.enter_context(reader)
+            except zstandard.ZstdError as error:
+                raise OSError(f"damaged zstd data: {error}") from error
         elif encoding == "utf16":
             # such files are rare and small: the whole text is recoded at once
             yield io.BytesIO(raw.read().decode("utf-16", "replace").encode("utf-8", "replace"))

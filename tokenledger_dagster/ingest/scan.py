@@ -74,14 +74,15 @@ def scan(file: SourceFile, start: Start, context: Mapping[str, str], now_us: int
         position=position,
         encoding=encoding,
         carry=reader.carry(),
-        chains=_chains(start.chain, sink.records),
+        chains=chains(start.chain, sink.records),
         lineage=reader.lineage(),
         bytes_read=max(0, offset - start.offset) + len(rest),
         error=error,
     )
 
 
-def _chains(chain: str, records: list[UsageRecord]) -> list[str]:
+def chains(chain: str, records: list[UsageRecord]) -> list[str]:
+    """Digest over (offset, length, hash) of all records up to each of ``records``, going on from ``chain``."""
     digests: list[str] = []
     state = bytes.fromhex(chain)
     for record in records:

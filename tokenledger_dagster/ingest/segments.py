@@ -12,10 +12,10 @@ from collections.abc import Sequence
 
 import msgspec
 
-from tokenledger_dagster.errors import TokenLedgerError
 from tokenledger_dagster.home import Home
 from tokenledger_dagster.ingest import journal
-from tokenledger_dagster.ingest.manifest import transaction
+from tokenledger_dagster.ingest.journal import SegmentDamagedError
+from tokenledger_dagster.ingest.manifest import ManifestError, transaction
 
 FOLD_ABOVE = 64
 """Journals above which a sync folds them, so that thousands of polls never make thousands of files."""
@@ -23,10 +23,6 @@ _KEEP_RETIRED_US = 900_000_000
 """Quarter of an hour: no reader of the lake takes longer."""
 _FOLD_BYTES = 8 << 20
 """Journals above this size are left for compaction."""
-
-
-class SegmentDamagedError(TokenLedgerError):
-    """A segment is not what the manifest recorded; the message names the file and the remedy."""
 
 
 class SegmentRow(msgspec.Struct, frozen=True):
@@ -110,8 +106,29 @@ def fold_journals(home: Home, connection: sqlite3.Connection) -> int:
     return len(small)
 
 
+def is_lost(home: Home, connection: sqlite3.Connection) -> bool:
+    """Whether the manifest knows of nothing while the lake holds segments of earlier commits."""
+    if connection.execute("SELECT 1 FROM sources LIMIT 1").fetchone():
+        return False
+    return any(path.is_file() for folder in (home.journal, home.records) for path in folder.rglob("[!.]*.*"))
+
+
+def require_manifest(home: Home, connection: sqlite3.Connection) -> None:
+    """Raises ManifestError where the manifest was lost, so that nobody mistakes a full lake for an empty ledger."""
+    if is_lost(home, connection):
+        raise ManifestError(
+            f"{home.manifest_path} is new or empty, but {home.lake} holds segments; restore it from a backup, or run "
+            "`tokenledger sync --full` to make it again from them"
+        )
+
+
 def sweep(home: Home, connection: sqlite3.Connection) -> list[str]:
-    """Removes segment files that no committed transaction names; returns their names."""
+    """Removes segment files that no committed transaction names; returns their names.
+
+    Raises ManifestError where the manifest knows nothing at all and segments are there: they are not left over from a
+    kill, the manifest is lost.
+    """
+    require_manifest(home, connection)
     since = time.time_ns() // 1000 - _KEEP_RETIRED_US
     connection.execute("DELETE FROM retired WHERE retired_us < ?", (since,))
     query = "SELECT name FROM segments UNION SELECT name FROM retired"

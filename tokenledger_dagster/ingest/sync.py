@@ -30,8 +30,9 @@ from tokenledger_dagster.ingest import commit as committing
 from tokenledger_dagster.ingest.ledger import Ledger
 from tokenledger_dagster.ingest.manifest import ManifestError, connect, get_meta, set_meta, transaction, writer_lock
 from tokenledger_dagster.ingest.plan import Known, Plan, Task, load_known, make_plan, start_of
+from tokenledger_dagster.ingest.rebuild import rebuild
 from tokenledger_dagster.ingest.scan import scan
-from tokenledger_dagster.ingest.segments import fold_journals, sweep
+from tokenledger_dagster.ingest.segments import fold_journals, is_lost, sweep
 from tokenledger_dagster.ingest.zones import Zone
 from tokenledger_dagster.models.rules import CONFIG_DIRECTORY
 from tokenledger_dagster.observability import names
@@ -133,6 +134,9 @@ class _Sync:
 
     def run(self) -> IngestSummary:
         """Finds, reads, commits, summarises; the caller holds the writer lock."""
+        if self._options.full and is_lost(self._home, self._db):
+            ledger = Ledger(self._db, Zone(self._options.zone), rate_table())
+            rebuild(self._home, self._db, ledger, self._now_us)
         sweep(self._home, self._db)
         self._remember_sources()
         files = self._discover()
@@ -270,14 +274,16 @@ class _Sync:
             ("present", task.known.source_no) for task in plan.tasks if task.known and task.known.status == "missing"
         ]
         moved = [
-            (task.file.shown, task.file.relative, task.known.source_no)
+            (task.file.shown, task.file.relative, task.file.ctime_ns, task.known.source_no)
             for task in plan.tasks
             if task.moved and task.known is not None and task.action == "unchanged"
         ]
         if newly or back or moved:
             with transaction(self._db):
                 self._db.executemany("UPDATE sources SET status = ? WHERE source_no = ?", newly + back)
-                self._db.executemany("UPDATE sources SET path = ?, relative = ? WHERE source_no = ?", moved)
+                self._db.executemany(
+                    "UPDATE sources SET path = ?, relative = ?, ctime_ns = ? WHERE source_no = ?", moved
+                )
 
     # ---------------------------------------------------------------- summary
 

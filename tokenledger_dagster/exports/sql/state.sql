@@ -13,7 +13,7 @@ SELECT count(*), max(event_no), sum(rid), sum(session_no), sum(model_no),
     count(list_price_nano)
 FROM events;
 -- statement: streams
-SELECT stream_no, source_no, generation, archived, subagent, session, parent_session, lineage FROM streams
+SELECT stream_no, source_no, generation, archived, subagent, session, lineage FROM streams
 ORDER BY stream_no;
 -- statement: sources
 SELECT source_no, path FROM sources ORDER BY source_no;
