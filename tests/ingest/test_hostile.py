@@ -141,3 +141,30 @@ class TestDamage:
         world.sync()
 
         assert world.records()[0]["flags"] == ["timestamp_from_file"]
+
+
+class TestFamilies:
+    def test_a_session_contained_in_its_resume_is_still_a_resume_of_another(self, world: World) -> None:
+        def rows(session: str, *names: str) -> list[dict[str, object]]:
+            minutes = {"m0": 0, "m1": 1, "m2": 2, "f0": 3, "g0": 4}
+            return [claude(name, f"r{name}", minutes=minutes[name], session=session) for name in names]
+
+        world.claude(*rows("s0", "m0", "m1", "m2"), name="s0.jsonl")
+        world.claude(*rows("f1", "m0", "m1", "f0"), name="f1.jsonl")
+        world.sync()
+        world.claude(*rows("e2", "m0", "m1", "f0", "g0"), name="e2.jsonl")
+        world.sync()
+
+        assert [event.session for event in world.events()] == ["s0", "s0", "s0", "f1", "e2"]
+
+    def test_a_repeat_in_the_middle_of_a_family_takes_nothing_from_the_parent(self, world: World) -> None:
+        first, second = tokens((100,), minutes=1), tokens((250,), minutes=2)
+        world.codex(meta("p1"), first, second, name=rollout("p1"))
+        world.codex(
+            meta("c1", forked_from_id="p1"), first, second, tokens((250,), minutes=30), name=rollout("c1")
+        )
+        again = [{**row, "timestamp": "2026-02-18T15:00:00.000Z"} for row in (first, second, second)]
+        world.codex(meta("g1", forked_from_id="c1"), *again, name=rollout("g1"))
+        world.sync()
+
+        assert [(event.session, event.input) for event in world.events()] == [("p1", 100), ("p1", 150)]

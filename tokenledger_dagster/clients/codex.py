@@ -118,7 +118,12 @@ def _same_rows(owned: dict[str, list[tuple[Copy, str | None]]]) -> list[list[str
         return [list(owned)]
     groups: list[tuple[set[tuple[object, ...]], list[str]]] = []
     for owner, rows in owned.items():
-        keys: set[tuple[object, ...]] = {(copy.timestamp_us, copy.cumulative, copy.last) for copy, _ in rows}
+        # only rows that bill, and that are not known to be copied from a parent, can say that two files are one
+        keys: set[tuple[object, ...]] = {
+            (copy.timestamp_us, copy.cumulative, copy.last)
+            for copy, rule in rows
+            if rule is None and copy.file_rule is None
+        }
         names = [owner]
         apart = []
         for other_keys, other_names in groups:

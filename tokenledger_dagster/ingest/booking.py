@@ -22,7 +22,7 @@ from tokenledger_dagster.clients.copies import rank
 from tokenledger_dagster.ingest.lineage import Run, owner_at
 
 NEVER = 2**62
-"""Later than any time, and below zero earlier than any, in microseconds."""
+"""Later than any time, in microseconds."""
 
 
 class Session(msgspec.Struct):
@@ -96,16 +96,16 @@ class Store(Protocol):
         """Earliest unshared event of each session among those outside ``groups``."""
         ...
 
-    def last_rows(self, sessions: set[int]) -> dict[int, int]:
-        """Latest row of each session."""
-        ...
-
     def known_order(self, sessions: set[int]) -> dict[int, int]:
         """Order last used for these sessions, where one was."""
         ...
 
     def set_order(self, order: dict[int, int]) -> None:
         """Remembers the order that ownership was decided by."""
+        ...
+
+    def sharing(self, groups: set[int]) -> set[int]:
+        """Sessions that competed for one of these groups when it was last booked."""
         ...
 
     def shared_groups(self, sessions: set[int]) -> set[int]:
@@ -155,18 +155,22 @@ def book(
     orphans: list[tuple[int, str]] = []
     groups: set[int] = set()
     wanted = set(new) | touched
-    order: dict[int, int] = {}
+    # sessions that competed for one of these groups so far may rank otherwise once it is booked anew
+    stirred = store.sharing(wanted)
+    order = Order({}, [])
     while wanted:
         stored = store.copies(wanted)
         groups |= wanted
-        fresh: list[_Open] = []
         for group in wanted:
             copies = stored.get(group, []) + new.get(group, [])
             if copies:
-                fresh += _open_group(store, clients, group, copies, orphans)
-        opened += fresh
-        order, changed = _session_order(store, opened, groups, order)
-        wanted = store.shared_groups(changed) - groups if changed else set()
+                opened += _open_group(store, clients, group, copies, orphans)
+        own, changed = _own_first(store, opened, groups)
+        contested = [(_time_of(one.claim.copies), frozenset(one.owners)) for one in opened if len(one.owners) > 1]
+        order = Order(own, contested)
+        # a family of sessions is ranked as a whole: what one of them shares with another bears on all their claims
+        stirred |= changed | {session for _, sessions in contested for session in sessions}
+        wanted = store.shared_groups(stirred) - groups if stirred else set()
     booked = [_settle(store, clients[one.client], one, order) for one in opened]
     return booked, orphans, groups
 
@@ -190,33 +194,61 @@ def _open_group(
     return opened
 
 
-def _session_order(
-    store: Store, opened: list[_Open], groups: set[int], known: dict[int, int]
-) -> tuple[dict[int, int], set[int]]:
-    """First own row of every session that competes, and the sessions for which it is not what was used before.
-
-    A session's own rows are the requests no other session shows.  One without any is wholly contained in another: it
-    is the copied one, and comes first; of several such, the one that ends first was there before the others.
-    """
+def _own_first(store: Store, opened: list[_Open], groups: set[int]) -> tuple[dict[int, int], set[int]]:
+    """Time of the first request that each competing session alone shows, and the sessions for which it changed."""
     competing = {session for one in opened if len(one.owners) > 1 for session in one.owners}
     present = {session for one in opened for session in one.owners}
     before = store.known_order(present)
     wanted = competing | (present & before.keys())
     if not wanted:
-        return known, set()
+        return {}, set()
     found = store.own_first(wanted, groups)
     for one in opened:
         if len(one.owners) == 1:
             (session,) = one.owners
             if session in wanted:
-                at = _time_of(one.claim.copies)
-                found[session] = min(found.get(session, NEVER), at)
-    copied = store.last_rows(wanted - found.keys())
-    order = {session: found.get(session, copied.get(session, 0) - NEVER) for session in wanted}
+                found[session] = min(found.get(session, NEVER), _time_of(one.claim.copies))
+    order = {session: found.get(session, NEVER) for session in wanted}
     changed = {session for session, first in order.items() if before.get(session) != first}
     if changed:
         store.set_order({session: order[session] for session in changed})
-    return {**before, **known, **order}, changed
+    return order, changed
+
+
+class Order:
+    """Which of two sessions was there first, told by the requests that each shows and the other does not.
+
+    A resumed or forked session begins with rows of the one it came from, so the earliest row of both is the same.  The
+    one whose first row of its own is earlier was there first; one that shows nothing the other does not is the one
+    that was copied.
+    """
+
+    def __init__(self, own_first: dict[int, int], contested: Sequence[tuple[int, frozenset[int]]]) -> None:
+        self._own = own_first
+        self._shared: dict[int, list[tuple[int, frozenset[int]]]] = defaultdict(list)
+        for time, sessions in sorted(contested, key=lambda one: one[0]):
+            for session in sessions:
+                self._shared[session].append((time, sessions))
+        self._known: dict[tuple[int, int], int] = {}
+
+    def first(self, owners: dict[int, bool], name: Callable[[int], str]) -> int:
+        """The owner among sessions that show a request: not only in subagents' files, then first, then by name."""
+        able = [session for session in owners if owners[session] == min(owners.values())]
+        return min(able, key=lambda one: (sum(self._after(one, other) for other in able if other != one), name(one)))
+
+    def _after(self, one: int, other: int) -> bool:
+        mine, theirs = self._first_beside(one, other), self._first_beside(other, one)
+        if mine == NEVER or theirs == NEVER:
+            return theirs == NEVER and mine != NEVER
+        return mine > theirs
+
+    def _first_beside(self, one: int, other: int) -> int:
+        """Time of the first request that ``one`` shows and ``other`` does not; NEVER where there is none."""
+        found = self._known.get((one, other))
+        if found is None:
+            shared = next((time for time, sessions in self._shared[one] if other not in sessions), NEVER)
+            found = self._known[one, other] = min(self._own.get(one, NEVER), shared)
+        return found
 
 
 def _time_of(copies: Sequence[Copy]) -> int:
@@ -225,18 +257,14 @@ def _time_of(copies: Sequence[Copy]) -> int:
     return min(timed) if timed else min(copies, key=rank).timestamp_us
 
 
-def _settle(store: Store, client: Client, one: _Open, order: dict[int, int]) -> Booked:
+def _settle(store: Store, client: Client, one: _Open, order: Order) -> Booked:
     """Winner, owner, time and the rule of every loser of one claim."""
     claim = one.claim
 
     if len(one.owners) == 1:
         (owner,) = one.owners
     else:
-
-        def precedence(session: int) -> tuple[bool, int, str]:
-            return (one.owners[session], order.get(session, -NEVER), store.session(session).name)
-
-        owner = min(one.owners, key=precedence)
+        owner = order.first(one.owners, lambda session: store.session(session).name)
 
     def tie(copy: Copy) -> tuple[object, ...]:
         # equal bytes in two files: the owner's own row stands; what a row has from the rows before it may differ

@@ -58,10 +58,9 @@ class Placed(msgspec.Struct):
 
 
 class _SessionNote(msgspec.Struct):
-    """Earliest and latest row of a session in this batch, and the working folder of the earliest row that has one."""
+    """Earliest row of a session in this batch, and the working folder of the earliest row that has one."""
 
     first_us: int
-    last_us: int
     project: tuple[int, str] | None = None
 
 
@@ -324,9 +323,8 @@ def _copy(rid: int, stream_no: int, session: int, record: UsageRecord) -> Copy:
 def _note_session(sessions: dict[int, _SessionNote], number: int, record: UsageRecord) -> None:
     found = sessions.get(number)
     if found is None:
-        found = sessions[number] = _SessionNote(record.timestamp_us, record.timestamp_us)
+        found = sessions[number] = _SessionNote(record.timestamp_us)
     found.first_us = min(found.first_us, record.timestamp_us)
-    found.last_us = max(found.last_us, record.timestamp_us)
     if record.cwd is not None:
         at = (record.timestamp_us, record.cwd)
         found.project = at if found.project is None else min(found.project, at)
@@ -334,12 +332,12 @@ def _note_session(sessions: dict[int, _SessionNote], number: int, record: UsageR
 
 def _store_sessions(connection: sqlite3.Connection, sessions: dict[int, _SessionNote]) -> None:
     connection.executemany(
-        "UPDATE sessions SET first_us = min(coalesce(first_us, ?1), ?1), last_us = max(coalesce(last_us, ?5), ?5), "
+        "UPDATE sessions SET first_us = min(coalesce(first_us, ?1), ?1), "
         "project = CASE WHEN ?2 IS NOT NULL AND (project_us IS NULL OR (?2, ?3) < (project_us, project)) "
         "THEN ?3 ELSE project END, "
         "project_us = CASE WHEN ?2 IS NOT NULL AND (project_us IS NULL OR ?2 < project_us) THEN ?2 ELSE project_us END "
         "WHERE session_no = ?4",
-        ((note.first_us, *(note.project or (None, None)), number, note.last_us) for number, note in sessions.items()),
+        ((note.first_us, *(note.project or (None, None)), number) for number, note in sessions.items()),
     )
 
 

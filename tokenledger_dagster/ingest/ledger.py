@@ -166,14 +166,6 @@ class Ledger:
             found.update(self._db.execute(query, chunk))
         return found
 
-    def last_rows(self, sessions: set[int]) -> dict[int, int]:
-        """Latest row of each session."""
-        found: dict[int, int] = {}
-        for chunk in _chunks(sessions):
-            query = f"SELECT session_no, coalesce(last_us, 0) FROM sessions WHERE session_no IN ({_marks(len(chunk))})"
-            found.update(self._db.execute(query, chunk))
-        return found
-
     def known_order(self, sessions: set[int]) -> dict[int, int]:
         """Order last used for these sessions, where one was."""
         found: dict[int, int] = {}
@@ -186,6 +178,16 @@ class Ledger:
     def set_order(self, order: dict[int, int]) -> None:
         """Remembers the order that ownership was decided by."""
         self._db.executemany("INSERT OR REPLACE INTO session_order VALUES (?, ?)", order.items())
+
+    def sharing(self, groups: set[int]) -> set[int]:
+        """Sessions that competed for one of these groups when it was last booked."""
+        found: set[int] = set()
+        if self._db.execute("SELECT 1 FROM shared_groups LIMIT 1").fetchone() is None:
+            return found
+        for chunk in _chunks(groups):
+            query = f"SELECT DISTINCT session_no FROM shared_groups WHERE grp IN ({_marks(len(chunk))})"
+            found.update(session for (session,) in self._db.execute(query, chunk))
+        return found
 
     def shared_groups(self, sessions: set[int]) -> set[int]:
         """Groups in which these sessions compete for ownership."""
@@ -246,6 +248,7 @@ class Ledger:
                 self._add(cells, row, -1)
                 change[self.session(row[4]).client] -= 1
             self._db.execute(f"DELETE FROM events WHERE grp IN ({_marks(len(chunk))})", chunk)
+            self._db.execute(f"DELETE FROM shared_groups WHERE grp IN ({_marks(len(chunk))})", chunk)
         return change
 
     def _event_row(self, number: int, event: Booked) -> tuple[Any, ...]:

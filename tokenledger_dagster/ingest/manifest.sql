@@ -85,12 +85,13 @@ CREATE TABLE IF NOT EXISTS sessions (
   session_no INTEGER PRIMARY KEY,
   client TEXT NOT NULL,
   session_id TEXT NOT NULL,
-  first_us INTEGER, last_us INTEGER, -- earliest and latest row that names the session
+  first_us INTEGER,                 -- earliest row that names the session
   project_us INTEGER, project TEXT, -- working folder of the earliest row that has one
   UNIQUE (client, session_id)
 );
 -- Groups that rows of several sessions share; only there does ownership have to be decided.
 CREATE TABLE IF NOT EXISTS shared_groups (session_no INTEGER NOT NULL, grp INTEGER NOT NULL, PRIMARY KEY (session_no, grp)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS shared_groups_grp ON shared_groups(grp);
 CREATE TABLE IF NOT EXISTS session_order (session_no INTEGER PRIMARY KEY, own_first_us INTEGER NOT NULL);
 
 CREATE TABLE IF NOT EXISTS models (
