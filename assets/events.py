@@ -14,7 +14,8 @@ from assets.common import OWNERS, WRITER_POOL, figures, on_change, table_asset, 
 from assets.sources import noun
 from resources import Engine, LedgerHome, Metrics, RunOptions
 from tokenledger_dagster.clients.registry import clients
-from tokenledger_dagster.ingest.fingerprints import client_totals
+from tokenledger_dagster.contracts.summaries import IngestSummary
+from tokenledger_dagster.ingest.fingerprints import ClientTotals, client_totals
 
 CLIENT_EVENTS = [f"events/{noun(client)}" for client in clients()]
 PROGRESS_EVERY_SECONDS = 2.0
@@ -45,24 +46,29 @@ def client_events(client: str) -> dg.AssetsDefinition:
         summary = sync(place, home.environ, wanted, metrics.backend(), progress_log(context))
         for problem in summary.problems:
             context.log.warning(problem)
-        total = client_totals(place, client)
-        cache = summary.cache
-        return dg.MaterializeResult(
-            data_version=dg.DataVersion(total.digest),
-            metadata={
-                **figures(
-                    rows=total.records,
-                    duration_ms=summary.duration_ms,
-                    tokens=total.total_tokens,
-                    usd=total.list_price_usd,
-                    hits=cache.hit / (cache.hit + cache.miss) if cache.miss else 1.0,
-                ),
-                "events": total.events,
-                "ingest_summary": dg.MetadataValue.json(msgspec.to_builtins(summary)),
-            },
-        )
+        return client_result(summary, client_totals(place, client))
 
     return read_logs
+
+
+def client_result(summary: IngestSummary, total: ClientTotals) -> dg.MaterializeResult:
+    """What a client's asset shows of its sync and of all that the ledger holds of the client."""
+    cache = summary.cache
+    shown = figures(
+        rows=total.records,
+        duration_ms=summary.duration_ms,
+        tokens=total.total_tokens,
+        usd=total.list_price_usd,
+        hits=cache.hit / (cache.hit + cache.miss) if cache.miss else 1.0,
+    )
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(total.digest),
+        metadata={
+            **shown,
+            "events": total.events,
+            "ingest_summary": dg.MetadataValue.json(msgspec.to_builtins(summary)),
+        },
+    )
 
 
 @dg.asset(**table_options("events", CLIENT_EVENTS, pool=WRITER_POOL))

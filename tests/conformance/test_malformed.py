@@ -13,9 +13,7 @@ import pytest
 
 from tests.support import World, totals
 
-FILES = (
-    Path(os.environ.get("TOKENLEDGER_CONFORMANCE_DIR", "/nonexistent")) / "clients" / "malformed" / "realistic"
-)
+FILES = Path(os.environ.get("TOKENLEDGER_CONFORMANCE_DIR", "/nonexistent")) / "clients" / "malformed" / "realistic"
 
 pytestmark = [
     pytest.mark.conformance,

@@ -160,9 +160,7 @@ class TestFamilies:
     def test_a_repeat_in_the_middle_of_a_family_takes_nothing_from_the_parent(self, world: World) -> None:
         first, second = tokens((100,), minutes=1), tokens((250,), minutes=2)
         world.codex(meta("p1"), first, second, name=rollout("p1"))
-        world.codex(
-            meta("c1", forked_from_id="p1"), first, second, tokens((250,), minutes=30), name=rollout("c1")
-        )
+        world.codex(meta("c1", forked_from_id="p1"), first, second, tokens((250,), minutes=30), name=rollout("c1"))
         again = [{**row, "timestamp": "2026-02-18T15:00:00.000Z"} for row in (first, second, second)]
         world.codex(meta("g1", forked_from_id="c1"), *again, name=rollout("g1"))
         world.sync()

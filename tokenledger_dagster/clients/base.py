@@ -6,6 +6,7 @@ Here: the few types an adapter and the scanner share.  Not here: any client's ow
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -43,6 +44,25 @@ class SourceFile(msgspec.Struct, frozen=True):
     """A copy the client itself put aside; an active file of the same stem wins over it."""
     subagent: bool = False
     """A subagent's own transcript; a main transcript owns what both hold."""
+
+    @classmethod
+    def of(
+        cls, client: str, found: tuple[str, str, os.stat_result], *, archived: bool = False, subagent: bool = False
+    ) -> SourceFile:
+        """The file of a ``walk.log_files`` entry."""
+        path, relative, stat = found
+        return cls(
+            client=client,
+            path=path,
+            relative=relative,
+            size=stat.st_size,
+            mtime_ns=stat.st_mtime_ns,
+            ctime_ns=stat.st_ctime_ns,
+            device=stat.st_dev,
+            inode=stat.st_ino,
+            archived=archived,
+            subagent=subagent,
+        )
 
     @property
     def shown(self) -> str:

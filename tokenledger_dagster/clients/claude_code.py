@@ -329,21 +329,12 @@ class ClaudeCode:
     def files(self, root: Root) -> Iterator[SourceFile]:
         """Every ``*.jsonl`` below the root; what a file holds, not where it lies, tells whether it counts."""
         desktop = root.origin == "desktop"
-        for path, below, stat in walk.log_files(root.path):
+        for found in walk.log_files(root.path):
+            path, below, _ = found
             if desktop and "/.claude/projects/" not in path:
                 continue
             subagent = "/subagents/" in f"/{below}" or below.rsplit("/", 1)[-1].startswith("agent-")
-            yield SourceFile(
-                client=self.name,
-                path=path,
-                relative=below,
-                size=stat.st_size,
-                mtime_ns=stat.st_mtime_ns,
-                ctime_ns=stat.st_ctime_ns,
-                device=stat.st_dev,
-                inode=stat.st_ino,
-                subagent=subagent,
-            )
+            yield SourceFile.of(self.name, found, subagent=subagent)
 
     def context(self, root: Root) -> Mapping[str, str]:
         """Rows carry everything themselves."""

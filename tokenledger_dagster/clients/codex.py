@@ -41,18 +41,8 @@ class Codex:
     def files(self, root: Root) -> Iterator[SourceFile]:
         """Every ``*.jsonl`` below the root, not only ``rollout-*``."""
         archived = root.path.name == "archived_sessions"
-        for path, below, stat in walk.log_files(root.path):
-            yield SourceFile(
-                client=self.name,
-                path=path,
-                relative=below,
-                size=stat.st_size,
-                mtime_ns=stat.st_mtime_ns,
-                ctime_ns=stat.st_ctime_ns,
-                device=stat.st_dev,
-                inode=stat.st_ino,
-                archived=archived,
-            )
+        for found in walk.log_files(root.path):
+            yield SourceFile.of(self.name, found, archived=archived)
 
     def context(self, root: Root) -> Mapping[str, str]:
         """Model and service tier of ``config.toml`` beside the root, with the time since when they are known."""
