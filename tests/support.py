@@ -274,12 +274,12 @@ class World:
         return self.query(_CELLS)
 
     def files(self) -> list[str]:
-        """Every file of the lake but the manifest, below the lake."""
+        """Every file of the lake but the manifest and what was put aside, below the lake."""
         lake = self.ledger.lake
         return sorted(
             path.relative_to(lake).as_posix()
             for path in lake.rglob("*")
-            if path.is_file() and not path.name.startswith("manifest.sqlite")
+            if path.is_file() and not path.name.startswith("manifest.sqlite") and "orphaned" not in path.parts
         )
 
 

@@ -140,7 +140,7 @@ def test_a_missing_journal_is_named(world: World) -> None:
         compact(world.ledger)
 
 
-def test_files_no_commit_knows_are_swept(world: World) -> None:
+def test_files_no_commit_knows_are_put_aside(world: World) -> None:
     fill(world, 1)
     known = world.files()
     for orphan in (world.ledger.journal / "000-orphan.jsonl", world.ledger.records / "client=x" / "orphan.parquet"):
@@ -149,6 +149,8 @@ def test_files_no_commit_knows_are_swept(world: World) -> None:
     world.sync()
 
     assert world.files() == known
+    aside = sorted(path.name for path in (world.ledger.lake / "orphaned").iterdir())
+    assert aside == ["journal_000-orphan.jsonl", "records_client=x_orphan.parquet"]
 
 
 def test_a_reader_sees_the_state_of_one_commit(world: World) -> None:

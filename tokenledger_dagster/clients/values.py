@@ -76,7 +76,8 @@ def time_us(value: object) -> int | None:
         if _is_number(value):
             return time_us(float(value))
         try:
-            parsed = datetime.fromisoformat(value)
+            # RFC 3339 allows small letters
+            parsed = datetime.fromisoformat(value.upper())
         except ValueError:
             return None
         if parsed.tzinfo is None:

@@ -6,6 +6,7 @@ journals, ``ingest.compaction`` for Parquet).
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import time
 from collections.abc import Sequence
@@ -23,6 +24,9 @@ _KEEP_RETIRED_US = 900_000_000
 """Quarter of an hour: no reader of the lake takes longer."""
 _FOLD_BYTES = 8 << 20
 """Journals above this size are left for compaction."""
+
+
+_RIDS = re.compile(r"\d{12}-(\d{12})-")
 
 
 class SegmentRow(msgspec.Struct, frozen=True):
@@ -87,7 +91,8 @@ def swap(
             record(connection, one, kind, now_us)
         connection.executemany(
             "INSERT OR REPLACE INTO retired VALUES (?, ?)",
-            ((one.name, now_us) for one in old if one.format == "parquet"),
+            # readers copy journals whole, so only Parquet files may still be wanted
+            ((one.name, now_us if one.format == "parquet" else 0) for one in old),
         )
     kept = {one.name for one in new}
     for row in old:
@@ -123,21 +128,46 @@ def require_manifest(home: Home, connection: sqlite3.Connection) -> None:
 
 
 def sweep(home: Home, connection: sqlite3.Connection) -> list[str]:
-    """Removes segment files that no committed transaction names; returns their names.
+    """Puts segment files aside that no committed transaction names; returns their names.
 
-    Raises ManifestError where the manifest knows nothing at all and segments are there: they are not left over from a
-    kill, the manifest is lost.
+    They are what a kill left between a file and its commit, or newer than a manifest that was restored: the first are
+    read again from the logs, the second may stand nowhere else, so neither is deleted.  What is deleted: segments that
+    a merge replaced, once their readers are done, and files that hold only records known already.  Raises
+    ManifestError where the manifest was lost.
     """
     require_manifest(home, connection)
     since = time.time_ns() // 1000 - _KEEP_RETIRED_US
-    connection.execute("DELETE FROM retired WHERE retired_us < ?", (since,))
-    query = "SELECT name FROM segments UNION SELECT name FROM retired"
-    known = {name for (name,) in connection.execute(query)}
+    expired = {name for (name,) in connection.execute("SELECT name FROM retired WHERE retired_us < ?", (since,))}
+    known = {name for (name,) in connection.execute("SELECT name FROM segments UNION SELECT name FROM retired")}
+    last_rid = connection.execute("SELECT coalesce(max(rid), 0) FROM records").fetchone()[0]
     swept = []
     for folder in (home.journal, home.records):
         for path in sorted(folder.rglob("*")) if folder.is_dir() else []:
             name = path.relative_to(home.lake).as_posix()
-            if path.is_file() and name not in known:
+            if not path.is_file() or name in known - expired:
+                continue
+            rids = _RIDS.match(path.name)
+            repeated = rids is not None and int(rids[1]) <= last_rid
+            if name in expired or repeated or path.name.startswith("."):  # the last are half written
                 path.unlink(missing_ok=True)
-                swept.append(name)
+            else:
+                aside = home.lake / "orphaned" / name.replace("/", "_")
+                aside.parent.mkdir(exist_ok=True)
+                path.replace(aside)
+            swept.append(name)
+    connection.executemany("DELETE FROM retired WHERE name = ?", ((name,) for name in expired))
     return swept
+
+
+def absent(home: Home, connection: sqlite3.Connection) -> list[str]:
+    """Segment files that are not there, or not of the recorded size; their bytes are ``verify``'s business."""
+    found = []
+    for segment in segments(connection):
+        path = home.lake / segment.name
+        try:
+            if path.stat().st_size == segment.bytes:
+                continue
+        except OSError:
+            pass
+        found.append(str(path))
+    return found

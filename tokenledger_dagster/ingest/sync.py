@@ -32,7 +32,7 @@ from tokenledger_dagster.ingest.manifest import ManifestError, connect, get_meta
 from tokenledger_dagster.ingest.plan import Known, Plan, Task, load_known, make_plan, start_of
 from tokenledger_dagster.ingest.rebuild import rebuild
 from tokenledger_dagster.ingest.scan import scan
-from tokenledger_dagster.ingest.segments import fold_journals, is_lost, sweep
+from tokenledger_dagster.ingest.segments import absent, fold_journals, is_lost, sweep
 from tokenledger_dagster.ingest.zones import Zone
 from tokenledger_dagster.models.rules import CONFIG_DIRECTORY
 from tokenledger_dagster.observability import names
@@ -150,6 +150,8 @@ class _Sync:
             self._read(ledger, work)
             fold_journals(self._home, self._db)
         self._mark_missing(plan)
+        for path in absent(self._home, self._db):
+            self._problems.append(f"{path} is missing or cut; restore it from a backup while its logs still exist")
         return self._finish(bool(work))
 
     # ---------------------------------------------------------------- discovery
