@@ -72,10 +72,10 @@ def test_recorder_refuses_a_falling_counter() -> None:
 def test_recorder_refuses_a_label_with_too_many_values() -> None:
     metrics = RecordingMetrics()
     for number in range(names.LABEL_LIMITS["outcome"]):
-        metrics.counter(names.CHECKS, outcome=str(number))
+        metrics.counter(names.PRICING_EVENTS, outcome=str(number))
 
     with pytest.raises(ValueError, match="more than 4 values"):
-        metrics.counter(names.CHECKS, outcome="one more")
+        metrics.counter(names.PRICING_EVENTS, outcome="one more")
 
 
 @pytest.mark.parametrize("metric", names.METRICS.values(), ids=names.METRICS.keys())

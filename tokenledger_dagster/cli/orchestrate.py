@@ -62,8 +62,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Run the job; 0 when every step and every check of severity ERROR passed, else 1."""
-    if args.month and not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", args.month):
+    if args.month and not re.fullmatch(r"(19|2\d)\d\d-(0[1-9]|1[0-2])", args.month):
         raise UsageError(f"--month {args.month}: write it as 2026-02")
+    if (args.since or args.limit) and not args.events_out:
+        raise UsageError("--since and --limit are about --events-out; name a file there too")
+    for option in ("ui_snapshot_path", "pipeline_summary_path", "events_out"):
+        path = getattr(args, option)
+        if path and Path(path).is_dir():
+            raise UsageError(f"--{option.replace('_', '-')} {path}: is a folder; name a file")
     if args.limit is not None and args.limit < 1:
         raise UsageError(f"--limit {args.limit}: write a number above 0")
     skipped, providers = _stages(args.skip), _clients(args.providers)

@@ -7,6 +7,7 @@ Standard library and msgspec only: ``tokenledger snapshot`` has 50 ms of process
 from __future__ import annotations
 
 import sqlite3
+from calendar import monthrange
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Context, Decimal
@@ -208,5 +209,5 @@ def _days(month: str) -> tuple[int, int]:
         start = date.fromisoformat(f"{month}-01")
     except ValueError as error:
         raise UsageError(f"--month {month}: no such month; write YYYY-MM") from error
-    following = (start + timedelta(days=31)).replace(day=1)
-    return (start - _EPOCH).days, (following - _EPOCH).days - 1
+    last = monthrange(start.year, start.month)[1]
+    return (start - _EPOCH).days, (start - _EPOCH).days + last - 1

@@ -73,6 +73,10 @@ class Ledger:
         self._sessions: dict[int, Session] = {}
         self._session_numbers: dict[tuple[str, str], int] = {}
         self._models: dict[tuple[str, str | None, str], tuple[int, Any]] = {}
+        self.rules: Counter[str] = Counter()
+        """New records set aside so far, by rule."""
+        self.priced: Counter[str] = Counter()
+        """Events booked so far, ``priced`` and ``unpriced``."""
 
     # ---------------------------------------------------------------- what booking reads
 
@@ -229,6 +233,7 @@ class Ledger:
                 for group, copy in new
             ),
         )
+        self.rules.update(rule for rid, (_, rule) in verdicts.items() if rule is not None and rid in known)
         changed = ((event, rule, rid) for rid, (event, rule) in verdicts.items() if rid not in known)
         self._db.executemany("UPDATE records SET event_no = ?, rule = ? WHERE rid = ?", changed)
         shared = [(session, event.group) for event in booked if event.shared for session in event.contenders]
@@ -270,6 +275,7 @@ class Ledger:
             cache_write_1h=counters[6],
             output=counters[1] + counters[5],
         )
+        self.priced["unpriced" if priced.list_price_nano is None else "priced"] += 1
         return (
             number,
             event.event_id,

@@ -10,6 +10,7 @@ import os
 import platform
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -148,6 +149,7 @@ class _Sync:
             ledger = Ledger(self._db, Zone(self._options.zone), rate_table())
             self._refresh(ledger)
             self._read(ledger, work)
+            self._tell_booking(ledger)
             fold_journals(self._home, self._db)
         self._mark_missing(plan)
         for path in absent(self._home, self._db):
@@ -197,6 +199,9 @@ class _Sync:
         return [source for source in load_known(self._db) if source.client in wanted]
 
     def _count(self, plan: Plan) -> None:
+        found = Counter(task.file.client for task in plan.tasks)
+        for client in self._clients():
+            self._metrics.gauge(names.INGEST_SOURCES, found[client.name], client=client.name)
         counts = self._sources
         counts.seen = len(plan.tasks)
         counts.missing = len(plan.missing)
@@ -259,15 +264,24 @@ class _Sync:
         return committing.Result(task, scanned, self._origins[path].origin)
 
     def _commit(self, ledger: Ledger, batch: list[committing.Result]) -> None:
-        counts = committing.commit(
-            self._home, self._db, ledger, batch, self._now_us, self._options.host or platform.node()
-        )
+        started = time.perf_counter()
+        host = self._options.host or platform.node()
+        counts = committing.commit(self._home, self._db, ledger, batch, self._now_us, host)
+        self._metrics.histogram(names.BOOKING_DURATION, time.perf_counter() - started)
         self._cache.invalidate += counts.invalidated
         for name in counts.scanned.keys() | counts.emitted.keys():
             provider = self._providers.setdefault(name, ProviderCounts(skipped={}))
             provider.scanned += counts.scanned[name]
             provider.emitted += counts.emitted[name]
             self._metrics.counter(names.INGEST_RECORDS, counts.scanned[name], client=name)
+            # an event that turns out to be a copy is taken back: a counter never falls, so only growth is told
+            self._metrics.counter(names.BOOKING_EVENTS, max(0, counts.emitted[name]), client=name)
+
+    def _tell_booking(self, ledger: Ledger) -> None:
+        for rule, count in ledger.rules.items():
+            self._metrics.counter(names.BOOKING_DUPLICATES, count, rule=rule)
+        for outcome, count in ledger.priced.items():
+            self._metrics.counter(names.PRICING_EVENTS, count, outcome=outcome)
 
     def _mark_missing(self, plan: Plan) -> None:
         """Records vanished and returned files, and the new paths of moved ones that needed no reading."""
@@ -310,6 +324,8 @@ class _Sync:
         )
         if changed or not self._home.ingest_summary_path.exists():
             write_json_atomic(self._home.ingest_summary_path, summary)
+        for outcome in ("hit", "miss", "invalidate"):
+            self._metrics.counter(names.INGEST_CACHE, getattr(self._cache, outcome), outcome=outcome)
         self._metrics.histogram(names.INGEST_DURATION, finished - self._started)
         return summary
 

@@ -14,7 +14,6 @@ __all__ = [
     "BOOKING_DUPLICATES",
     "BOOKING_DURATION",
     "BOOKING_EVENTS",
-    "CHECKS",
     "INGEST_BYTES",
     "INGEST_CACHE",
     "INGEST_DURATION",
@@ -34,7 +33,7 @@ __all__ = [
 SECONDS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0, 300.0)
 """Upper bounds for durations: a warm report is tens of milliseconds, a first sync of many GB minutes."""
 
-LABEL_LIMITS = {"client": 24, "reason": 12, "outcome": 4, "rule": 8, "artifact": 8}
+LABEL_LIMITS = {"client": 24, "reason": 16, "outcome": 4, "rule": 32, "artifact": 8}
 """How many values each label may take at most."""
 
 
@@ -71,7 +70,6 @@ PRICING_UNPRICED_TOKENS = "tokenledger_pricing_unpriced_tokens"
 PRICING_DURATION = "tokenledger_pricing_duration_seconds"
 PUBLISH_BYTES = "tokenledger_publish_artifact_bytes"
 PUBLISH_DURATION = "tokenledger_publish_duration_seconds"
-CHECKS = "tokenledger_checks_results_total"
 
 METRICS: dict[str, Metric] = {
     metric.name: metric
@@ -90,6 +88,5 @@ METRICS: dict[str, Metric] = {
         Metric(PRICING_DURATION, "histogram", "seconds", "Time of pricing all events.", (), SECONDS),
         Metric(PUBLISH_BYTES, "gauge", "bytes", "Size of a published artifact.", ("artifact",)),
         Metric(PUBLISH_DURATION, "histogram", "seconds", "Time of writing an artifact.", ("artifact",), SECONDS),
-        Metric(CHECKS, "counter", "checks", "Check results: passed, failed, warned.", ("outcome",)),
     )
 }
