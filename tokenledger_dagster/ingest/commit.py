@@ -15,19 +15,17 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from tokenledger_dagster.clients.base import Copy, Lineage
-from tokenledger_dagster.clients.codex_reducer import fingerprint
+from tokenledger_dagster.clients.base import Copy
 from tokenledger_dagster.clients.registry import clients
 from tokenledger_dagster.contracts.record import UsageRecord
 from tokenledger_dagster.home import Home
-from tokenledger_dagster.ingest import booking, journal, lineage, segments
+from tokenledger_dagster.ingest import booking, families, journal, segments
 from tokenledger_dagster.ingest.ledger import Ledger
 from tokenledger_dagster.ingest.manifest import transaction
 from tokenledger_dagster.ingest.plan import Task
 from tokenledger_dagster.ingest.scan import Scanned
 
 _UNTIMED = "timestamp_from_file"
-_END = 2**62
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -79,7 +77,7 @@ def commit(
             segment = journal.write_segment(home.lake, host, _heads(connection, placed), lines)
             segments.record(connection, segment, "journal", now_us)
         ledger.forget_streams()
-        touched = update_lineage(connection, placed)
+        touched = families.update(connection, [(one.stream_no, one.client, one.records) for one in placed])
         ledger.forget_streams()
         new = booking.by_group(rows)
         if new or touched:
@@ -90,7 +88,7 @@ def commit(
 def restore(connection: sqlite3.Connection, ledger: Ledger, placed: Sequence[Placed]) -> None:
     """Books records whose segments are listed already, in an empty manifest; call inside a transaction."""
     ledger.forget_streams()
-    update_lineage(connection, placed)
+    families.update(connection, [(one.stream_no, one.client, one.records) for one in placed])
     ledger.forget_streams()
     rows, _ = _number(connection, ledger, placed)
     for start in range(0, len(rows), 50_000):
@@ -173,20 +171,8 @@ def _place(connection: sqlite3.Connection, result: Result, now_us: int, counts: 
     )
     _store_skips(connection, stream_no, scanned)
     if scanned.lineage is not None:
-        set_lineage(connection, stream_no, scanned.lineage)
+        families.set_lineage(connection, stream_no, scanned.lineage)
     return Placed(stream_no, source_no, file.client, records)
-
-
-def set_lineage(connection: sqlite3.Connection, stream_no: int, found: Lineage) -> None:
-    """Records what a reader knows of its file's session; it may learn more with every line."""
-    connection.execute(
-        "UPDATE streams SET session = ?, copied_rule = ? WHERE stream_no = ?",
-        (found.session, found.copied_rule, stream_no),
-    )
-    connection.executemany(
-        "INSERT OR IGNORE INTO stream_ancestors VALUES (?, ?, ?)",
-        ((session, stream_no, place) for place, session in enumerate(found.ancestors)),
-    )
 
 
 def _new_source(connection: sqlite3.Connection, result: Result, now_us: int) -> int:
@@ -339,78 +325,3 @@ def _store_sessions(connection: sqlite3.Connection, sessions: dict[int, _Session
         "WHERE session_no = ?4",
         ((note.first_us, *(note.project or (None, None)), number) for number, note in sessions.items()),
     )
-
-
-# -------------------------------------------------------------------- lineage
-
-
-def update_lineage(connection: sqlite3.Connection, placed: Sequence[Placed]) -> set[int]:
-    """Brings prefixes copied between files up to date; returns stored groups whose owner that may change."""
-    sessions: set[str] = set()
-    changed: set[int] = set()
-    for one in placed:
-        session, stem, vectors = connection.execute(
-            "SELECT session, stem, vectors FROM streams WHERE stream_no = ?", (one.stream_no,)
-        ).fetchone()
-        if session is None:
-            continue
-        if not vectors:
-            # children of a session without file were flagged; now that there is one, they are not
-            query = "SELECT stream_no FROM stream_ancestors WHERE session = ?"
-            changed |= {number for (number,) in connection.execute(query, (session,))}
-        if one.records:
-            vectors += b"".join(fingerprint(record.cumulative, record.last) for record in one.records)
-            connection.execute("UPDATE streams SET vectors = ? WHERE stream_no = ?", (vectors, one.stream_no))
-        sessions.add(session)
-        # an archived copy counts or not by what its active twin holds, and either of them has just grown
-        query = (
-            "SELECT s.stream_no FROM streams s JOIN streams t USING (client, stem) "
-            "WHERE s.client = ? AND s.stem = ? AND s.archived = 1 AND t.archived = 0"
-        )
-        changed |= {number for (number,) in connection.execute(query, (one.client, stem))}
-    if sessions:
-        changed |= _family_changes(connection, sessions)
-    return _groups_of(connection, changed)
-
-
-def _family_changes(connection: sqlite3.Connection, sessions: set[str]) -> set[int]:
-    """Recomputes the lineage of every stream linked to ``sessions``; returns those for which it changed."""
-    family: dict[int, lineage.Stream] = {}
-    stored: dict[int, str] = {}
-    todo = set(sessions)
-    done: set[str] = set()
-    while todo:
-        name = todo.pop()
-        done.add(name)
-        rows = connection.execute(
-            "SELECT stream_no, session, vectors, copied_rule, lineage FROM streams WHERE session = ?1 "
-            "UNION ALL SELECT s.stream_no, s.session, s.vectors, s.copied_rule, s.lineage "
-            "FROM stream_ancestors a JOIN streams s USING (stream_no) WHERE a.session = ?1",
-            (name,),
-        ).fetchall()
-        for number, session, vectors, rule, runs in rows:
-            query = "SELECT session FROM stream_ancestors WHERE stream_no = ? ORDER BY place"
-            ancestors = [one for (one,) in connection.execute(query, (number,))]
-            family[number] = lineage.Stream(number, session or "", ancestors, bytes(vectors), rule)
-            stored[number] = runs
-            todo |= {one for one in (session, *ancestors) if one} - done
-    changed = set()
-    for number, runs in lineage.lineages(family.values()).items():
-        runs[-1] = (_END, runs[-1][1], runs[-1][2])
-        encoded = msgspec.json.encode(runs).decode()
-        if encoded != stored[number]:
-            connection.execute("UPDATE streams SET lineage = ? WHERE stream_no = ?", (encoded, number))
-            changed.add(number)
-    return changed
-
-
-def _groups_of(connection: sqlite3.Connection, streams: set[int]) -> set[int]:
-    groups: set[int] = set()
-    for number in streams:
-        runs = connection.execute(
-            "SELECT first_rid, last_rid FROM stream_runs WHERE stream_no = ?", (number,)
-        ).fetchall()
-        for first, last in runs:
-            query = "SELECT DISTINCT grp FROM records WHERE rid BETWEEN ? AND ?"
-            groups.update(group for (group,) in connection.execute(query, (first, last)))
-    return groups

@@ -19,7 +19,7 @@ from tokenledger_dagster.clients.codex_reader import FORK_PREFIX, SPAWN_REPLAY
 from tokenledger_dagster.contracts import record_table
 from tokenledger_dagster.contracts.record import Counters, UsageRecord
 from tokenledger_dagster.home import Home
-from tokenledger_dagster.ingest import commit, journal, segments
+from tokenledger_dagster.ingest import commit, families, journal, segments
 from tokenledger_dagster.ingest.ledger import Ledger
 from tokenledger_dagster.ingest.manifest import transaction
 from tokenledger_dagster.ingest.scan import chains
@@ -143,7 +143,7 @@ def _place(
     stream_no = int(cursor.lastrowid or 0)
     lineage = _lineage(head, records)
     if lineage is not None:
-        commit.set_lineage(connection, stream_no, lineage)
+        families.set_lineage(connection, stream_no, lineage)
     chain = chains("", records)[-1]
     connection.execute(
         "UPDATE sources SET stream_no = ?, chain = ?, chain_length = ? WHERE source_no = ?",

@@ -1,0 +1,107 @@
+"""Families of files in the manifest: whose history each begins with, and whom a change of one concerns.
+
+Here: reading and writing streams, ancestors and lineage around ``ingest.lineage``.  Not here: how prefixes are compared
+(``ingest.lineage``), or what a client logs as its parent.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+import msgspec
+
+from tokenledger_dagster.clients.base import Lineage
+from tokenledger_dagster.clients.codex_reducer import fingerprint
+from tokenledger_dagster.contracts.record import UsageRecord
+from tokenledger_dagster.ingest import lineage
+
+_END = 2**62
+"""Ordinal after any row: the last run of a stream is open."""
+
+
+def set_lineage(connection: sqlite3.Connection, stream_no: int, found: Lineage) -> None:
+    """Records what a reader knows of its file's session; it may learn more with every line."""
+    connection.execute(
+        "UPDATE streams SET session = ?, copied_rule = ? WHERE stream_no = ?",
+        (found.session, found.copied_rule, stream_no),
+    )
+    connection.executemany(
+        "INSERT OR IGNORE INTO stream_ancestors VALUES (?, ?, ?)",
+        ((session, stream_no, place) for place, session in enumerate(found.ancestors)),
+    )
+
+
+def update(connection: sqlite3.Connection, added: Sequence[tuple[int, str, list[UsageRecord]]]) -> set[int]:
+    """Brings prefixes copied between files up to date after records were ``added`` to streams.
+
+    ``added`` holds (stream, client, records).  Returns the stored groups whose owner may change.
+    """
+    sessions: set[str] = set()
+    changed: set[int] = set()
+    for stream_no, client, records in added:
+        session, stem, vectors = connection.execute(
+            "SELECT session, stem, vectors FROM streams WHERE stream_no = ?", (stream_no,)
+        ).fetchone()
+        if session is None:
+            continue
+        if not vectors:
+            # children of a session without file were flagged; now that there is one, they are not
+            query = "SELECT stream_no FROM stream_ancestors WHERE session = ?"
+            changed |= {number for (number,) in connection.execute(query, (session,))}
+        if records:
+            vectors += b"".join(fingerprint(record.cumulative, record.last) for record in records)
+            connection.execute("UPDATE streams SET vectors = ? WHERE stream_no = ?", (vectors, stream_no))
+        sessions.add(session)
+        # an archived copy counts or not by what its active twin holds, and either of them has just grown
+        query = (
+            "SELECT s.stream_no FROM streams s JOIN streams t USING (client, stem) "
+            "WHERE s.client = ? AND s.stem = ? AND s.archived = 1 AND t.archived = 0"
+        )
+        changed |= {number for (number,) in connection.execute(query, (client, stem))}
+    if sessions:
+        changed |= _family_changes(connection, sessions)
+    return _groups_of(connection, changed)
+
+
+def _family_changes(connection: sqlite3.Connection, sessions: set[str]) -> set[int]:
+    """Recomputes the lineage of every stream linked to ``sessions``; returns those for which it changed."""
+    family: dict[int, lineage.Stream] = {}
+    stored: dict[int, str] = {}
+    todo = set(sessions)
+    done: set[str] = set()
+    while todo:
+        name = todo.pop()
+        done.add(name)
+        rows = connection.execute(
+            "SELECT stream_no, session, vectors, copied_rule, lineage FROM streams WHERE session = ?1 "
+            "UNION ALL SELECT s.stream_no, s.session, s.vectors, s.copied_rule, s.lineage "
+            "FROM stream_ancestors a JOIN streams s USING (stream_no) WHERE a.session = ?1",
+            (name,),
+        ).fetchall()
+        for number, session, vectors, rule, runs in rows:
+            query = "SELECT session FROM stream_ancestors WHERE stream_no = ? ORDER BY place"
+            ancestors = [one for (one,) in connection.execute(query, (number,))]
+            family[number] = lineage.Stream(number, session or "", ancestors, bytes(vectors), rule)
+            stored[number] = runs
+            todo |= {one for one in (session, *ancestors) if one} - done
+    changed = set()
+    for number, runs in lineage.lineages(family.values()).items():
+        runs[-1] = (_END, runs[-1][1], runs[-1][2])
+        encoded = msgspec.json.encode(runs).decode()
+        if encoded != stored[number]:
+            connection.execute("UPDATE streams SET lineage = ? WHERE stream_no = ?", (encoded, number))
+            changed.add(number)
+    return changed
+
+
+def _groups_of(connection: sqlite3.Connection, streams: set[int]) -> set[int]:
+    groups: set[int] = set()
+    for number in streams:
+        runs = connection.execute(
+            "SELECT first_rid, last_rid FROM stream_runs WHERE stream_no = ?", (number,)
+        ).fetchall()
+        for first, last in runs:
+            query = "SELECT DISTINCT grp FROM records WHERE rid BETWEEN ? AND ?"
+            groups.update(group for (group,) in connection.execute(query, (first, last)))
+    return groups
