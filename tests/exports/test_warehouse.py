@@ -99,6 +99,16 @@ def test_a_run_that_changed_nothing_is_no_reason_to_write_it_again(built: World,
     assert publish(built.ledger).cache_hit
 
 
+def test_a_file_that_somebody_else_wrote_is_written_again(built: World) -> None:
+    path = publish(built.ledger).path
+    with path.open("r+b") as handle:
+        handle.seek(4200)
+        handle.write(b"garbled")
+
+    assert not publish(built.ledger).cache_hit
+    assert ask(path, "SELECT count(*) FROM events") == [(5,)]
+
+
 def test_a_file_that_was_cut_is_written_again(built: World) -> None:
     path = publish(built.ledger).path
     path.write_bytes(path.read_bytes()[:4096])

@@ -52,10 +52,11 @@ class Published(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Memory(msgspec.Struct):
-    """``_published.json``: what the file was built from, and its size to notice that it was replaced or cut."""
+    """``_published.json``: what the file was built from, and its stamp to notice that somebody else wrote it."""
 
     digest: str
     bytes: int
+    mtime_ns: int
     tables: dict[str, int]
 
 
@@ -74,7 +75,12 @@ def publish(home: Home, *, force: bool = False, metrics: MetricsBackend | None =
     tables = {name: _table(home, name) for name in TABLES}
     digest = _digest(tables)
     known = _remembered(home)
-    if not force and known is not None and known.digest == digest and _size(home.duckdb_path) == known.bytes:
+    if (
+        not force
+        and known is not None
+        and known.digest == digest
+        and _stamp(home.duckdb_path) == (known.bytes, known.mtime_ns)
+    ):
         return _published(home, known, started, cache_hit=True)
     with staged(home.duckdb_path) as temporary:
         temporary.unlink(missing_ok=True)
@@ -84,7 +90,7 @@ def publish(home: Home, *, force: bool = False, metrics: MetricsBackend | None =
             # DuckDB removes it at the checkpoint; after a failure it would be left
             temporary.with_name(temporary.name + ".wal").unlink(missing_ok=True)
         size = temporary.stat().st_size
-    made = _Memory(digest, size, {name: table.row_count for name, table in tables.items()})
+    made = _Memory(digest, *_stamp(home.duckdb_path), {name: table.row_count for name, table in tables.items()})
     write_json_atomic(home.tables / "_published.json", made)
     result = _published(home, made, started, cache_hit=False)
     told = metrics or NoopMetrics()
@@ -151,8 +157,10 @@ def _remembered(home: Home) -> _Memory | None:
         return None
 
 
-def _size(path: Path) -> int:
+def _stamp(path: Path) -> tuple[int, int]:
+    """Size and time of modification, zeros where there is no file."""
     try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return -1
+        stat = path.stat()
+    except OSError:
+        return 0, 0
+    return stat.st_size, stat.st_mtime_ns
