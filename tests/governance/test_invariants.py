@@ -293,6 +293,22 @@ def test_equal_keys_break_the_contract(audit: Audit) -> None:
     assert [row["client"] for row in found.rows] == ["claude-code", "codex"]
 
 
+def test_a_table_that_somebody_else_wrote_is_found_though_it_obeys(audit: Audit) -> None:
+    audit.rewrite("usage_sessions", "SELECT * REPLACE (session_id || '-x' AS session_id) FROM t")
+
+    found = audit.inspect("contract_usage_sessions")
+    assert not found.passed
+    assert "was changed after it was built" in found.description
+
+
+def test_a_table_that_is_no_parquet_file_is_named(audit: Audit) -> None:
+    path = table_path(audit.world.ledger, "usage_daily")
+    path.write_bytes(b"garbage")
+
+    found = audit.inspect("contract_usage_daily")
+    assert (found.passed, found.rows) == (False, [{"file": str(path)}])
+
+
 # ------------------------------------------------------------------ what is remembered
 
 

@@ -65,6 +65,9 @@ class _Stored(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
     total_tokens: int
     list_price_usd: Decimal
+    bytes: int = 0
+    mtime_ns: int = 0
+    """With ``bytes`` the stamp of the file as it was written; zeros in what older versions kept."""
 
 
 class _Memory(msgspec.Struct, kw_only=True):
@@ -111,6 +114,23 @@ def stored(home: Home, name: str) -> BuiltTable | None:
     return _result(name, path, found, time.perf_counter(), cache_hit=True)
 
 
+def is_as_built(home: Home, name: str, con: duckdb.DuckDBPyConnection) -> bool:
+    """Whether a table's file holds what was built: by its stamp, else by its content, as after a home was copied.
+
+    Raises duckdb.Error where a file that somebody else wrote cannot be read.
+    """
+    found = _remembered(home).tables.get(name)
+    path = table_path(home, name)
+    if found is None:
+        return False
+    stat = path.stat()
+    if (stat.st_size, stat.st_mtime_ns) == (found.bytes, found.mtime_ns):
+        return True
+    tokens, price = _sums(TABLES.get(name))
+    row = con.execute(sql("figures", path=literal(path), tokens=tokens, price=price)).fetchone()
+    return row is not None and row[1] == found.digest
+
+
 def table_path(home: Home, name: str) -> Path:
     """Where a table lies; names that are no public table are hidden behind an underscore."""
     return home.tables / f"{name if name in TABLES else '_' + name}.parquet"
@@ -137,7 +157,7 @@ class _Builder:
         inputs = self._inputs(name, recipe, needed)
         path = table_path(self._home, name)
         known = _remembered(self._home).tables.get(name)
-        if known is not None and known.inputs == inputs and path.exists() and not force:
+        if known is not None and known.inputs == inputs and known.bytes and path.exists() and not force:
             return _result(name, path, known, started, cache_hit=True)
         cursor = self._con.cursor()
         try:
@@ -176,7 +196,16 @@ class _Builder:
             statement = sql("figures", path=literal(temporary), tokens=tokens, price=price)
             row = cursor.execute(statement).fetchone()
         assert row is not None  # an aggregate always has one
-        return _Stored(inputs=inputs, row_count=row[0], digest=row[1], total_tokens=row[2], list_price_usd=row[3])
+        stat = path.stat()
+        return _Stored(
+            inputs=inputs,
+            row_count=row[0],
+            digest=row[1],
+            total_tokens=row[2],
+            list_price_usd=row[3],
+            bytes=stat.st_size,
+            mtime_ns=stat.st_mtime_ns,
+        )
 
     def _tell(self, name: str, result: BuiltTable) -> None:
         if name == "event_costs":

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tokenledger_dagster.contracts.tables import Table, pandera_schema
 from tokenledger_dagster.exports.engine import literal
+from tokenledger_dagster.exports.tables import is_as_built
 from tokenledger_dagster.governance.outcome import SHOWN_ROWS, Finding, Inspection, Invariant
 from tokenledger_dagster.governance.sqlfiles import statement
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _BATCH_ROWS = 200_000
+UNREADABLE = "It is no readable Parquet file."
 _LARGE = ("events", "duplicates", "event_costs")
 
 
@@ -35,21 +37,37 @@ def invariant(table: Table) -> Invariant:
 def obeys(look: Inspection, table: Table) -> Finding:
     """Whether every row of the table obeys its contract."""
     path = look.path(table.name)
+    changed = _changed(look, path, table)
+    if changed.endswith(UNREADABLE):
+        return Finding(passed=False, message=changed, actual=1, expected=0, rows=[{"file": str(path)}])
     count, failures, rows = _failures(path, table)
     if count is None:
         message = f"{table.name} lacks columns or has others, first: {_say(rows[0])}. Queries over it would fail."
-        return Finding(passed=False, message=message, actual=failures, expected=0, rows=rows)
+        return Finding(passed=False, message=f"{changed}{message}", actual=failures, expected=0, rows=rows)
     key = ", ".join(f'"{name}"' for name in table.key)
     equal = look.query(statement("equal_keys", key=key, table=literal(path)))
     failures += len(equal)
     rows += [{"check": "unique key", **{name: _plain(value) for name, value in row.items()}} for row in equal]
+    if changed and not failures:
+        return Finding(passed=False, message=changed, actual=1, expected=0, rows=[{"file": str(path)}])
     if not failures:
         return Finding(passed=True, message=f"All {count} rows obey the contract.", actual=0, expected=0)
     message = (
         f"{failures} violations in {count} rows of {table.name}, first: {_say(rows[0])}. What is published from it "
         f"would mislead its readers. Delete {path} and run again; if it comes back, the table's query is wrong."
     )
-    return Finding(passed=False, message=message, actual=failures, expected=0, rows=rows[:SHOWN_ROWS])
+    return Finding(passed=False, message=f"{changed}{message}", actual=failures, expected=0, rows=rows[:SHOWN_ROWS])
+
+
+def _changed(look: Inspection, path: Path, table: Table) -> str:
+    """What there is to say of a file that somebody else wrote; empty where it holds what was built."""
+    import duckdb
+
+    told = f"{path} was changed after it was built, so it is no longer made from the lake. Delete it and run again. "
+    try:
+        return "" if is_as_built(look.home, table.name, look.con) else told
+    except (duckdb.Error, OSError):
+        return told + UNREADABLE
 
 
 def _failures(path: Path, table: Table) -> tuple[int | None, int, list[dict[str, Any]]]:
