@@ -18,6 +18,7 @@ import msgspec
 from tokenledger_dagster.contracts.summaries import IngestSummary
 from tokenledger_dagster.home import Home, ensure_home
 from tokenledger_dagster.ingest.manifest import connect
+from tokenledger_dagster.ingest.settling import settle
 from tokenledger_dagster.ingest.sync import SyncOptions, sync
 
 START = datetime(2026, 2, 18, 9, 0, tzinfo=UTC)
@@ -218,10 +219,21 @@ class World:
         return sync(self.ledger, self.environ, SyncOptions(**options))
 
     def query(self, sql: str, *arguments: object) -> list[tuple[Any, ...]]:
-        """Rows of the manifest."""
+        """Rows of the manifest, every record and event among them; settling them must not change what they sum to."""
+        before = self._cells()
+        settle(self.ledger)
+        assert self._cells() == before
         connection = connect(self.ledger, read_only=True)
         try:
             return connection.execute(sql, arguments).fetchall()
+        finally:
+            connection.close()
+
+    def _cells(self) -> list[tuple[Any, ...]]:
+        connection = connect(self.ledger, read_only=True)
+        try:
+            query = "SELECT 'day', * FROM cells UNION ALL SELECT 'slot', * FROM slots ORDER BY 1, 2, 3, 4, 5"
+            return connection.execute(query).fetchall()
         finally:
             connection.close()
 

@@ -10,11 +10,14 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
 from tokenledger_dagster.contracts.record import Bad, UsageRecord
+
+if TYPE_CHECKING:
+    from tokenledger_dagster.clients.pack import PackFormat
 
 Environ = Mapping[str, str]
 
@@ -96,11 +99,13 @@ class Sink:
         self.skipped: Counter[str] = Counter()
         self.bad: list[Bad] = []
         self.now_us = now_us
+        self.packed = 0
+        """Records that a fast reader keeps as columns (``clients.pack``)."""
 
     @property
     def ordinal(self) -> int:
         """Position the next record takes in its stream."""
-        return self.first_ordinal + len(self.records)
+        return self.first_ordinal + len(self.records) + self.packed
 
     def quarantine(self, line: bytes, offset: int, reason: str) -> None:
         """Counts a bad line and keeps its position and hash, never its bytes."""
@@ -212,6 +217,10 @@ class Client(Protocol):
 
     def context(self, root: Root) -> Mapping[str, str]:
         """Side facts of a root that rows lack, such as the model set in a configuration file."""
+        ...
+
+    def pack_format(self) -> PackFormat | None:
+        """How the client's usual rows are read in bulk; None where every row is read with care."""
         ...
 
     def group(self, record: UsageRecord) -> bytes:

@@ -18,6 +18,7 @@ import msgspec
 from tokenledger_dagster.clients import lines, values, walk
 from tokenledger_dagster.clients.base import BookingFacts, Claim, Copy, Environ, Root, Sink, SourceFile
 from tokenledger_dagster.clients.copies import content_claims, rank
+from tokenledger_dagster.clients.pack import PackFormat
 from tokenledger_dagster.contracts.record import Counters, UsageRecord
 
 _MESSAGE = b'"message":{'
@@ -164,7 +165,7 @@ class ClaudeReader:
         if usage is None:
             self._sink.skipped["usage_null" if raw == b"null" else "usage_not_an_object"] += 1
             return
-        counters = _counters(usage, flags.append)
+        counters = counters_of(usage, flags.append)
         time = values.time_us(timestamp)
         if time is None:
             time = values.time_us(row.timestamp) if is_progress else None
@@ -222,7 +223,7 @@ class ClaudeReader:
         for number, item in enumerate(advisors):
             flags = ["advisor_iteration"]
             usage = _lenient_usage(item)
-            counters = _counters(usage, flags.append)
+            counters = counters_of(usage, flags.append)
             if counters.total == 0:
                 continue
             advisor = msgspec.structs.replace(
@@ -281,7 +282,13 @@ def _lenient_message(found: Any) -> _Message | None:
     return _Message(found.get("id"), found.get("model"), usage)
 
 
-def _counters(usage: _Usage, flag: Callable[[str], None]) -> Counters:
+def usage_of(text: str) -> _Usage:
+    """The usage object of a packed row."""
+    return _usage.decode(text)
+
+
+def counters_of(usage: _Usage, flag: Callable[[str], None]) -> Counters:
+    """Disjoint counters of a usage object."""
     write = values.count(usage.cache_creation_input_tokens, flag)
     hour = 0
     if usage.cache_creation is not None:
@@ -343,6 +350,12 @@ class ClaudeCode:
     def reader(self, file: SourceFile, carry: bytes | None, sink: Sink, context: Mapping[str, str]) -> ClaudeReader:
         """A reader for one transcript."""
         return ClaudeReader(file, sink)
+
+    def pack_format(self) -> PackFormat:
+        """Transcripts are read in bulk."""
+        from tokenledger_dagster.clients.claude_pack import ClaudePackFormat
+
+        return ClaudePackFormat()
 
     def group(self, record: UsageRecord) -> bytes:
         """Message id, whatever the request id: a sidechain replays a message under a new one."""

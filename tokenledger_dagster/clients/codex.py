@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tokenledger_dagster.clients import values, walk
 from tokenledger_dagster.clients.base import OWNER, BookingFacts, Claim, Copy, Environ, Root, Sink, SourceFile
+from tokenledger_dagster.clients.codex_pack import CodexPackFormat
 from tokenledger_dagster.clients.codex_reader import CodexReader
 from tokenledger_dagster.clients.codex_reducer import fingerprint
 from tokenledger_dagster.clients.copies import content_claims
@@ -59,6 +60,10 @@ class Codex:
     def reader(self, file: SourceFile, carry: bytes | None, sink: Sink, context: Mapping[str, str]) -> CodexReader:
         """A reader for one file."""
         return CodexReader(file, carry, sink, context)
+
+    def pack_format(self) -> CodexPackFormat:
+        """Rollouts are read in bulk."""
+        return CodexPackFormat()
 
     def group(self, record: UsageRecord) -> bytes:
         """Cumulative total, else time and vector, else content: equal in every copy of a request."""

@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import msgspec
@@ -98,7 +99,7 @@ class CodexReader:
         self._file = file
         self._sink = sink
         self._context = context
-        self._state = msgspec.msgpack.decode(carry, type=_Carry) if carry else _Carry()
+        self.state = msgspec.msgpack.decode(carry, type=_Carry) if carry else _Carry()
 
     def irrelevant(self, buffer: bytes, start: int, end: int) -> bool:
         """Conversation items in the writer's own layout; any other spacing or key order is decoded.
@@ -123,13 +124,13 @@ class CodexReader:
 
     def carry(self) -> bytes:
         """The state after the last line fed."""
-        return msgspec.msgpack.encode(self._state)
+        return msgspec.msgpack.encode(self.state)
 
     def lineage(self) -> Lineage:
         """The file's own session, and the one it was forked from or spawned by."""
-        state = self._state
+        state = self.state
         rule = SPAWN_REPLAY if state.spawned else FORK_PREFIX
-        session = state.session_id or self._stem_id()
+        session = state.session_id or self.stem_id()
         # without a parent of its own a file copies nothing, whatever it embeds
         parent = state.parent_id
         ancestors = [parent, *state.embedded] if parent is not None and parent != session else []
@@ -142,22 +143,22 @@ class CodexReader:
                 if payload.type == "token_count":
                     self._token_count(row, payload, line, offset, flags)
             elif row.type == "turn_context":
-                self._state.model = _model_of(payload) or self._state.model
-                self._state.cwd = self._state.cwd or values.text(payload.cwd)
+                self.state.model = _model_of(payload) or self.state.model
+                self.state.cwd = self.state.cwd or values.text(payload.cwd)
             elif row.type == "session_meta":
-                if self._state.session_id is None:
+                if self.state.session_id is None:
                     self._session_meta(row, payload)
                 else:
                     self._embedded_meta(payload)
             return
         if row.type == "thread.started":
-            self._state.session_id = self._state.session_id or values.text(row.thread_id)
+            self.state.session_id = self.state.session_id or values.text(row.thread_id)
         self._exec_usage(row, line, offset, flags)
 
     def _session_meta(self, row: _Row, payload: _Payload) -> None:
         """Only a file's first one is its own; later ones belong to embedded ancestors."""
-        state = self._state
-        state.session_id = values.text(payload.id) or self._stem_id()
+        state = self.state
+        state.session_id = values.text(payload.id) or self.stem_id()
         state.cwd = values.text(payload.cwd)
         state.client_version = values.text(payload.cli_version)
         if isinstance(payload.git, dict):
@@ -171,7 +172,7 @@ class CodexReader:
 
     def _embedded_meta(self, payload: _Payload) -> None:
         """A session_meta of copied history names an ancestor, and what that one was forked from."""
-        state = self._state
+        state = self.state
         for name in (values.text(payload.id), values.text(payload.forked_from_id)):
             if name is not None and name not in (state.session_id, state.parent_id, *state.embedded):
                 state.embedded.append(name)
@@ -186,17 +187,17 @@ class CodexReader:
         if total is None and last is None:
             self._sink.skipped["usage_null"] += 1
             return
-        model = values.text(info.get("model")) or _model_of(payload) or self._state.model
+        model = values.text(info.get("model")) or _model_of(payload) or self.state.model
         time, known = self._time(row, flags)
         if not any(total or ()) and not any(last or ()):
             self._sink.skipped["zero_usage"] += 1
             return
-        billed, rule = reduce_row(self._state.reducer, total, last)
+        billed, rule = reduce_row(self.state.reducer, total, last)
         if rule == LOWER_LINEAGE:
-            self._state.interleaved = True
-        if self._state.interleaved:
+            self.state.interleaved = True
+        if self.state.interleaved:
             flags.append("interleaved_counters")
-        if rule is None and known and self._state.spawn_second == time // values.MICROS:
+        if rule is None and known and self.state.spawn_second == time // values.MICROS:
             # a spawned thread's file opens with its parent's history, re-stamped in one burst
             flags.append("replay_burst")
             rule = SPAWN_REPLAY
@@ -221,7 +222,7 @@ class CodexReader:
         if vector is None or not any(vector):
             self._sink.skipped["usage_null" if vector is None else "zero_usage"] += 1
             return
-        model = next((name for part in (holder, row) if (name := _model_of(part))), None) or self._state.model
+        model = next((name for part in (holder, row) if (name := _model_of(part))), None) or self.state.model
         time, _ = self._time(holder if holder is not row and _has_time(holder) else row, flags)
         raw = values.safe_usage(bytes(usage))
         self._emit(time, model, vector, line, offset, flags, None, None, vector, raw, by_content=True)
@@ -250,17 +251,11 @@ class CodexReader:
         raw: str | None,
         by_content: bool,
     ) -> None:
-        state = self._state
-        if model is None and (configured := self._context.get("model")) is not None:
-            model = configured
-            flags.append("model_from_config")
-        elif model is None:
-            flags.append("model_fallback")
-        tier = None
-        changed = int(self._context.get("config_mtime_us", "0"))
-        if (configured_tier := self._context.get("service_tier")) and time >= changed:
-            # the setting is known to hold only since the file was last written; older requests stay standard
-            tier = configured_tier
+        state = self.state
+        model, assumed = self.model_or_configured(model)
+        flags += assumed
+        tier = self.configured_tier() if time >= int(self._context.get("config_mtime_us", "0")) else None
+        if tier:
             flags.append("service_tier_from_config")
         record = UsageRecord(
             ordinal=self._sink.ordinal,
@@ -268,7 +263,7 @@ class CodexReader:
             byte_length=len(line),
             record_sha256=hashlib.sha256(line).hexdigest(),
             timestamp_us=time,
-            session_id=state.session_id or self._stem_id(),
+            session_id=state.session_id or self.stem_id(),
             model_raw=model,
             counters=disjoint(billed, flags.append),
             cumulative=total,
@@ -285,7 +280,23 @@ class CodexReader:
         )
         self._sink.records.append(record)
 
-    def _stem_id(self) -> str:
+    def model_or_configured(self, model: str | None) -> tuple[str | None, list[str]]:
+        """The model of a row, with a flag where it is an assumption."""
+        if model is not None:
+            return model, []
+        configured = self._context.get("model")
+        return configured, ["model_fallback" if configured is None else "model_from_config"]
+
+    def configured_tier(self) -> str | None:
+        """The service tier the user has set."""
+        return self._context.get("service_tier")
+
+    def tiered_from(self) -> datetime:
+        """Since when the set tier is known to hold: the last write of the settings; older requests stay standard."""
+        return values.EPOCH + timedelta(microseconds=int(self._context.get("config_mtime_us", "0")))
+
+    def stem_id(self) -> str:
+        """The session a file's name tells."""
         found = _UUID.search(self._file.stem)
         return found.group() if found else self._file.stem
 

@@ -8,22 +8,33 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from typing import Protocol
 
 import msgspec
 
 from tokenledger_dagster.clients.base import Lineage
-from tokenledger_dagster.clients.codex_reducer import fingerprint
+from tokenledger_dagster.clients.pack import Packed
 from tokenledger_dagster.contracts.record import UsageRecord
 from tokenledger_dagster.ingest import lineage
+from tokenledger_dagster.ingest.ledger import Ledger
 
 _END = 2**62
 """Ordinal after any row: the last run of a stream is open."""
 
 
+class Added(Protocol):
+    """What a batch adds to one stream."""
+
+    stream_no: int
+    client: str
+    records: list[UsageRecord]
+    packs: list[Packed]
+
+
 def set_lineage(connection: sqlite3.Connection, stream_no: int, found: Lineage) -> None:
     """Records what a reader knows of its file's session; it may learn more with every line."""
     connection.execute(
-        "UPDATE streams SET session = ?, copied_rule = ? WHERE stream_no = ?",
+        "UPDATE streams SET session = ?1, copied_rule = ?2 WHERE stream_no = ?3 AND (session, copied_rule) IS NOT (?1, ?2)",
         (found.session, found.copied_rule, stream_no),
     )
     connection.executemany(
@@ -32,39 +43,45 @@ def set_lineage(connection: sqlite3.Connection, stream_no: int, found: Lineage) 
     )
 
 
-def update(connection: sqlite3.Connection, added: Sequence[tuple[int, str, list[UsageRecord]]]) -> set[int]:
+def update(connection: sqlite3.Connection, ledger: Ledger, added: Sequence[Added]) -> tuple[set[int], set[int]]:
     """Brings prefixes copied between files up to date after records were ``added`` to streams.
 
-    ``added`` holds (stream, client, records).  Returns the stored groups whose owner may change.
+    Returns the archived streams all of whose records must be booked anew, and the stored groups whose owner may change.
     """
+    ledger.forget_streams()
+    named = {name for (name,) in connection.execute("SELECT DISTINCT session FROM stream_ancestors")}
+    linked = {number for (number,) in connection.execute("SELECT DISTINCT stream_no FROM stream_ancestors")}
+    archived = set(connection.execute("SELECT client, stem FROM streams WHERE archived = 1"))
     sessions: set[str] = set()
     changed: set[int] = set()
-    for stream_no, client, records in added:
-        session, stem, vectors = connection.execute(
-            "SELECT session, stem, vectors FROM streams WHERE stream_no = ?", (stream_no,)
+    superseded: set[int] = set()
+    for one in added if named or archived else ():
+        client, stem, session = connection.execute(
+            "SELECT client, stem, session FROM streams WHERE stream_no = ?", (one.stream_no,)
         ).fetchone()
         if session is None:
             continue
-        if not vectors:
+        if (client, stem) in archived:
+            # an archived copy counts or not by what its active twin holds, and either of them has just grown
+            query = (
+                "SELECT s.stream_no FROM streams s JOIN streams t USING (client, stem) "
+                "WHERE s.client = ? AND s.stem = ? AND s.archived = 1 AND t.archived = 0"
+            )
+            superseded |= {number for (number,) in connection.execute(query, (client, stem))}
+        if session in named or one.stream_no in linked:
+            sessions.add(session)
             # children of a session without file were flagged; now that there is one, they are not
             query = "SELECT stream_no FROM stream_ancestors WHERE session = ?"
             changed |= {number for (number,) in connection.execute(query, (session,))}
-        if records:
-            vectors += b"".join(fingerprint(record.cumulative, record.last) for record in records)
-            connection.execute("UPDATE streams SET vectors = ? WHERE stream_no = ?", (vectors, stream_no))
-        sessions.add(session)
-        # an archived copy counts or not by what its active twin holds, and either of them has just grown
-        query = (
-            "SELECT s.stream_no FROM streams s JOIN streams t USING (client, stem) "
-            "WHERE s.client = ? AND s.stem = ? AND s.archived = 1 AND t.archived = 0"
-        )
-        changed |= {number for (number,) in connection.execute(query, (client, stem))}
+        connection.execute("UPDATE streams SET vectors = NULL WHERE stream_no = ? AND vectors IS NOT NULL", (one.stream_no,))
+    ledger.new_records({one.stream_no: one.records for one in added if one.records})
     if sessions:
-        changed |= _family_changes(connection, sessions)
-    return _groups_of(connection, changed)
+        changed |= _family_changes(connection, ledger, sessions)
+    ledger.forget_streams()
+    return superseded, _groups_of(connection, changed | superseded)
 
 
-def _family_changes(connection: sqlite3.Connection, sessions: set[str]) -> set[int]:
+def _family_changes(connection: sqlite3.Connection, ledger: Ledger, sessions: set[str]) -> set[int]:
     """Recomputes the lineage of every stream linked to ``sessions``; returns those for which it changed."""
     family: dict[int, lineage.Stream] = {}
     stored: dict[int, str] = {}
@@ -74,17 +91,18 @@ def _family_changes(connection: sqlite3.Connection, sessions: set[str]) -> set[i
         name = todo.pop()
         done.add(name)
         rows = connection.execute(
-            "SELECT stream_no, session, vectors, copied_rule, lineage FROM streams WHERE session = ?1 "
-            "UNION ALL SELECT s.stream_no, s.session, s.vectors, s.copied_rule, s.lineage "
+            "SELECT stream_no, session, copied_rule, lineage FROM streams WHERE session = ?1 "
+            "UNION ALL SELECT s.stream_no, s.session, s.copied_rule, s.lineage "
             "FROM stream_ancestors a JOIN streams s USING (stream_no) WHERE a.session = ?1",
             (name,),
         ).fetchall()
-        for number, session, vectors, rule, runs in rows:
-            query = "SELECT session FROM stream_ancestors WHERE stream_no = ? ORDER BY place"
-            ancestors = [one for (one,) in connection.execute(query, (number,))]
-            family[number] = lineage.Stream(number, session or "", ancestors, bytes(vectors), rule)
-            stored[number] = runs
-            todo |= {one for one in (session, *ancestors) if one} - done
+        for number, session, rule, runs in rows:
+            if number not in family:
+                query = "SELECT session FROM stream_ancestors WHERE stream_no = ? ORDER BY place"
+                ancestors = [one for (one,) in connection.execute(query, (number,))]
+                family[number] = lineage.Stream(number, session or "", ancestors, ledger.vectors(number), rule)
+                stored[number] = runs
+                todo |= {one for one in (session, *ancestors) if one} - done
     changed = set()
     for number, runs in lineage.lineages(family.values()).items():
         runs[-1] = (_END, runs[-1][1], runs[-1][2])

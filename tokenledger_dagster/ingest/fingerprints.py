@@ -56,7 +56,7 @@ def client_totals(home: Home, client: str) -> ClientTotals:
     manifest = connect(home, read_only=True)
     try:
         chains = manifest.execute(
-            "SELECT source_id, stream_no, chain, chain_length FROM sources WHERE client = ? ORDER BY source_id",
+            "SELECT source_id, stream_no, chain FROM sources WHERE client = ? ORDER BY source_id",
             (client,),
         ).fetchall()
         (records,) = manifest.execute(

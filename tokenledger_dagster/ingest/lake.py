@@ -17,6 +17,7 @@ from tokenledger_dagster.home import Home
 from tokenledger_dagster.ingest.journal import read_segment
 from tokenledger_dagster.ingest.manifest import connect
 from tokenledger_dagster.ingest.segments import SegmentRow, segments
+from tokenledger_dagster.ingest.settling import settle
 
 if TYPE_CHECKING:
     import duckdb
@@ -36,6 +37,7 @@ def attach(con: duckdb.DuckDBPyConnection, home: Home) -> None:
     Times are naive UTC, money nano-USD or DECIMAL(18,9) USD.  The state is that of one commit, whatever is written
     meanwhile.  Raises ManifestError where the home holds no manifest.
     """
+    settle(home)
     manifest = connect(home, read_only=True)
     try:
         manifest.execute("BEGIN")  # one snapshot for all that is read below

@@ -10,19 +10,27 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from tokenledger_dagster.clients.base import Copy
+from tokenledger_dagster.clients.pack import PROMPT_STEPS, SLOT_US, Cell, PricedContext
+from tokenledger_dagster.clients.codex_reducer import fingerprint
 from tokenledger_dagster.clients.registry import clients
-from tokenledger_dagster.ingest.booking import Booked, Session, StreamFacts
+from tokenledger_dagster.contracts.record import UsageRecord
+from tokenledger_dagster.ingest.booking import NEVER, Booked, Session, StreamFacts
+from tokenledger_dagster.ingest.cells import Cells
+from tokenledger_dagster.ingest.packs import Packs
 from tokenledger_dagster.ingest.zones import DAY_US, Zone
 from tokenledger_dagster.models.names import resolve_model
-from tokenledger_dagster.pricing.events import price_event
+from tokenledger_dagster.pricing.events import price_event, token_prices
 from tokenledger_dagster.pricing.rates import RateTable
 
 _CHUNK = 500
+_INT64_MAX = 2**63 - 1
+_UNKNOWN: Any = object()
 _encode_copy = msgspec.msgpack.Encoder().encode
 _decode_copy = msgspec.msgpack.Decoder(Copy).decode
 
@@ -32,23 +40,9 @@ _EVENT_COLUMNS = (
     "cache_write_1h_tokens, reasoning_tokens, web_search_requests, booking_flags, channel, list_price_nano, "
     "list_basis, price_confidence, requested_context, priced_context, unpriced_reason"
 )
-_CELL_SUMS = (
-    "event_count, input_tokens, output_tokens, cache_write_tokens, cache_read_tokens, tool_input_tokens, "
-    "tool_output_tokens, cache_write_1h_tokens, reasoning_tokens, web_search_requests, list_price_nano, "
-    "unpriced_count, unpriced_tokens"
-)
-_NAMES = _CELL_SUMS.split(", ")
-_CELL_UPSERT = (
-    f"INSERT INTO cells VALUES (?, ?, ?, ?, {', '.join('?' * len(_NAMES))}) "
-    "ON CONFLICT (day, session_no, model_no, is_estimated) DO UPDATE SET "
-    + ", ".join(f"{name} = {name} + excluded.{name}" for name in _NAMES)
-)
 _EVENT_INSERT = f"INSERT INTO events ({_EVENT_COLUMNS}) VALUES ({', '.join('?' * 26)})"
 
 _PRICE = _EVENT_COLUMNS.split(", ").index("list_price_nano")
-
-CellKey = tuple[int, int, int, int]
-
 
 def _chunks(values: Iterable[int]) -> Iterator[list[int]]:
     listed = list(values)
@@ -63,16 +57,19 @@ def _marks(count: int) -> str:
 class Ledger:
     """Reads and replaces booked state inside the caller's transaction.  Implements ``booking.Store``."""
 
-    def __init__(self, connection: sqlite3.Connection, zone: Zone, rates: RateTable) -> None:
+    def __init__(self, connection: sqlite3.Connection, zone: Zone, rates: RateTable, lake: Path) -> None:
         self._db = connection
-        self._zone = zone
         self._rates = rates
+        self.packs = Packs(connection, lake)
+        self.cells = Cells(connection, zone)
         self._streams: dict[int, StreamFacts] = {}
         self._superseded: dict[int, bool] = {}
         self._files: dict[tuple[str, str], bool] = {}
         self._sessions: dict[int, Session] = {}
         self._session_numbers: dict[tuple[str, str], int] = {}
-        self._models: dict[tuple[str, str | None, str], tuple[int, Any]] = {}
+        self._models: dict[tuple[str, str | None, int], tuple[int, Any]] = {}
+        self._new: dict[int, list[UsageRecord]] = {}
+        self._units: dict[tuple[Any, ...], tuple[int, ...] | None] = {}
         self.rules: Counter[str] = Counter()
         """New records set aside so far, by rule."""
         self.priced: Counter[str] = Counter()
@@ -115,13 +112,36 @@ class Ledger:
         found = self._superseded.get(stream)
         if found is None:
             query = (
-                "SELECT t.vectors, s.vectors FROM streams s JOIN streams t USING (client, stem) "
+                "SELECT t.stream_no FROM streams s JOIN streams t USING (client, stem) "
                 "WHERE s.stream_no = ? AND s.archived = 1 AND t.archived = 0"
             )
-            twins = self._db.execute(query, (stream,)).fetchall()
-            found = bool(twins) and not any(active and mine.startswith(active) for active, mine in twins)
+            twins = [self.vectors(number) for (number,) in self._db.execute(query, (stream,)).fetchall()]
+            found = bool(twins) and not any(one and self.vectors(stream).startswith(one) for one in twins)
             self._superseded[stream] = found
         return found
+
+    def new_records(self, records: dict[int, list[UsageRecord]]) -> None:
+        """Tells of records by stream that are about to be stored."""
+        self._new = records
+
+    def vectors(self, stream: int) -> bytes:
+        """Eight bytes for each record of a stream, in order, that are equal where the logged counters are."""
+        (stored,) = self._db.execute("SELECT vectors FROM streams WHERE stream_no = ?", (stream,)).fetchone()
+        if stored is not None:
+            return bytes(stored)
+        found: dict[int, bytes] = {}
+        for record in self._new.get(stream, ()):
+            found[record.ordinal] = fingerprint(record.cumulative, record.last)
+        for pack in self.packs.of_streams([stream]):
+            for _, record in self.packs.form(pack).records(self.packs.columns(pack)):
+                found[record.ordinal] = fingerprint(record.cumulative, record.last)
+        query = "SELECT r.copy FROM stream_runs s JOIN records r ON r.rid BETWEEN s.first_rid AND s.last_rid WHERE s.stream_no = ?"
+        for (data,) in self._db.execute(query, (stream,)):
+            copy = _decode_copy(data)
+            found[copy.ordinal] = fingerprint(copy.cumulative, copy.last)
+        vectors = b"".join(found[ordinal] for ordinal in sorted(found))
+        self._db.execute("UPDATE streams SET vectors = ? WHERE stream_no = ?", (vectors, stream))
+        return vectors
 
     def has_file(self, client: str, session: str) -> bool:
         """Whether any file of the session itself was read."""
@@ -142,18 +162,15 @@ class Ledger:
 
     def session_number(self, client: str, name: str) -> int:
         """Number of a session, made if it is new."""
+        if not self._session_numbers:
+            for number, *stored in self._db.execute("SELECT session_no, client, session_id FROM sessions"):
+                self._session_numbers[stored[0], stored[1]] = number
         key = (client, name)
-        number = self._session_numbers.get(key)
-        if number is None:
-            query = "SELECT session_no FROM sessions WHERE client = ? AND session_id = ?"
-            row = self._db.execute(query, key).fetchone()
-            if row is None:
-                insert = "INSERT INTO sessions (client, session_id) VALUES (?, ?)"
-                number = int(self._db.execute(insert, key).lastrowid or 0)
-            else:
-                number = int(row[0])
-            self._session_numbers[key] = number
-        return number
+        found = self._session_numbers.get(key)
+        if found is None:
+            insert = "INSERT INTO sessions (client, session_id) VALUES (?, ?)"
+            found = self._session_numbers[key] = int(self._db.execute(insert, key).lastrowid or 0)
+        return found
 
     def own_first(self, sessions: set[int], groups: set[int]) -> dict[int, int]:
         """Earliest unshared event of each session among those outside ``groups``."""
@@ -168,6 +185,9 @@ class Ledger:
                 "AND shared = 0 AND grp NOT IN (SELECT grp FROM void_groups) GROUP BY session_no"
             )
             found.update(self._db.execute(query, chunk))
+        for session in sessions:
+            first = self.packs.first_of(session, self.session(session).name)
+            found[session] = min(found.get(session, NEVER), first)
         return found
 
     def known_order(self, sessions: set[int]) -> dict[int, int]:
@@ -209,10 +229,9 @@ class Ledger:
         orphans: Sequence[tuple[int, str]],
         groups: set[int],
         new: Sequence[tuple[int, Copy]],
-    ) -> Counter[str]:
-        """Makes ``booked`` all there is of ``groups``; returns by how many events each client's count changed."""
-        cells: dict[CellKey, list[int]] = {}
-        change = self._void(groups, cells)
+    ) -> None:
+        """Makes ``booked`` all there is of ``groups``."""
+        self._void(groups)
         verdicts: dict[int, tuple[int | None, str | None]] = {rid: (None, rule) for rid, rule in orphans}
         number = self._db.execute("SELECT coalesce(max(event_no), 0) FROM events").fetchone()[0]
         events = []
@@ -220,8 +239,7 @@ class Ledger:
             number += 1
             row = self._event_row(number, event)
             events.append(row)
-            self._add(cells, row, 1)
-            change[self.session(event.session).client] += 1
+            self._add(row, 1)
             for rid, rule in event.verdicts:
                 verdicts[rid] = (number, rule)
         self._db.executemany(_EVENT_INSERT, events)
@@ -238,22 +256,26 @@ class Ledger:
         self._db.executemany("UPDATE records SET event_no = ?, rule = ? WHERE rid = ?", changed)
         shared = [(session, event.group) for event in booked if event.shared for session in event.contenders]
         self._db.executemany("INSERT OR IGNORE INTO shared_groups VALUES (?, ?)", shared)
-        self._store_cells(cells)
-        return change
 
-    def _void(self, groups: set[int], cells: dict[CellKey, list[int]]) -> Counter[str]:
-        """Takes the events of ``groups`` out of the state and off the cells; returns how many of each client."""
-        change: Counter[str] = Counter()
+    def _void(self, groups: set[int]) -> None:
+        """Takes the events of ``groups`` out of the state and off the cells."""
         for chunk in _chunks(groups):
             query = f"SELECT {_EVENT_COLUMNS} FROM events WHERE grp IN ({_marks(len(chunk))})"
             rows = self._db.execute(query, chunk).fetchall()
             if not rows:
                 continue
             for row in rows:
-                self._add(cells, row, -1)
-                change[self.session(row[4]).client] -= 1
+                self._add(row, -1)
             self._db.execute(f"DELETE FROM events WHERE grp IN ({_marks(len(chunk))})", chunk)
             self._db.execute(f"DELETE FROM shared_groups WHERE grp IN ({_marks(len(chunk))})", chunk)
+
+    def finish(self) -> Counter[str]:
+        """Writes cells and packs; returns by how many events each client's count changed."""
+        change: Counter[str] = Counter()
+        for session, count in self.cells.events.items():
+            change[self.session(session).client] += count
+        self.cells.store()
+        self.packs.store()
         return change
 
     def _event_row(self, number: int, event: Booked) -> tuple[Any, ...]:
@@ -298,11 +320,10 @@ class Ledger:
         )
 
     def _model(self, client: str, raw: str | None, timestamp_us: int) -> tuple[int, Any]:
-        day = _utc_day(timestamp_us // DAY_US)
-        key = (client, raw, day)
+        key = (client, raw, timestamp_us // DAY_US)
         found = self._models.get(key)
         if found is None:
-            name = resolve_model(raw, client, day)
+            name = resolve_model(raw, client, _utc_day(key[2]))
             modifiers = msgspec.json.encode(name.modifiers).decode()
             row = (client, raw, name.model, name.maker, modifiers, name.rule, name.confidence)
             query = (
@@ -321,31 +342,48 @@ class Ledger:
 
     # ---------------------------------------------------------------- cells
 
-    def _add(self, cells: dict[CellKey, list[int]], row: Sequence[Any], sign: int) -> None:
-        key = (self._zone.day(row[6]), row[4], row[5], row[8])
-        sums = cells.get(key)
-        if sums is None:
-            sums = cells[key] = [0] * len(_NAMES)
-        sums[0] += sign
-        for place in range(9):
-            sums[1 + place] += sign * row[9 + place]
-        if row[_PRICE] is None:
-            sums[11] += sign
-            sums[12] += sign * sum(row[9:15])
-        else:
-            sums[10] += sign * row[_PRICE]
+    def _add(self, row: Sequence[Any], sign: int) -> None:
+        key = (row[6] // SLOT_US, row[4], row[5], row[8])
+        self.cells.add(key, row[9:18], row[_PRICE], sign)
 
-    def _store_cells(self, cells: dict[CellKey, list[int]]) -> None:
-        self._db.executemany(_CELL_UPSERT, ((*key, *sums) for key, sums in cells.items() if any(sums)))
-        self._db.execute("DELETE FROM cells WHERE event_count = 0")
-
-    def rebuild_cells(self) -> None:
-        """Cuts all events into days of the zone anew."""
-        self._db.execute("DELETE FROM cells")
-        cells: dict[CellKey, list[int]] = {}
-        for row in self._db.execute(f"SELECT {_EVENT_COLUMNS} FROM events"):
-            self._add(cells, row, 1)
-        self._store_cells(cells)
+    def add_cell(self, client: str, context: PricedContext, cell: Cell, sign: int) -> bool:
+        """Adds the sums of packed events (``sign`` -1: takes them away); False where only one by one they have a price."""
+        at_us = cell.slot * SLOT_US
+        model_no, name = self._model(client, context.model_raw, at_us)
+        key = (client, context.model_raw, context.speed, context.service_tier, cell.prefix, cell.step, cell.slot)
+        units = self._units.get(key, _UNKNOWN)
+        if units is _UNKNOWN:
+            units = self._units[key] = token_prices(
+                self._rates,
+                client=client,
+                name=name,
+                ts_us=at_us,
+                message_id=cell.prefix or None,
+                speed=context.speed,
+                service_tier=context.service_tier,
+                steps=PROMPT_STEPS,
+                step=cell.step,
+            )
+        if units == ():
+            return False
+        counters = cell.counters
+        price = None
+        if units is not None:
+            fresh, read, five, hour, output = units
+            price = (
+                (counters[0] + counters[4]) * fresh
+                + counters[3] * read
+                + (counters[2] - counters[6]) * five
+                + counters[6] * hour
+                + (counters[1] + counters[5]) * output
+            )
+            if price > _INT64_MAX:
+                return False
+        if sign > 0:
+            self.priced["unpriced" if price is None else "priced"] += cell.count
+        session = self.session_number(client, context.session)
+        self.cells.add((cell.slot, session, model_no, 0), counters, price, sign * cell.count)
+        return True
 
     def provider(self, client: str) -> str:
         """The pricing book's key of a client."""

@@ -21,7 +21,8 @@ CREATE TABLE IF NOT EXISTS sources (
   read_offset INTEGER NOT NULL,     -- uncompressed bytes consumed
   tail_hash TEXT NOT NULL, tail_length INTEGER NOT NULL,
   stream_no INTEGER NOT NULL,
-  chain TEXT NOT NULL, chain_length INTEGER NOT NULL,  -- digest over (offset, length, hash) of the stream's records
+  chain TEXT NOT NULL,              -- digest over (offset, length, hash) of the stream's records ...
+  chain_parts TEXT NOT NULL,        -- ... in parts of so many records, separated by commas, as they were read
   carry BLOB NOT NULL,
   first_seen_us INTEGER NOT NULL, last_seen_us INTEGER NOT NULL
 );
@@ -39,7 +40,7 @@ CREATE TABLE IF NOT EXISTS streams (
   subagent INTEGER NOT NULL,
   session TEXT,                     -- the session the file is, where the client has one per file
   copied_rule TEXT NOT NULL,        -- rule under which rows copied from the parent lose
-  vectors BLOB NOT NULL,            -- eight bytes a record, for finding copied prefixes
+  vectors BLOB,                     -- eight bytes a record, for finding copied prefixes; null until somebody asked
   lineage TEXT NOT NULL             -- JSON runs [end ordinal, owner session, rule]
 );
 CREATE INDEX IF NOT EXISTS streams_session ON streams(session) WHERE session IS NOT NULL;
@@ -65,7 +66,25 @@ CREATE TABLE IF NOT EXISTS segments (
 -- Parquet segments replaced by a merge: readers that opened them before may still want the file for a while.
 CREATE TABLE IF NOT EXISTS retired (name TEXT PRIMARY KEY, retired_us INTEGER NOT NULL) WITHOUT ROWID;
 
--- What booking knows of each record of the lake; event_no and rule are booking's verdict.
+-- Records kept as columns in the journal because their own file tells all about them (ingest.packs).
+CREATE TABLE IF NOT EXISTS packs (
+  pack_no INTEGER PRIMARY KEY,
+  stream_no INTEGER NOT NULL,
+  first_rid INTEGER NOT NULL, row_count INTEGER NOT NULL,
+  segment TEXT NOT NULL, place INTEGER NOT NULL, length INTEGER NOT NULL,  -- where the body lies in the journal
+  keys BLOB NOT NULL,               -- 32 bits an event: key of its booking group
+  checks BLOB NOT NULL,             -- 32 bits an event: rest of its identity
+  times BLOB NOT NULL,              -- 64 bits an event: microseconds
+  states BLOB NOT NULL              -- 8 bits an event (clients.pack)
+);
+CREATE INDEX IF NOT EXISTS packs_stream ON packs(stream_no);
+CREATE TABLE IF NOT EXISTS pack_sessions (
+  session_no INTEGER NOT NULL, pack_no INTEGER NOT NULL, PRIMARY KEY (session_no, pack_no)
+) WITHOUT ROWID;
+-- Keys of the booking groups of all records that stand in the table records.
+CREATE TABLE IF NOT EXISTS settled_keys (run_no INTEGER PRIMARY KEY, keys BLOB NOT NULL);
+
+-- What booking knows of each record of the lake that is in no pack; event_no and rule are booking's verdict.
 CREATE TABLE IF NOT EXISTS records (
   rid INTEGER PRIMARY KEY,
   grp INTEGER NOT NULL,
@@ -80,6 +99,7 @@ CREATE INDEX IF NOT EXISTS records_grp ON records(grp);
 -- Runs of records by stream, so that a stream's records are found without an index of their own.
 CREATE TABLE IF NOT EXISTS stream_runs (stream_no INTEGER NOT NULL, first_rid INTEGER NOT NULL, last_rid INTEGER NOT NULL);
 CREATE INDEX IF NOT EXISTS stream_runs_stream ON stream_runs(stream_no);
+CREATE INDEX IF NOT EXISTS stream_runs_last ON stream_runs(last_rid);
 
 CREATE TABLE IF NOT EXISTS sessions (
   session_no INTEGER PRIMARY KEY,
@@ -121,7 +141,20 @@ CREATE TABLE IF NOT EXISTS events (
 );
 CREATE INDEX IF NOT EXISTS events_grp ON events(grp);
 
--- Sums that reports in the configured time zone are answered from.
+-- Sums by quarter hour, from which any time zone and any 5-hour block is answered.
+CREATE TABLE IF NOT EXISTS slots (
+  slot INTEGER NOT NULL,            -- quarter hours since 1970-01-01 UTC
+  session_no INTEGER NOT NULL, model_no INTEGER NOT NULL, is_estimated INTEGER NOT NULL,
+  event_count INTEGER NOT NULL,
+  input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, cache_write_tokens INTEGER NOT NULL,
+  cache_read_tokens INTEGER NOT NULL, tool_input_tokens INTEGER NOT NULL, tool_output_tokens INTEGER NOT NULL,
+  cache_write_1h_tokens INTEGER NOT NULL, reasoning_tokens INTEGER NOT NULL, web_search_requests INTEGER NOT NULL,
+  list_price_nano INTEGER NOT NULL,
+  unpriced_count INTEGER NOT NULL, unpriced_tokens INTEGER NOT NULL,
+  PRIMARY KEY (slot, session_no, model_no, is_estimated)
+) WITHOUT ROWID;
+
+-- The same by day of the configured time zone, from which most reports are answered.
 CREATE TABLE IF NOT EXISTS cells (
   day INTEGER NOT NULL,             -- days since 1970-01-01 in the zone named in meta
   session_no INTEGER NOT NULL, model_no INTEGER NOT NULL, is_estimated INTEGER NOT NULL,

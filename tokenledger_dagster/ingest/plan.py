@@ -17,7 +17,7 @@ import msgspec
 from tokenledger_dagster.clients.base import SourceFile
 from tokenledger_dagster.clients.registry import clients
 from tokenledger_dagster.ingest.reading import encoding_of, hash_at, opened
-from tokenledger_dagster.ingest.scan import Start
+from tokenledger_dagster.ingest.scan import Chain, Start
 
 Action = Literal["unchanged", "tail", "reread", "reparse", "new"]
 """``reparse``: the file is read anew because its client's parser is newer than the one that read it."""
@@ -44,7 +44,7 @@ class Known(msgspec.Struct, frozen=True):
     tail_length: int
     stream_no: int
     chain: str
-    chain_length: int
+    chain_parts: str
     parser_version: int
 
 
@@ -164,6 +164,9 @@ def _head(file: SourceFile, length: int) -> str:
 
 def start_of(task: Task, carry: bytes | None) -> Start:
     """Where the scan of a task begins."""
-    if task.action == "tail" and task.known is not None:
-        return Start(task.known.read_offset, task.known.chain_length, task.known.chain, carry)
-    return Start()
+    if task.known is None:
+        return Start()
+    chain = Chain(task.known.chain, tuple(map(int, task.known.chain_parts.split(","))) if task.known.chain_parts else ())
+    if task.action == "tail":
+        return Start(task.known.read_offset, chain, carry)
+    return Start(kept=chain if task.action == "reread" else None)

@@ -12,14 +12,14 @@ import hashlib
 import io
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import BinaryIO, cast
 
 import msgspec
 
 from tokenledger_dagster.clients.base import Reader
 
-BLOCK_BYTES = 4 << 20
+BLOCK_BYTES = 1 << 20
 HEAD_BYTES = 512
 TAIL_BYTES = 256
 _CR = 13
@@ -70,37 +70,58 @@ class Position(msgspec.Struct, frozen=True):
     """Bytes of an unfinished last line, left for the next time."""
 
 
-def walk_lines(handle: BinaryIO, reader: Reader, offset: int) -> tuple[int, bytes]:
-    """Feeds every whole line from ``offset`` on; returns the offset after the last one and the unfinished rest.
+Take = Callable[[bytes | bytearray, int, int], int]
+"""Reads the whole lines among the first bytes of a block: (block, how many bytes, the block's offset in the file); returns
+the bytes they took."""
 
-    The rest is fed too if it is a complete JSON value: a writer flushes whole rows, sometimes before the newline.
+_buffer = bytearray(BLOCK_BYTES)
+
+
+def walk_blocks(handle: BinaryIO, take: Take, offset: int) -> tuple[int, bytes]:
+    """Gives ``take`` every whole line from ``offset`` on; returns the offset after the last one and the unfinished rest.
+
+    The rest is given too if it is a complete JSON value: a writer flushes whole rows, sometimes before the newline.
+    All blocks share one buffer, which grows only for a line that is longer: what is kept of a block must be copied.
     """
+    global _buffer
+    buffer, filled, base = _buffer, 0, offset
+    while True:
+        with memoryview(buffer) as view:
+            count = handle.readinto(view[filled:])  # type: ignore[attr-defined]
+        if not count:
+            break
+        filled += count
+        used = take(buffer, filled, base)
+        if used:
+            base += used
+            filled -= used
+            buffer[:filled] = buffer[used : used + filled]
+        elif filled == len(buffer):
+            buffer = buffer + bytes(len(buffer))
+    rest = bytes(buffer[:filled])
+    if len(_buffer) == len(buffer):
+        _buffer = buffer
+    if rest and _complete(rest):
+        take(rest + b"\n", len(rest) + 1, base)
+        return base + len(rest), b""
+    return base, rest
+
+
+def each_line(reader: Reader) -> Take:
+    """Reads line by line with the careful reader."""
     irrelevant, feed = reader.irrelevant, reader.feed
-    held: list[bytes] = []
-    base = offset
-    while block := handle.read(BLOCK_BYTES):
-        if b"\n" not in block:
-            held.append(block)
-            continue
-        data = b"".join((*held, block)) if held else block
-        held = []
+
+    def take(data: bytes | bytearray, filled: int, base: int) -> int:
         start = 0
-        while (end := data.find(b"\n", start)) != -1:
+        while (end := data.find(b"\n", start, filled)) != -1:
             if end > start and not irrelevant(data, start, end):
                 # a carriage return belongs to the line's end: CRLF and LF copies of a row are the same row
                 stop = end - 1 if data[end - 1] == _CR else end
-                feed(data[start:stop], base + start, base + end + 1)
+                feed(bytes(data[start:stop]), base + start, base + end + 1)
             start = end + 1
-        base += start
-        if start < len(data):
-            held.append(data[start:])
-    rest = b"".join(held)
-    if rest and _complete(rest):
-        line = rest.removesuffix(b"\r")
-        if not irrelevant(line, 0, len(line)):
-            feed(line, base, base + len(rest))
-        return base + len(rest), b""
-    return base, rest
+        return start
+
+    return take
 
 
 def _complete(rest: bytes) -> bool:

@@ -22,7 +22,7 @@ from tokenledger_dagster.home import Home
 from tokenledger_dagster.ingest import commit, families, journal, segments
 from tokenledger_dagster.ingest.ledger import Ledger
 from tokenledger_dagster.ingest.manifest import transaction
-from tokenledger_dagster.ingest.scan import chains
+from tokenledger_dagster.ingest.scan import chain_of, notes_of
 
 _RECORD_TEXTS = ("message_id", "request_id", "file_rule", "parent_session_id", "agent_id", "cwd", "git_branch")
 _RECORD_REST = ("client_version", "service_tier", "speed", "raw_usage", "model_raw", "session_id", "record_sha256")
@@ -59,14 +59,14 @@ def rebuild(home: Home, connection: sqlite3.Connection, ledger: Ledger, now_us: 
         _list_segments(home, connection, listed, now_us)
         # generations of a source in order, so that the last one stands as its current one
         placed = [
-            _place(connection, heads[key], sorted(rows, key=_rid), now_us) for key, rows in sorted(streams.items())
+            _place(connection, heads[key], sorted(rows, key=_ordinal), now_us) for key, rows in sorted(streams.items())
         ]
         commit.restore(connection, ledger, placed)
     return len(seen)
 
 
-def _rid(row: tuple[int, UsageRecord]) -> int:
-    return row[0]
+def _ordinal(row: tuple[int, UsageRecord]) -> int:
+    return row[1].ordinal
 
 
 def _files(home: Home) -> Iterator[Path]:
@@ -137,29 +137,29 @@ def _place(
     subagent = "/subagents/" in head.source_path or Path(head.source_path).name.startswith("agent-")
     cursor = connection.execute(
         "INSERT INTO streams (source_no, generation, client, stem, parser_version, archived, subagent, copied_rule, "
-        "vectors, lineage) VALUES (?, ?, ?, ?, ?, ?, ?, '', x'', '[]')",
+        "lineage) VALUES (?, ?, ?, ?, ?, ?, ?, '', '[]')",
         (source_no, head.generation, head.client, stem, head.parser_version, int(archived), int(subagent)),
     )
     stream_no = int(cursor.lastrowid or 0)
     lineage = _lineage(head, records)
     if lineage is not None:
         families.set_lineage(connection, stream_no, lineage)
-    chain = chains("", records)[-1]
+    chain = chain_of(records)
     connection.execute(
-        "UPDATE sources SET stream_no = ?, chain = ?, chain_length = ? WHERE source_no = ?",
-        (stream_no, chain, len(records), source_no),
+        "UPDATE sources SET stream_no = ?, chain = ?, chain_parts = ? WHERE source_no = ?",
+        (stream_no, chain.digest, str(chain.length), source_no),
     )
-    return commit.Placed(stream_no, source_no, head.client, records, [rid for rid, _ in rows])
+    return commit.Placed(stream_no, source_no, head.client, records, [], notes_of(records), [rid for rid, _ in rows])
 
 
 def _new_source(connection: sqlite3.Connection, head: journal.StreamHead, now_us: int) -> int:
     cursor = connection.execute(
         "INSERT INTO sources (source_id, client, path, relative, origin, status, device, inode, size, mtime_ns, "
         "ctime_ns, encoding, head_hash, head_length, read_offset, tail_hash, tail_length, stream_no, chain, "
-        "chain_length, carry, "
+        "chain_parts, carry, "
         "first_seen_us, last_seen_us) VALUES (?, ?, ?, '', 'rebuilt', 'missing', 0, 0, -1, -1, 0, ?, '', 0, 0, '', 0, "
         "0, "
-        "'', 0, x'', ?, ?)",
+        "'', '', x'', ?, ?)",
         (head.source_id, head.client, head.source_path, head.encoding, now_us, now_us),
     )
     return int(cursor.lastrowid or 0)

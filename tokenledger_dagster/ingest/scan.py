@@ -7,49 +7,105 @@ Here: a pure function over one file, fit to run in another process.  Not here: w
 from __future__ import annotations
 
 import hashlib
-import struct
-from collections.abc import Mapping
+from array import array
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from tokenledger_dagster.clients.base import Lineage, Sink, SourceFile
+from tokenledger_dagster.clients.pack import (
+    Columns,
+    Packed,
+    Packer,
+    SessionNote,
+    evidence,
+    note_session,
+    session_notes,
+    summarise,
+)
 from tokenledger_dagster.clients.registry import clients
 from tokenledger_dagster.contracts.record import Bad, UsageRecord
 from tokenledger_dagster.ingest import reading
 
-_CHAIN = struct.Struct("<qq")
+PACK_ROWS = 50_000
+"""Rows above which a pack is closed."""
+
+
+class Chain(msgspec.Struct, frozen=True):
+    """What all records of a stream hash to: (offset, length, hash) of each, in parts as they were read."""
+
+    digest: str = ""
+    parts: tuple[int, ...] = ()
+    """Number of records that each reading added."""
+
+    @property
+    def length(self) -> int:
+        """Records in all."""
+        return sum(self.parts)
 
 
 class Start(msgspec.Struct, frozen=True):
     """Where to begin: the beginning of the file, or after what an earlier scan consumed."""
 
     offset: int = 0
-    ordinal: int = 0
-    chain: str = ""
+    chain: Chain = Chain()
     carry: bytes | None = None
+    kept: Chain | None = None
+    """What is stored of a file that is read again from its beginning."""
 
 
 class Scanned(msgspec.Struct):
     """What one scan found."""
 
     records: list[UsageRecord]
+    """Records that need general booking, in order."""
+    packs: list[Packed]
+    """All others."""
+    sessions: list[SessionNote]
     skipped: dict[str, int]
     bad: list[Bad]
     position: reading.Position
     encoding: str
     carry: bytes
-    chains: list[str]
-    """Digest over (offset, length, hash) of the stream's records, after each record of this scan."""
+    chain: Chain
+    continues: bool
+    """For a file read again: whether it still begins with all that was stored of it, which is then left out here."""
     lineage: Lineage | None
     bytes_read: int
     error: str | None = None
 
+    @property
+    def count(self) -> int:
+        """Records of both kinds."""
+        return len(self.records) + sum(packed.rows for packed in self.packs)
+
 
 def scan(file: SourceFile, start: Start, context: Mapping[str, str], now_us: int) -> Scanned:
     """Reads ``file`` from ``start``.  What cannot be read ends in ``error``; whatever was read before it is kept."""
+    found = _scan(file, start, context, now_us, fast=True)
+    scanned, rows = found
+    if start.kept is not None and start.kept.length and _begins_with(start.kept, *rows):
+        scanned.continues = True
+        scanned.chain = _extended(start.kept, *_cut(start.kept.length, *rows))
+        if len(rows[0]) == start.kept.length:
+            scanned.records, scanned.packs, scanned.sessions = [], [], []
+        else:  # only the careful reader's records can be cut where the stored ones end
+            careful, _ = _scan(file, start, context, now_us, fast=False)
+            scanned.records, scanned.packs = careful.records[start.kept.length :], []
+            scanned.sessions = notes_of(scanned.records)
+    return scanned
+
+
+def _scan(
+    file: SourceFile, start: Start, context: Mapping[str, str], now_us: int, *, fast: bool
+) -> tuple[Scanned, tuple[list[int], list[int], bytes]]:
     client = clients()[file.client]
-    sink = Sink(now_us, start.ordinal)
+    sink = Sink(now_us, start.chain.length)
     reader = client.reader(file, start.carry, sink, context)
+    form = client.pack_format() if fast else None
+    packer = form.packer(file, sink, reader) if form is not None else None
+    cut: list[Columns] = []
+    take = reading.each_line(reader) if packer is None else _taking(packer, cut)
     offset, rest, error, encoding = start.offset, b"", None, "plain"
     position = reading.Position(start.offset, "", 0, "", 0, 0)
     try:
@@ -58,7 +114,7 @@ def scan(file: SourceFile, start: Start, context: Mapping[str, str], now_us: int
             if offset:
                 handle.seek(offset)
             try:
-                offset, rest = reading.walk_lines(handle, reader, offset)
+                offset, rest = reading.walk_blocks(handle, take, offset)
             except (OSError, EOFError, ValueError) as problem:
                 error = f"{type(problem).__name__}: {problem}"[:200]
                 sink.skipped["unreadable_rest"] += 1
@@ -67,26 +123,82 @@ def scan(file: SourceFile, start: Start, context: Mapping[str, str], now_us: int
     except (OSError, EOFError, ValueError) as problem:
         error = f"{type(problem).__name__}: {problem}"[:200]
         sink.skipped["unreadable_file"] += 1
-    return Scanned(
+    if packer is not None and packer.rows:
+        cut.append(packer.columns())
+    rows = evidence(cut, sink.records)
+    scanned = Scanned(
         records=sink.records,
+        packs=[summarise(form, columns) for columns in cut] if form is not None else [],
+        sessions=notes_of(sink.records),
         skipped=dict(sink.skipped),
         bad=sink.bad,
         position=position,
         encoding=encoding,
         carry=reader.carry(),
-        chains=chains(start.chain, sink.records),
+        chain=_extended(start.chain, *rows),
+        continues=False,
         lineage=reader.lineage(),
         bytes_read=max(0, offset - start.offset) + len(rest),
         error=error,
     )
+    if form is not None and cut:
+        notes = {note.name: note for note in scanned.sessions}
+        for columns in cut:
+            session_notes(form, columns, notes)
+        scanned.sessions = list(notes.values())
+    return scanned, rows
 
 
-def chains(chain: str, records: list[UsageRecord]) -> list[str]:
-    """Digest over (offset, length, hash) of all records up to each of ``records``, going on from ``chain``."""
-    digests: list[str] = []
-    state = bytes.fromhex(chain)
+def _taking(packer: Packer, cut: list[Columns]) -> reading.Take:
+    """Reads with the fast reader; a pack is closed when it is large, so that memory is bounded whatever a file's size."""
+
+    def take(data: bytes | bytearray, filled: int, base: int) -> int:
+        used = packer.take(data, filled, base)
+        if packer.rows >= PACK_ROWS:
+            cut.append(packer.columns())
+        return used
+
+    return take
+
+
+def notes_of(records: Sequence[UsageRecord]) -> list[SessionNote]:
+    """What records tell of their sessions."""
+    notes: dict[str, SessionNote] = {}
     for record in records:
-        evidence = _CHAIN.pack(record.byte_offset, record.byte_length) + bytes.fromhex(record.record_sha256)
-        state = hashlib.blake2b(state + evidence, digest_size=16).digest()
-        digests.append(state.hex())
-    return digests
+        note_session(notes, record.session_id, record.timestamp_us, record.cwd)
+    return list(notes.values())
+
+
+def _digest(before: str, offsets: Sequence[int], lengths: Sequence[int], hashes: bytes) -> str:
+    """Digest over some rows and all that came before them."""
+    state = bytes.fromhex(before) + array("q", offsets).tobytes() + array("q", lengths).tobytes() + hashes
+    return hashlib.blake2b(state, digest_size=16).hexdigest()
+
+
+def _extended(chain: Chain, offsets: Sequence[int], lengths: Sequence[int], hashes: bytes) -> Chain:
+    if not offsets:
+        return chain
+    return Chain(_digest(chain.digest, offsets, lengths, hashes), (*chain.parts, len(offsets)))
+
+
+def _begins_with(kept: Chain, offsets: Sequence[int], lengths: Sequence[int], hashes: bytes) -> bool:
+    """Whether the rows of a file read again begin with those stored of it."""
+    if kept.length > len(offsets):
+        return False
+    digest, at = "", 0
+    for count in kept.parts:
+        end = at + count
+        digest = _digest(digest, offsets[at:end], lengths[at:end], hashes[32 * at : 32 * end])
+        at = end
+    return digest == kept.digest
+
+
+def _cut(
+    at: int, offsets: Sequence[int], lengths: Sequence[int], hashes: bytes
+) -> tuple[Sequence[int], Sequence[int], bytes]:
+    return offsets[at:], lengths[at:], hashes[32 * at :]
+
+
+def chain_of(records: Sequence[UsageRecord]) -> Chain:
+    """The chain of a stream's records as if they had been read at once."""
+    return _extended(Chain(), *evidence([], records))

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import msgspec
 
@@ -72,9 +73,16 @@ def verify(home: Home, segment: SegmentRow) -> None:
 
 
 def swap(
-    home: Home, connection: sqlite3.Connection, old: Sequence[SegmentRow], new: Sequence[journal.Segment], kind: str
+    home: Home,
+    connection: sqlite3.Connection,
+    old: Sequence[SegmentRow],
+    new: Sequence[journal.Segment],
+    kind: str,
+    moved: Mapping[str, tuple[str, int]] = MappingProxyType({}),
 ) -> None:
     """Replaces ``old`` by the written ``new`` in one transaction, then deletes old journals.
+
+    ``moved`` says which segment holds the bytes of an old one now, and from where on.
 
     Old Parquet files are left for readers that have them open; a later ``sweep`` removes them.
 
@@ -89,6 +97,10 @@ def swap(
         connection.executemany("DELETE FROM segments WHERE name = ?", ((one.name,) for one in old))
         for one in new:
             record(connection, one, kind, now_us)
+        connection.executemany(
+            "UPDATE packs SET segment = ?, place = place + ? WHERE segment = ?",
+            ((*place, name) for name, place in moved.items()),
+        )
         connection.executemany(
             "INSERT OR REPLACE INTO retired VALUES (?, ?)",
             # readers copy journals whole, so only Parquet files may still be wanted
@@ -107,7 +119,10 @@ def fold_journals(home: Home, connection: sqlite3.Connection) -> int:
         return 0
     for one in small:
         verify(home, one)
-    swap(home, connection, small, [journal.fold(home.lake, [one.name for one in small])], "journal")
+    old = [journal.Segment(o.name, o.sha256, o.bytes, o.row_count, o.first_rid, o.last_rid) for o in small]
+    folded, starts = journal.fold(home.lake, old)
+    moved = {one.name: (folded.name, start) for one, start in zip(old, starts, strict=True)}
+    swap(home, connection, small, [folded], "journal", moved)
     return len(small)
 
 
@@ -139,7 +154,7 @@ def sweep(home: Home, connection: sqlite3.Connection) -> list[str]:
     since = time.time_ns() // 1000 - _KEEP_RETIRED_US
     expired = {name for (name,) in connection.execute("SELECT name FROM retired WHERE retired_us < ?", (since,))}
     known = {name for (name,) in connection.execute("SELECT name FROM segments UNION SELECT name FROM retired")}
-    last_rid = connection.execute("SELECT coalesce(max(rid), 0) FROM records").fetchone()[0]
+    last_rid = connection.execute("SELECT coalesce(max(last_rid), 0) FROM stream_runs").fetchone()[0]
     swept = []
     for folder in (home.journal, home.records):
         for path in sorted(folder.rglob("*")) if folder.is_dir() else []:

@@ -136,7 +136,7 @@ class _Sync:
     def run(self) -> IngestSummary:
         """Finds, reads, commits, summarises; the caller holds the writer lock."""
         if self._options.full and is_lost(self._home, self._db):
-            ledger = Ledger(self._db, Zone(self._options.zone), rate_table())
+            ledger = Ledger(self._db, Zone(self._options.zone), rate_table(), self._home.lake)
             rebuild(self._home, self._db, ledger, self._now_us)
         sweep(self._home, self._db)
         self._remember_sources()
@@ -146,7 +146,7 @@ class _Sync:
         work = [task for task in plan.tasks if task.action != "unchanged"]
         if work or self._stale():
             # only now are rates needed: a sync that finds nothing new prices nothing
-            ledger = Ledger(self._db, Zone(self._options.zone), rate_table())
+            ledger = Ledger(self._db, Zone(self._options.zone), rate_table(), self._home.lake)
             self._refresh(ledger)
             self._read(ledger, work)
             self._tell_booking(ledger)
@@ -225,7 +225,7 @@ class _Sync:
             if self._options.full or (stored is not None and stored != key):
                 committing.rebook(self._db, ledger)
             elif get_meta(self._db, "zone") not in (None, self._options.zone):
-                ledger.rebuild_cells()
+                ledger.cells.recut()
             set_meta(self._db, "booking_key", key)
             set_meta(self._db, "zone", self._options.zone)
 
@@ -236,7 +236,7 @@ class _Sync:
             result = self._scan(task)
             done += _pending(task)
             batch.append(result)
-            batched += len(result.scanned.records)
+            batched += result.scanned.count
             if batched >= BATCH_RECORDS:
                 self._commit(ledger, batch)
                 batch, batched = [], 0
@@ -332,7 +332,10 @@ class _Sync:
 
 def ledger_counts(connection: sqlite3.Connection) -> tuple[int, int]:
     """Records and events of the whole ledger."""
-    row = connection.execute("SELECT (SELECT count(*) FROM records), (SELECT count(*) FROM events)").fetchone()
+    row = connection.execute(
+        "SELECT (SELECT coalesce(sum(last_rid - first_rid + 1), 0) FROM stream_runs), "
+        "(SELECT coalesce(sum(event_count), 0) FROM cells)"
+    ).fetchone()
     return int(row[0]), int(row[1])
 
 

@@ -15,6 +15,7 @@ MIN_CONFIDENCE = 60
 """Below this a name is a guess and is not priced; from here to 84 only as the maker's list price."""
 
 _INT64_MAX = 2**63 - 1
+_MTOK = 1_000_000
 
 
 class Pricing(msgspec.Struct, frozen=True):
@@ -81,6 +82,37 @@ def price_event(
     if nano > _INT64_MAX:
         return Pricing(None, basis, confidence, rate.priced_context, context, channel, "overflow")
     return Pricing(nano, basis, confidence, rate.priced_context, context, channel, None)
+
+
+def token_prices(
+    table: RateTable,
+    *,
+    client: str,
+    name: ModelName,
+    ts_us: int,
+    message_id: str | None,
+    speed: str | None,
+    service_tier: str | None,
+    steps: tuple[int, ...],
+    step: int,
+) -> tuple[int, ...] | None:
+    """Return what one token costs, for requests whose prices are summed: nano-USD of input, cache read, 5-minute write,
+    1-hour write and output; None where they have no price.
+
+    Empty where sums would not do: a rate that is no whole number of nano-USD a token, for each request is rounded, or one
+    whose tier begins at none of `steps`. The prompts lie above `step` of them, and on none.
+    """
+    if name.confidence < MIN_CONFIDENCE:
+        return None
+    context = requested_context(client, speed, service_tier, name.modifiers)
+    rate = table.resolve(channel_for(client, name, message_id), name.model, context, ts_us)
+    if rate is None:
+        return None
+    tier = rate.tier_from_tokens
+    if tier is not None and tier not in steps:
+        return ()
+    units = rate.units(high=tier is not None and step > steps.index(tier))
+    return () if any(unit % _MTOK for unit in units) else tuple(unit // _MTOK for unit in units)
 
 
 def _reason(name: ModelName) -> str:

@@ -1,0 +1,333 @@
+"""Packs: the usage rows of one file as columns, read and booked in bulk where a file's own rows tell all there is to know.
+
+Here: the columns, what a scan tells of them, and the arithmetic both fast readers share.  Not here: any client's own rows
+(``clients.claude_pack``, ``clients.codex_pack``), or what happens when files show the same request
+(``ingest.contacts``).
+
+A pack holds exactly the records that the careful reader would have made of the same rows: ``Packer.records`` makes them.
+"""
+
+from __future__ import annotations
+
+import zlib
+from array import array
+from bisect import bisect_left
+from collections.abc import Container, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Protocol
+
+import msgspec
+
+from tokenledger_dagster.clients.base import Sink, SourceFile
+from tokenledger_dagster.contracts.record import UsageRecord
+
+PROMPT_STEPS = (100_000, 128_000, 200_000, 256_000, 272_000, 512_000, 1_000_000)
+"""Prompt sizes at which some price list changes its rate; requests between two of them can be priced as a sum."""
+SLOT_US = 900_000_000
+"""Quarter hours: every zone's days and hours begin on one (``ingest.zones``)."""
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+BOOKED, WEAK, CONTACT, BARRED = range(4)
+"""States of a pack's events: booked by the pack alone; booked only if no other file shows the request; decided by general
+booking together with other records; billing nothing by the file's own account."""
+
+Tokens = Annotated[int, msgspec.Meta(ge=0, le=10_000_000_000)]
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+Values = tuple[Any, ...]
+Context = tuple[Any, ...]
+
+
+class Columns(msgspec.Struct, array_like=True, gc=False):
+    """The rows of a pack.  Lists run over rows unless said otherwise; a journal holds this as one JSON array."""
+
+    layout: str
+    """Which packer wrote it, with a number that is raised when the meaning of a column changes."""
+    ordinals: list[int]
+    """Positions among the stream's records."""
+    offsets: list[int]
+    lengths: list[int]
+    hashes: bytes
+    """SHA-256 digests of the rows, 32 bytes each."""
+    times: list[Moment]
+    contexts: list[Context]
+    """What many rows share; by context number."""
+    context_of: list[int]
+    identities: list[Any]
+    """What makes an event one request; by event number."""
+    event_of: list[int]
+    winners: list[int]
+    """Row that stands for an event; by event number."""
+    values: list[Values]
+    """The log's counters."""
+    extras: dict[int, Any] = {}
+    """What only some rows have; by row."""
+
+
+class Cell(msgspec.Struct, array_like=True, gc=False):
+    """Sums of the booked events of one quarter hour, context and price step."""
+
+    slot: int
+    context: int
+    prefix: str
+    """Prefix of the message ids where one names the channel."""
+    step: int
+    """Number of ``PROMPT_STEPS`` below the prompt."""
+    count: int
+    counters: list[int]
+    """In the order of ``contracts.record.Counters``."""
+
+
+class PricedContext(msgspec.Struct, array_like=True, gc=False):
+    """The part of a context that sessions, models and prices are told by."""
+
+    session: str
+    model_raw: str | None
+    speed: str | None
+    service_tier: str | None
+
+
+class SessionNote(msgspec.Struct, array_like=True):
+    """Earliest row of a session, and the working folder of the earliest row that has one."""
+
+    name: str
+    first_us: int
+    project_us: int | None
+    project: str | None
+
+
+class Packed(msgspec.Struct, array_like=True):
+    """A pack with what booking needs of it."""
+
+    body: bytes
+    """``Columns`` as JSON."""
+    rows: int
+    keys: bytes
+    """32-bit key of each event's booking group: requests that are one have equal keys."""
+    requests: bytes
+    """32-bit check of the rest of each event's identity."""
+    times: bytes
+    """Time of each event, 64-bit microseconds."""
+    states: bytes
+    contexts: list[PricedContext]
+    cells: list[Cell]
+    weak_cells: dict[int, Cell]
+    """Sums of each WEAK event, by event number."""
+
+
+class Packer(Protocol):
+    """A client's fast reader: what it cannot vouch for it gives to the careful one (``clients.base.Reader``)."""
+
+    def take(self, data: bytes | bytearray, filled: int, base: int) -> int:
+        """Reads the whole lines among the first ``filled`` bytes of ``data``, a block that begins at ``base`` in the file;
+        returns the bytes they took."""
+        ...
+
+    @property
+    def rows(self) -> int:
+        """Rows taken since the last ``columns``."""
+        ...
+
+    def columns(self) -> Columns:
+        """The rows taken since the last time; not to be asked for where there are none."""
+        ...
+
+
+class PackFormat(Protocol):
+    """How a client's packs are made and what they mean."""
+
+    layout: str
+
+    def packer(self, file: SourceFile, sink: Sink, reader: Any) -> Packer:
+        """A fast reader of one file that shares ``sink`` and state with the careful ``reader``."""
+        ...
+
+    def contribution(self, columns: Columns, event: int) -> tuple[list[int], int, str]:
+        """Counters, context and message-id prefix that one event is booked with."""
+        ...
+
+    def states(self, columns: Columns) -> bytearray:
+        """State of each event as far as the file itself tells."""
+        ...
+
+    def key(self, identity: Any) -> int:
+        """32-bit key of an identity's booking group."""
+        ...
+
+    def record_key(self, record: UsageRecord) -> int:
+        """The same of a record."""
+        ...
+
+    def check(self, columns: Columns, event: int) -> int:
+        """32-bit check of the rest of an event's identity, its session included."""
+        ...
+
+    def priced(self, context: Context) -> PricedContext:
+        """What is priced of a context."""
+        ...
+
+    def project(self, context: Context) -> str | None:
+        """Working folder of a context."""
+        ...
+
+    def records(self, columns: Columns, events: Container[int] | None = None) -> Iterator[tuple[int, UsageRecord]]:
+        """(row, record) of the rows of some events (None: all), as the careful reader would have made them."""
+        ...
+
+
+EXPANDED, DOMINATED = 4, 5
+"""States that only the manifest knows: records of the event were handed to general booking; another file's row of the
+same request stands for it."""
+
+decode_columns = msgspec.json.Decoder(Columns).decode
+
+
+def decoded_lines(decoder: Any, lines: Sequence[bytes | bytearray], whole: bool) -> list[Any]:
+    """Each line's row, or None where it is not what the decoder knows.
+
+    ``whole``: every line begins and ends with a brace.  Only then is the n-th value the n-th line's whenever their
+    numbers agree, for the decoder takes a newline between values as any other space.
+    """
+    if whole:
+        try:
+            rows: list[Any] = decoder.decode_lines(b"\n".join(lines))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            pass
+        else:
+            if len(rows) == len(lines):
+                return rows
+    return [_decoded(decoder, line) for line in lines]
+
+
+def _decoded(decoder: Any, line: bytes | bytearray) -> Any:
+    try:
+        return decoder.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def ordinals(first: int, rows: int, gaps: Sequence[tuple[int, int]]) -> list[int]:
+    """Positions of packed rows among the stream's records.
+
+    ``gaps``: (packed rows before, records) of what the careful reader made in between, in order.
+    """
+    found: list[int] = []
+    at, skipped = first, 0
+    for before, records in gaps:
+        found += range(at, at + before - len(found))
+        at = first + before + skipped + records
+        skipped += records
+    found += range(at, at + rows - len(found))
+    return found
+
+
+def microseconds(moment: datetime) -> int:
+    """Microseconds since 1970 of a time with zone."""
+    return (moment - EPOCH) // _MICROSECOND
+
+
+def key_of(text: str) -> int:
+    """32-bit key of a text."""
+    return zlib.crc32(text.encode("utf-8", "surrogatepass"))
+
+
+def price_step(prompt: int) -> int | None:
+    """Price step of a prompt's size; None on the step itself, where price lists differ."""
+    if prompt < PROMPT_STEPS[0]:
+        return 0
+    if prompt in PROMPT_STEPS:
+        return None
+    return bisect_left(PROMPT_STEPS, prompt)
+
+
+def summarise(form: PackFormat, columns: Columns) -> Packed:
+    """Books the events of one pack as far as its own file can."""
+    states = form.states(columns)
+    times = event_times(columns)
+    cells: dict[tuple[int, int, str, int], Cell] = {}
+    weak: dict[int, Cell] = {}
+    contribution = form.contribution
+    for event, state in enumerate(states):
+        if state > WEAK:
+            continue
+        counters, context, prefix = contribution(columns, event)
+        prompt = counters[0] + counters[2] + counters[3] + counters[4]
+        step = 0 if prompt < 100_000 else price_step(prompt)
+        if step is None:
+            states[event] = CONTACT
+            continue
+        slot = times[event] // SLOT_US
+        if state == WEAK:
+            weak[event] = Cell(slot, context, prefix, step, 1, counters)
+            continue
+        key = (slot, context, prefix, step)
+        cell = cells.get(key)
+        if cell is None:
+            cells[key] = Cell(slot, context, prefix, step, 1, counters)
+        else:
+            cell.count += 1
+            cell.counters = list(map(int.__add__, cell.counters, counters))
+    return Packed(
+        body=msgspec.json.encode(columns),
+        rows=len(columns.offsets),
+        keys=array("I", map(form.key, columns.identities)).tobytes(),
+        requests=array("I", [form.check(columns, event) for event in range(len(states))]).tobytes(),
+        times=times.tobytes(),
+        states=bytes(states),
+        contexts=[form.priced(context) for context in columns.contexts],
+        cells=list(cells.values()),
+        weak_cells=weak,
+    )
+
+
+def event_times(columns: Columns) -> array[int]:
+    """Time of each event in microseconds: the earliest of its rows."""
+    first: list[datetime | None] = [None] * len(columns.identities)
+    for event, moment in zip(columns.event_of, columns.times, strict=True):
+        known = first[event]
+        if known is None or moment < known:
+            first[event] = moment
+    return array("q", [microseconds(moment) for moment in first if moment is not None])
+
+
+def session_notes(form: PackFormat, columns: Columns, notes: dict[str, SessionNote]) -> None:
+    """Takes what the rows of a pack tell of their sessions into ``notes``."""
+    first: dict[int, datetime] = {}
+    for context, moment in zip(columns.context_of, columns.times, strict=True):
+        known = first.get(context)
+        if known is None or moment < known:
+            first[context] = moment
+    for context, moment in first.items():
+        name = form.priced(columns.contexts[context]).session
+        note_session(notes, name, microseconds(moment), form.project(columns.contexts[context]))
+
+
+def note_session(notes: dict[str, SessionNote], name: str, at_us: int, project: str | None) -> None:
+    """Takes one row, or the first of several alike, into what is known of its session."""
+    found = notes.get(name)
+    if found is None:
+        found = notes[name] = SessionNote(name, at_us, None, None)
+    found.first_us = min(found.first_us, at_us)
+    if project is not None and (
+        found.project_us is None or (at_us, project) < (found.project_us, found.project or "")
+    ):
+        found.project_us, found.project = at_us, project
+
+
+def evidence(packs: Sequence[Columns], loose: Sequence[UsageRecord]) -> tuple[list[int], list[int], bytes]:
+    """Offsets, lengths and digests of all records of a scan, packed or not, in order."""
+    if len(packs) == 1 and not loose:
+        return packs[0].offsets, packs[0].lengths, packs[0].hashes
+    found: list[tuple[int, int, int, bytes]] = []
+    for one in packs:
+        digests = (one.hashes[at : at + 32] for at in range(0, len(one.hashes), 32))
+        found += zip(one.ordinals, one.offsets, one.lengths, digests, strict=True)
+    for record in loose:
+        digest = bytes.fromhex(record.record_sha256)
+        found.append((record.ordinal, record.byte_offset, record.byte_length, digest))
+    found.sort()
+    return (
+        [offset for _, offset, _, _ in found],
+        [length for _, _, length, _ in found],
+        b"".join(digest for _, _, _, digest in found),
+    )

@@ -1,0 +1,94 @@
+"""Cells: the sums that every report is answered from.
+
+Here: collecting what a commit adds and takes away by quarter hour, session and model, and writing it.  A quarter hour lies
+within one day of every time zone and within one hour, so ``slots`` answers any zone and any block exactly; ``cells`` are
+the days of the configured zone.  Not here: what an event costs (``ingest.ledger``).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from tokenledger_dagster.clients.pack import SLOT_US
+from tokenledger_dagster.ingest.zones import Zone
+
+SUMS = (
+    "event_count, input_tokens, output_tokens, cache_write_tokens, cache_read_tokens, tool_input_tokens, "
+    "tool_output_tokens, cache_write_1h_tokens, reasoning_tokens, web_search_requests, list_price_nano, "
+    "unpriced_count, unpriced_tokens"
+)
+NAMES = SUMS.split(", ")
+Key = tuple[int, int, int, int]
+"""Slot or day, session, model, whether estimated."""
+
+_ADDED = ", ".join(f"{name} = {name} + excluded.{name}" for name in NAMES)
+
+
+class Cells:
+    """What one commit changes; ``store`` writes it."""
+
+    def __init__(self, connection: sqlite3.Connection, zone: Zone) -> None:
+        self._db = connection
+        self._zone = zone
+        self._slots: dict[Key, list[int]] = {}
+        self.events: Counter[int] = Counter()
+        """By how many events each session's count changes."""
+
+    def add(self, key: Key, counters: Sequence[int], price: int | None, count: int) -> None:
+        """Adds ``count`` events (negative: takes them away) with the sums of their counters and their price, nano-USD.
+
+        ``price`` is None where they have none.
+        """
+        sums = self._slots.get(key)
+        if sums is None:
+            sums = self._slots[key] = [0] * len(NAMES)
+        sign = 1 if count > 0 else -1
+        sums[0] += count
+        self.events[key[1]] += count
+        for place, value in enumerate(counters, 1):
+            sums[place] += sign * value
+        if price is None:
+            sums[11] += count
+            sums[12] += sign * sum(counters[:6])
+        else:
+            sums[10] += sign * price
+
+    def store(self) -> None:
+        """Writes what was added since the last time."""
+        changed = [(key, sums) for key, sums in self._slots.items() if any(sums)]
+        self._write("slots", "slot", changed)
+        days: dict[Key, list[int]] = {}
+        for (slot, *rest), sums in changed:
+            _merge(days, (self._zone.day(slot * SLOT_US), rest[0], rest[1], rest[2]), sums)
+        self._write("cells", "day", days.items())
+        self._slots.clear()
+        self.events.clear()
+
+    def recut(self) -> None:
+        """Cuts the days anew, as after a change of zone."""
+        self._db.execute("DELETE FROM cells")
+        days: dict[Key, list[int]] = {}
+        for row in self._db.execute(f"SELECT slot, session_no, model_no, is_estimated, {SUMS} FROM slots"):
+            _merge(days, (self._zone.day(row[0] * SLOT_US), row[1], row[2], row[3]), row[4:])
+        self._write("cells", "day", days.items())
+
+    def _write(self, table: str, first: str, rows: Iterable[tuple[Key, Sequence[int]]]) -> None:
+        marks = ", ".join("?" * (4 + len(NAMES)))
+        self._db.executemany(
+            f"INSERT INTO {table} VALUES ({marks}) ON CONFLICT ({first}, session_no, model_no, is_estimated) "
+            f"DO UPDATE SET {_ADDED}",
+            ((*key, *sums) for key, sums in rows if any(sums)),
+        )
+        self._db.execute(f"DELETE FROM {table} WHERE event_count = 0")
+
+
+def _merge(cells: dict[Key, list[int]], key: Key, sums: Sequence[Any]) -> None:
+    found = cells.get(key)
+    if found is None:
+        cells[key] = list(sums)
+    else:
+        for place, value in enumerate(sums):
+            found[place] += value

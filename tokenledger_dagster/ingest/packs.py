@@ -1,0 +1,396 @@
+"""Packs in the manifest: requests that one file alone tells all about stay columns until somebody asks for them by one.
+
+Here: which events of a pack stand as their own file booked them, what happens when another record shows one of them, and
+handing a pack's records to general booking.  Not here: reading packs (``clients.pack``), booking rules
+(``ingest.booking``), or the rows that general booking keeps (``ingest.ledger``).
+
+Every booking group ever seen has its 32-bit key in a key column, of its pack or of what was settled.  Two records of one
+request have equal keys, so records that meet nobody's key need no look at any stored row; a key met by chance only costs
+the look.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from array import array
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from tokenledger_dagster.clients.pack import (
+    BOOKED,
+    DOMINATED,
+    EXPANDED,
+    SLOT_US,
+    WEAK,
+    Cell,
+    Columns,
+    PackFormat,
+    Packed,
+    PricedContext,
+    decode_columns,
+    price_step,
+)
+from tokenledger_dagster.clients.registry import clients
+from tokenledger_dagster.contracts.record import UsageRecord
+from tokenledger_dagster.ingest.journal import SegmentDamagedError
+
+_NEVER = 2**62
+
+
+class Place(msgspec.Struct):
+    """Where a pack's body lies in the journal."""
+
+    segment: str
+    offset: int
+    length: int
+
+
+class Pack(msgspec.Struct):
+    """One pack as the manifest knows it."""
+
+    pack_no: int
+    stream_no: int
+    client: str
+    first_rid: int
+    rows: int
+    keys: array[int]
+    checks: array[int]
+    times: array[int]
+    states: bytearray
+    place: Place
+    body: bytes | None = None
+    contexts: Sequence[PricedContext] = ()
+    new: Packed | None = None
+    """What its scan told, while it is being committed."""
+    changed: bool = True
+    opened: Columns | None = None
+
+
+class Taken(msgspec.Struct):
+    """A record handed to general booking."""
+
+    pack: Pack
+    rid: int
+    record: UsageRecord
+
+
+class Packs:
+    """All packs of a home, read as far as they are needed, inside the caller's transaction."""
+
+    def __init__(self, connection: sqlite3.Connection, lake: Path) -> None:
+        self._db = connection
+        self._lake = lake
+        self._packs: dict[int, Pack] = {}
+        self._keys: dict[int, array[int]] | None = None
+        """Key columns of the stored packs."""
+        self._settled: list[array[int]] = []
+        self._sessions: dict[int, set[int]] = {}
+        """Sessions of packs that are not stored yet."""
+        self._next = 0
+
+    # ---------------------------------------------------------------- key columns
+
+    def _load(self) -> dict[int, array[int]]:
+        if self._keys is None:
+            self._keys = {number: _column("I", keys) for number, keys in self._db.execute("SELECT pack_no, keys FROM packs")}
+            self._settled = [_column("I", keys) for (keys,) in self._db.execute("SELECT keys FROM settled_keys")]
+            self._next = max(self._keys, default=0) + 1
+        return self._keys
+
+    def number(self) -> int:
+        """A number for a new pack."""
+        self._load()
+        self._next += 1
+        return self._next
+
+    def add(self, new: Sequence[Pack], sessions: dict[int, set[int]], loose: Iterable[int]) -> None:
+        """Takes the new packs, and the keys of new records that general booking gets anyway, into the key columns.
+
+        ``sessions`` holds the session numbers of each pack, by pack number.
+        """
+        keys = self._load()
+        self._sessions.update(sessions)
+        for pack in new:
+            keys[pack.pack_no] = pack.keys
+            self._packs[pack.pack_no] = pack
+        column = array("I", sorted(set(loose)))
+        if column:
+            self._settled.append(column)
+            self._db.execute("INSERT INTO settled_keys (keys) VALUES (?)", (column.tobytes(),))
+
+    def met(self, new: Sequence[Pack], loose: set[int]) -> tuple[dict[int, list[tuple[Pack, int]]], set[int]]:
+        """Keys that more than one record source shows since the ``new`` packs came.
+
+        Returns the holders of each such key, (pack, event), and which of the keys records outside of packs have too.
+        To be asked before ``add``.
+        """
+        stored = self._load()
+        seen: set[int] = set(loose)
+        twice: set[int] = set(loose)
+        for pack in new:
+            twice.update(seen.intersection(pack.keys))
+            # a key of two events of one pack is as good as another file's
+            if len(set(pack.keys)) < len(pack.keys):
+                twice.update(_repeated(pack.keys))
+            seen.update(pack.keys)
+        for column in stored.values():
+            if not seen.isdisjoint(column):
+                twice.update(seen.intersection(column))
+        outside = set(loose)
+        for column in self._settled:
+            if not seen.isdisjoint(column):
+                outside.update(seen.intersection(column))
+        twice |= outside
+        holders: dict[int, list[tuple[Pack, int]]] = defaultdict(list)
+        if twice:
+            for pack in new:
+                _collect(holders, pack, twice)
+            for number, column in stored.items():
+                if not twice.isdisjoint(column):
+                    _collect(holders, self.pack(number), twice)
+        return holders, outside
+
+    def holders(self, keys: set[int]) -> dict[int, list[tuple[Pack, int]]]:
+        """The stored packs' events with one of some keys."""
+        found: dict[int, list[tuple[Pack, int]]] = defaultdict(list)
+        for number, column in self._load().items():
+            if not keys.isdisjoint(column):
+                _collect(found, self.pack(number), keys)
+        return found
+
+    # ---------------------------------------------------------------- single packs
+
+    def pack(self, number: int) -> Pack:
+        """A pack by its number."""
+        found = self._packs.get(number)
+        if found is None:
+            row = self._db.execute(
+                "SELECT p.stream_no, s.client, p.first_rid, p.row_count, p.keys, p.checks, p.times, p.states, p.segment, "
+                "p.place, p.length FROM packs p JOIN streams s USING (stream_no) WHERE p.pack_no = ?",
+                (number,),
+            ).fetchone()
+            found = self._packs[number] = _pack(number, row)
+        return found
+
+    def of_streams(self, streams: Iterable[int]) -> list[Pack]:
+        """The packs of some streams."""
+        numbers: list[int] = []
+        for stream in streams:
+            numbers += [n for (n,) in self._db.execute("SELECT pack_no FROM packs WHERE stream_no = ?", (stream,))]
+            numbers += [n for n in self._sessions if self._packs[n].stream_no == stream]
+        return [self.pack(number) for number in numbers]
+
+    def of_session(self, session_no: int) -> list[Pack]:
+        """The packs with rows of a session."""
+        query = "SELECT pack_no FROM pack_sessions WHERE session_no = ?"
+        stored = [number for (number,) in self._db.execute(query, (session_no,))]
+        new = [number for number, sessions in self._sessions.items() if session_no in sessions]
+        return [self.pack(number) for number in stored + new]
+
+    def every(self) -> list[int]:
+        """Numbers of all packs, in order."""
+        return sorted(self._load())
+
+    def columns(self, pack: Pack) -> Columns:
+        """The rows of a pack.  Raises SegmentDamagedError where its journal is not as it was written."""
+        if pack.opened is None:
+            body = pack.body
+            if body is None:
+                path = self._lake / pack.place.segment
+                try:
+                    with path.open("rb") as handle:
+                        handle.seek(pack.place.offset)
+                        body = handle.read(pack.place.length)
+                except OSError as error:
+                    raise SegmentDamagedError(f"{path}: {error.strerror or error}; restore it from a backup") from error
+            try:
+                pack.opened = decode_columns(body)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                raise SegmentDamagedError(f"{pack.place.segment}: cannot be read ({error}); restore it") from error
+        return pack.opened
+
+    def form(self, pack: Pack) -> PackFormat:
+        """What the columns of a pack mean."""
+        form = clients()[pack.client].pack_format()
+        if form is None:
+            raise SegmentDamagedError(f"{pack.place.segment}: holds a pack of {pack.client}, which this program cannot read")
+        return form
+
+    def expand(self, pack: Pack, events: Iterable[int]) -> tuple[list[Taken], list[Cell]]:
+        """Hands events to general booking; returns their records, and the sums that stood for them until now."""
+        wanted = {event for event in events if pack.states[event] != EXPANDED}
+        if not wanted:
+            return [], []
+        columns, form = self.columns(pack), self.form(pack)
+        cells = [_cell(form, columns, pack, event) for event in wanted if pack.states[event] in (BOOKED, WEAK)]
+        taken = [Taken(pack, pack.first_rid + row, record) for row, record in form.records(columns, wanted)]
+        for event in wanted:
+            pack.states[event] = EXPANDED
+        pack.changed = True
+        return taken, cells
+
+    def cell(self, pack: Pack, event: int) -> Cell:
+        """What one event adds to the sums."""
+        return _cell(self.form(pack), self.columns(pack), pack, event)
+
+    def events_in(self, pack: Pack, contexts: set[int]) -> list[int]:
+        """The events of a pack that stand in one of some contexts."""
+        columns = self.columns(pack)
+        return [event for event, row in enumerate(columns.winners) if columns.context_of[row] in contexts]
+
+    def first_of(self, session_no: int, name: str) -> int:
+        """Time of the first event of a session that its file alone booked; a time after all where there is none."""
+        first = _NEVER
+        for pack in self.of_session(session_no):
+            columns, form = self.columns(pack), self.form(pack)
+            sessions = [form.priced(context).session == name for context in columns.contexts]
+            for event, row in enumerate(columns.winners):
+                if pack.states[event] in (BOOKED, WEAK) and sessions[columns.context_of[row]]:
+                    first = min(first, pack.times[event])
+        return first
+
+    # ---------------------------------------------------------------- storing
+
+    def store(self) -> None:
+        """Writes what changed."""
+        changed = [pack for pack in self._packs.values() if pack.changed]
+        self._db.executemany(
+            "INSERT INTO packs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+            "ON CONFLICT (pack_no) DO UPDATE SET states = excluded.states",
+            (
+                (
+                    pack.pack_no,
+                    pack.stream_no,
+                    pack.first_rid,
+                    pack.rows,
+                    pack.place.segment,
+                    pack.place.offset,
+                    pack.place.length,
+                    pack.keys.tobytes(),
+                    pack.checks.tobytes(),
+                    pack.times.tobytes(),
+                    bytes(pack.states),
+                )
+                for pack in changed
+            ),
+        )
+        self._db.executemany(
+            "INSERT INTO pack_sessions VALUES (?, ?)",
+            ((session, pack) for pack, found in self._sessions.items() for session in found),
+        )
+        self._sessions.clear()
+        for pack in changed:
+            pack.changed, pack.new, pack.opened = False, None, None
+        # the next batch reads what it needs again: memory is bounded by what one batch touches
+        self._packs.clear()
+
+    def drop(self, packs: Sequence[Pack]) -> None:
+        """Forgets packs all of whose records general booking has; their keys stay."""
+        keys = self._load()
+        column = array("I", sorted({key for pack in packs for key in pack.keys}))
+        for pack in packs:
+            self._db.execute("DELETE FROM packs WHERE pack_no = ?", (pack.pack_no,))
+            self._db.execute("DELETE FROM pack_sessions WHERE pack_no = ?", (pack.pack_no,))
+            keys.pop(pack.pack_no, None)
+            self._packs.pop(pack.pack_no, None)
+        if column:
+            self._settled.append(column)
+            self._db.execute("INSERT INTO settled_keys (keys) VALUES (?)", (column.tobytes(),))
+        self._join_settled()
+
+    def _join_settled(self) -> None:
+        """One key column for all that is settled, so that polls do not make many."""
+        if len(self._settled) > 8:
+            joined = array("I", sorted({key for column in self._settled for key in column}))
+            self._settled = [joined]
+            self._db.execute("DELETE FROM settled_keys")
+            self._db.execute("INSERT INTO settled_keys (keys) VALUES (?)", (joined.tobytes(),))
+
+
+def new_pack(number: int, stream_no: int, client: str, packed: Packed) -> Pack:
+    """A pack as its scan made it; rid and place are given when it is written."""
+    return Pack(
+        pack_no=number,
+        stream_no=stream_no,
+        client=client,
+        first_rid=0,
+        rows=packed.rows,
+        keys=_column("I", packed.keys),
+        checks=_column("I", packed.requests),
+        times=_column("q", packed.times),
+        states=bytearray(packed.states),
+        place=Place("", 0, 0),
+        body=packed.body,
+        contexts=packed.contexts,
+        new=packed,
+    )
+
+
+def dominates(holders: Sequence[tuple[Pack, int]]) -> tuple[Pack, int] | None:
+    """The one event that stands for all holders of a key: a message of its own beside mere repetitions in progress rows.
+
+    None where general booking must decide: other requests or sessions, several messages, a repetition that is earlier.
+    """
+    standing = [(pack, event) for pack, event in holders if pack.states[event] == BOOKED]
+    if len(standing) != 1:
+        return None
+    pack, event = standing[0]
+    for other, number in holders:
+        if other is pack and number == event:
+            continue
+        if (
+            other is pack
+            or other.states[number] not in (WEAK, DOMINATED)
+            or other.checks[number] != pack.checks[event]
+            or other.times[number] < pack.times[event]
+        ):
+            return None
+    return standing[0]
+
+
+def _collect(holders: dict[int, list[tuple[Pack, int]]], pack: Pack, keys: set[int]) -> None:
+    for event, key in enumerate(pack.keys):
+        if key in keys:
+            holders[key].append((pack, event))
+
+
+def _repeated(keys: Iterable[int]) -> Iterator[int]:
+    seen: set[int] = set()
+    for key in keys:
+        if key in seen:
+            yield key
+        seen.add(key)
+
+
+def _cell(form: PackFormat, columns: Columns, pack: Pack, event: int) -> Cell:
+    counters, context, prefix = form.contribution(columns, event)
+    prompt = counters[0] + counters[2] + counters[3] + counters[4]
+    return Cell(pack.times[event] // SLOT_US, context, prefix, price_step(prompt) or 0, 1, counters)
+
+
+def _pack(number: int, row: tuple[object, ...]) -> Pack:
+    stream, client, rid, rows, keys, checks, times, states, segment, offset, length = row
+    return Pack(
+        pack_no=number,
+        stream_no=int(str(stream)),
+        client=str(client),
+        first_rid=int(str(rid)),
+        rows=int(str(rows)),
+        keys=_column("I", keys),
+        checks=_column("I", checks),
+        times=_column("q", times),
+        states=bytearray(states),  # type: ignore[call-overload]
+        place=Place(str(segment), int(str(offset)), int(str(length))),
+        changed=False,
+    )
+
+
+def _column(kind: str, data: object) -> array[int]:
+    found: array[int] = array(kind)
+    found.frombytes(data)  # type: ignore[arg-type]
+    return found
+
+
