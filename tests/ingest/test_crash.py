@@ -19,11 +19,11 @@ from tokenledger_dagster.ingest.compaction import compact
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 POINTS = {
-    "before the journal is written": "journal.write_atomic",
+    "before the journal is written": "journal.staged",
     "after the journal is flushed, before its rename": "fileio.os.replace",
     "after the journal is written": "segments.record",
     "inside the transaction, before booking": "booking.book",
-    "inside the transaction, half of the tables written": "Ledger._store_cells",
+    "inside the transaction, half of the tables written": "Cells.store",
     "before the transaction commits": "COMMIT",
     "after the commit, before the summary": "sync.write_json_atomic",
     "before files are marked missing": "_Sync._mark_missing",
@@ -58,7 +58,7 @@ def die(original):
 from tests.support import World
 import tokenledger_dagster.fileio as fileio
 from tokenledger_dagster.ingest import booking, compaction, journal, manifest, segments, sync
-from tokenledger_dagster.ingest.ledger import Ledger
+from tokenledger_dagster.ingest.cells import Cells
 from tokenledger_dagster.ingest.sync import _Sync
 
 class Dying(sqlite3.Connection):
@@ -82,7 +82,7 @@ elif name == "schema":
     manifest.sqlite3.connect = lambda *a, **n: connect(*a, **{**n, "factory": Half})
 elif name:
     owner, _, attribute = name.rpartition(".")
-    owners = {"journal": journal, "segments": segments, "booking": booking, "Ledger": Ledger, "sync": sync,
+    owners = {"journal": journal, "segments": segments, "booking": booking, "Cells": Cells, "sync": sync,
               "_Sync": _Sync, "compaction": compaction, "fileio.os": fileio.os, "Path": Path}
     if what == "sync" and name == "segments.record":
         import tokenledger_dagster.ingest.commit as commit

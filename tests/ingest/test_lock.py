@@ -131,6 +131,7 @@ def test_two_syncs_at_once_book_every_event_once(world: World) -> None:
 def test_a_reader_is_not_blocked_by_a_transaction_in_progress(world: World) -> None:
     world.claude(claude("m1", "r1"))
     world.sync()
+    assert len(world.events()) == 1
     writing = connect(world.ledger)
     try:
         writing.execute("BEGIN IMMEDIATE")

@@ -10,6 +10,7 @@ from tests.support import World, claude
 from tokenledger_dagster.home import SAMPLE_HOME, Home, ensure_home
 from tokenledger_dagster.ingest.compaction import compact
 from tokenledger_dagster.ingest.manifest import ManifestError, connect
+from tokenledger_dagster.ingest.settling import settle
 from tokenledger_dagster.ingest.sync import SyncOptions, sync
 
 BOOKED = """
@@ -24,6 +25,7 @@ ENVIRON = {"HOME": str(SAMPLE_HOME)}
 
 
 def state(home: Home) -> tuple[list[tuple[object, ...]], list[tuple[object, ...]]]:
+    settle(home)
     connection = connect(home, read_only=True)
     try:
         return connection.execute(BOOKED).fetchall(), connection.execute(VERDICTS).fetchall()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import World, claude
-from tokenledger_dagster.clients import claude_code
+from tokenledger_dagster.clients import claude_code, claude_pack
 from tokenledger_dagster.contracts.record import Counters
 
 
@@ -34,7 +34,8 @@ def test_the_newer_reading_counts_even_where_the_older_one_says_more(
     world.claude(claude("m1", "r1", output=500))
     world.sync()
     monkeypatch.setattr(claude_code.ClaudeCode, "parser_version", 2)
-    monkeypatch.setattr(claude_code, "_counters", lambda usage, flag: Counters(output_tokens=7))
+    monkeypatch.setattr(claude_code, "counters_of", lambda usage, flag: Counters(output_tokens=7))
+    monkeypatch.setattr(claude_pack.ClaudePacker, "_row", lambda *_: False)
 
     world.sync()
 

@@ -21,6 +21,8 @@ from tokenledger_dagster.clients.copies import content_claims, rank
 from tokenledger_dagster.clients.pack import PackFormat
 from tokenledger_dagster.contracts.record import Counters, UsageRecord
 
+PROGRESS_COPY = "claude.progress_copy"
+STREAM_COPY = "claude.stream_copy"
 _MESSAGE = b'"message":{'
 _ROLE_USER = b'"role":"user"'
 _TAIL = 1024
@@ -393,9 +395,9 @@ class ClaudeCode:
     def duplicate_rule(self, loser: Copy, winner: Copy, subagent: Callable[[int], bool]) -> str:
         """Names why two rows of one request are the same."""
         if loser.is_progress:
-            return "claude.progress_copy"
+            return PROGRESS_COPY
         if loser.stream == winner.stream:
-            return "claude.stream_copy"
+            return STREAM_COPY
         if loser.session != winner.session:
             return "claude.resume_copy"
         if subagent(loser.stream) != subagent(winner.stream):

@@ -6,6 +6,7 @@ other row: it goes to the careful reader (``clients.claude_code``), line by line
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Container, Iterator
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -16,7 +17,13 @@ from msgspec import UNSET, UnsetType
 
 from tokenledger_dagster.clients import values
 from tokenledger_dagster.clients.base import Sink, SourceFile
-from tokenledger_dagster.clients.claude_code import ClaudeReader, counters_of, usage_of
+from tokenledger_dagster.clients.claude_code import (
+    PROGRESS_COPY,
+    STREAM_COPY,
+    ClaudeReader,
+    counters_of,
+    usage_of,
+)
 from tokenledger_dagster.clients.pack import (
     CONTACT,
     EPOCH,
@@ -81,7 +88,7 @@ class _Usage(msgspec.Struct, gc=False, forbid_unknown_fields=True):
 class _Message(msgspec.Struct, gc=False):
     id: str | None = None
     model: str | None = None
-    usage: _Usage | None | UnsetType = UNSET
+    usage: _Usage | UnsetType | None = UNSET
 
 
 class _Nested(msgspec.Struct, gc=False):
@@ -314,6 +321,7 @@ class ClaudePackFormat:
     """What packs of transcripts mean."""
 
     layout = "claude-1"
+    repetition = PROGRESS_COPY
 
     def packer(self, file: SourceFile, sink: Sink, reader: Any) -> ClaudePacker:
         """A fast reader beside the careful one."""
@@ -351,6 +359,17 @@ class ClaudePackFormat:
                     if kinds[context] != kinds[columns.context_of[columns.winners[event]]]:
                         states[event] = CONTACT
         return states
+
+    def rules(self, columns: Columns, events: Container[int] | None = None) -> Counter[str]:
+        """Copies within the file: blocks of one streamed message, or repeated progress rows."""
+        found: Counter[str] = Counter()
+        if events is None and not any(context[_PROGRESS] for context in columns.contexts):
+            found[STREAM_COPY] = len(columns.offsets) - len(columns.winners)
+            return found
+        for row, (event, place) in enumerate(zip(columns.event_of, columns.context_of, strict=True)):
+            if columns.winners[event] != row and (events is None or event in events):
+                found[PROGRESS_COPY if columns.contexts[place][_PROGRESS] else STREAM_COPY] += 1
+        return found
 
     def key(self, identity: Any) -> int:
         """By message id, as the booking group is."""
@@ -453,9 +472,7 @@ def _raw_usage(found: Values, context: Context, extra: dict[str, Any]) -> str:
         "input_tokens": found[_INPUT],
         "cache_creation_input_tokens": found[_WRITE],
         "cache_read_input_tokens": found[_READ],
-        "cache_creation": _object(
-            ephemeral_5m_input_tokens=found[_FIVE], ephemeral_1h_input_tokens=found[_HOUR]
-        ),
+        "cache_creation": _object(ephemeral_5m_input_tokens=found[_FIVE], ephemeral_1h_input_tokens=found[_HOUR]),
         "output_tokens": found[_OUTPUT],
         "server_tool_use": _object(web_search_requests=found[_SEARCHES], web_fetch_requests=found[_FETCHES]),
         "service_tier": context[_TIER],
@@ -478,5 +495,3 @@ def _prefix(name: str) -> str:
     from tokenledger_dagster.pricing.context import channels
 
     return next((prefix for prefix in channels("message_prefix") if name.startswith(prefix)), "")
-
-

@@ -6,6 +6,7 @@ Not here: any other row: it goes to the careful reader (``clients.codex_reader``
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Container, Iterator
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -197,7 +198,9 @@ class CodexPacker:
         self._times.append(moment)
         self._context_of.append(place)
         self._event_of.append(event)
-        self._values.append((*billed, found.total_tokens, None if latest is None else latest.total_tokens, *(last or ())))
+        self._values.append(
+            (*billed, found.total_tokens, None if latest is None else latest.total_tokens, *(last or ()))
+        )
         return True
 
     def _mark(self, rule: str | None, moment: datetime, at: int) -> None:
@@ -260,6 +263,7 @@ class CodexPackFormat:
     """What packs of rollouts mean."""
 
     layout = "codex-1"
+    repetition = ""
 
     def packer(self, file: SourceFile, sink: Sink, reader: Any) -> CodexPacker:
         """A fast reader beside the careful one."""
@@ -285,6 +289,11 @@ class CodexPackFormat:
                 if row in columns.extras:
                     states[event] = BARRED
         return states
+
+    def rules(self, columns: Columns, events: Container[int] | None = None) -> Counter[str]:
+        """Rows that bill nothing by their own file's account."""
+        kept = (row for row in columns.extras if events is None or columns.event_of[row] in events)
+        return Counter(columns.extras[row]["rule"] for row in kept)
 
     def key(self, identity: Any) -> int:
         """By cumulative total, as the booking group is."""

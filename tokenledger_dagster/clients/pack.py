@@ -12,6 +12,7 @@ from __future__ import annotations
 import zlib
 from array import array
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Container, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Protocol
@@ -110,6 +111,8 @@ class Packed(msgspec.Struct, array_like=True):
     """Time of each event, 64-bit microseconds."""
     states: bytes
     contexts: list[PricedContext]
+    rules: dict[str, int]
+    """Rows set aside within the file, by rule."""
     cells: list[Cell]
     weak_cells: dict[int, Cell]
     """Sums of each WEAK event, by event number."""
@@ -120,7 +123,8 @@ class Packer(Protocol):
 
     def take(self, data: bytes | bytearray, filled: int, base: int) -> int:
         """Reads the whole lines among the first ``filled`` bytes of ``data``, a block that begins at ``base`` in the file;
-        returns the bytes they took."""
+        returns the bytes they took.
+        """
         ...
 
     @property
@@ -137,6 +141,8 @@ class PackFormat(Protocol):
     """How a client's packs are made and what they mean."""
 
     layout: str
+    repetition: str
+    """Rule by which a WEAK event loses to another file's."""
 
     def packer(self, file: SourceFile, sink: Sink, reader: Any) -> Packer:
         """A fast reader of one file that shares ``sink`` and state with the careful ``reader``."""
@@ -148,6 +154,10 @@ class PackFormat(Protocol):
 
     def states(self, columns: Columns) -> bytearray:
         """State of each event as far as the file itself tells."""
+        ...
+
+    def rules(self, columns: Columns, events: Container[int] | None = None) -> Counter[str]:
+        """Rows of some events (None: all) that the file itself shows to be copies, by rule."""
         ...
 
     def key(self, identity: Any) -> int:
@@ -275,6 +285,7 @@ def summarise(form: PackFormat, columns: Columns) -> Packed:
         times=times.tobytes(),
         states=bytes(states),
         contexts=[form.priced(context) for context in columns.contexts],
+        rules=form.rules(columns),
         cells=list(cells.values()),
         weak_cells=weak,
     )
@@ -308,9 +319,7 @@ def note_session(notes: dict[str, SessionNote], name: str, at_us: int, project: 
     if found is None:
         found = notes[name] = SessionNote(name, at_us, None, None)
     found.first_us = min(found.first_us, at_us)
-    if project is not None and (
-        found.project_us is None or (at_us, project) < (found.project_us, found.project or "")
-    ):
+    if project is not None and (found.project_us is None or (at_us, project) < (found.project_us, found.project or "")):
         found.project_us, found.project = at_us, project
 
 

@@ -72,7 +72,9 @@ def commit(
         for one in placed:
             counts.scanned[one.client] += len(one.records) + sum(packed.rows for packed in one.packs)
         if lines or packs:
-            written = [journal.PackLine(journal.PackHead(p.stream_no, p.first_rid, p.rows), p.body or b"") for p in packs]
+            written = [
+                journal.PackLine(journal.PackHead(p.stream_no, p.first_rid, p.rows), p.body or b"") for p in packs
+            ]
             segment, places = journal.write_segment(home.lake, host, _heads(connection, placed), lines, written)
             segments.record(connection, segment, "journal", now_us)
             for pack, place in zip(packs, places, strict=True):
@@ -97,6 +99,7 @@ def restore(connection: sqlite3.Connection, ledger: Ledger, placed: Sequence[Pla
 def rebook(connection: sqlite3.Connection, ledger: Ledger, chunk: int = 50_000) -> None:
     """Books everything anew from the stored records, as after a change of prices, names or rules."""
     settle(ledger, ledger.packs.every())
+    ledger.forget_models()
     for table in ("events", "cells", "slots", "shared_groups", "session_order", "models"):
         connection.execute(f"DELETE FROM {table}")
     groups = [group for (group,) in connection.execute("SELECT DISTINCT grp FROM records ORDER BY grp")]
@@ -177,11 +180,14 @@ def _book(
     stirred = _stirred(ledger, packs, sessions)
     if rows or touched or stirred:
         _book_groups(ledger, booking.by_group(rows), touched | stirred, rows)
+
+
 def _add_cells(ledger: Ledger, pack: Pack) -> None:
     """Adds the sums of a new pack's own events; those that only one by one have a price are left to general booking."""
     packed = pack.new
     if packed is None:
         return
+    ledger.rules.update(packed.rules)
     odd = [cell for cell in packed.cells if not ledger.add_cell(pack.client, packed.contexts[cell.context], cell, 1)]
     if odd:
         keys = {(cell.slot, cell.context, cell.prefix, cell.step) for cell in odd}
@@ -206,14 +212,16 @@ def _dominate(ledger: Ledger, pack: Pack, event: int) -> None:
     """Another file's message stands for a repetition from now on."""
     if pack.new is None:
         _subtract(ledger, pack, [ledger.packs.cell(pack, event)])
+    ledger.rules[ledger.packs.form(pack).repetition] += 1
     pack.states[event] = DOMINATED
     pack.changed = True
 
 
 def _expand(ledger: Ledger, pack: Pack, events: Iterable[int]) -> list[Taken]:
     """Hands events of a pack to general booking; their sums are taken back, for booking adds them again."""
-    taken, cells = ledger.packs.expand(pack, events)
+    taken, cells, rules = ledger.packs.expand(pack, events)
     _subtract(ledger, pack, cells)
+    ledger.rules.subtract(rules)
     return taken
 
 
@@ -265,9 +273,7 @@ _INSERT_SOURCE = (
     f"INSERT INTO sources (source_no, source_id, client, first_seen_us, {_SOURCE}) "
     f"VALUES ({', '.join('?' * (4 + len(_SOURCE.split(','))))})"
 )
-_UPDATE_SOURCE = (
-    f"UPDATE sources SET {', '.join(f'{name} = ?' for name in _SOURCE.split(', '))} WHERE source_no = ?"
-)
+_UPDATE_SOURCE = f"UPDATE sources SET {', '.join(f'{name} = ?' for name in _SOURCE.split(', '))} WHERE source_no = ?"
 
 
 def _place(connection: sqlite3.Connection, result: Result, now_us: int, counts: BatchCounts) -> Placed | None:

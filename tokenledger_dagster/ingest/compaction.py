@@ -21,6 +21,7 @@ from tokenledger_dagster.ingest.journal import Segment, sha256_of
 from tokenledger_dagster.ingest.lake import journal_table
 from tokenledger_dagster.ingest.manifest import connect, writer_lock
 from tokenledger_dagster.ingest.segments import SegmentRow, segments, swap, sweep, verify
+from tokenledger_dagster.ingest.settling import settle_packs
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -54,6 +55,7 @@ def compact(home: Home, wait_seconds: float = 60.0) -> CompactionResult:
         connection = connect(home)
         try:
             sweep(home, connection)
+            settle_packs(home, connection)  # they live in the journals that go
             journals = [segment for segment in segments(connection) if segment.format == "journal"]
             written = _compact_journals(home, connection, journals) if journals else 0
             written += _merge_partitions(home, connection)

@@ -73,7 +73,9 @@ def update(connection: sqlite3.Connection, ledger: Ledger, added: Sequence[Added
             # children of a session without file were flagged; now that there is one, they are not
             query = "SELECT stream_no FROM stream_ancestors WHERE session = ?"
             changed |= {number for (number,) in connection.execute(query, (session,))}
-        connection.execute("UPDATE streams SET vectors = NULL WHERE stream_no = ? AND vectors IS NOT NULL", (one.stream_no,))
+        connection.execute(
+            "UPDATE streams SET vectors = NULL WHERE stream_no = ? AND vectors IS NOT NULL", (one.stream_no,)
+        )
     ledger.new_records({one.stream_no: one.records for one in added if one.records})
     if sessions:
         changed |= _family_changes(connection, ledger, sessions)

@@ -20,7 +20,6 @@ from tokenledger_dagster.contracts.record import UsageRecord
 from tokenledger_dagster.errors import TokenLedgerError
 from tokenledger_dagster.fileio import staged
 
-
 JOURNAL_VERSION = 2
 """1 had no packs and is read as well."""
 

@@ -16,8 +16,8 @@ from typing import Any
 import msgspec
 
 from tokenledger_dagster.clients.base import Copy
-from tokenledger_dagster.clients.pack import PROMPT_STEPS, SLOT_US, Cell, PricedContext
 from tokenledger_dagster.clients.codex_reducer import fingerprint
+from tokenledger_dagster.clients.pack import PROMPT_STEPS, SLOT_US, Cell, PricedContext
 from tokenledger_dagster.clients.registry import clients
 from tokenledger_dagster.contracts.record import UsageRecord
 from tokenledger_dagster.ingest.booking import NEVER, Booked, Session, StreamFacts
@@ -43,6 +43,7 @@ _EVENT_COLUMNS = (
 _EVENT_INSERT = f"INSERT INTO events ({_EVENT_COLUMNS}) VALUES ({', '.join('?' * 26)})"
 
 _PRICE = _EVENT_COLUMNS.split(", ").index("list_price_nano")
+
 
 def _chunks(values: Iterable[int]) -> Iterator[list[int]]:
     listed = list(values)
@@ -106,6 +107,11 @@ class Ledger:
         self._streams.clear()
         self._superseded.clear()
         self._files.clear()
+
+    def forget_models(self) -> None:
+        """Drops cached models and prices before all that was booked is thrown away."""
+        self._models.clear()
+        self._units.clear()
 
     def is_superseded(self, stream: int) -> bool:
         """True for the archived copy of a file that is also there as an active one, unless it carries that one on."""
@@ -379,8 +385,7 @@ class Ledger:
             )
             if price > _INT64_MAX:
                 return False
-        if sign > 0:
-            self.priced["unpriced" if price is None else "priced"] += cell.count
+        self.priced["unpriced" if price is None else "priced"] += sign * cell.count
         session = self.session_number(client, context.session)
         self.cells.add((cell.slot, session, model_no, 0), counters, price, sign * cell.count)
         return True

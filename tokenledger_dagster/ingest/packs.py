@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import sqlite3
 from array import array
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -27,8 +27,8 @@ from tokenledger_dagster.clients.pack import (
     WEAK,
     Cell,
     Columns,
-    PackFormat,
     Packed,
+    PackFormat,
     PricedContext,
     decode_columns,
     price_step,
@@ -95,7 +95,9 @@ class Packs:
 
     def _load(self) -> dict[int, array[int]]:
         if self._keys is None:
-            self._keys = {number: _column("I", keys) for number, keys in self._db.execute("SELECT pack_no, keys FROM packs")}
+            self._keys = {
+                number: _column("I", keys) for number, keys in self._db.execute("SELECT pack_no, keys FROM packs")
+            }
             self._settled = [_column("I", keys) for (keys,) in self._db.execute("SELECT keys FROM settled_keys")]
             self._next = max(self._keys, default=0) + 1
         return self._keys
@@ -216,21 +218,28 @@ class Packs:
         """What the columns of a pack mean."""
         form = clients()[pack.client].pack_format()
         if form is None:
-            raise SegmentDamagedError(f"{pack.place.segment}: holds a pack of {pack.client}, which this program cannot read")
+            raise SegmentDamagedError(
+                f"{pack.place.segment}: holds a pack of {pack.client}, which this program cannot read"
+            )
         return form
 
-    def expand(self, pack: Pack, events: Iterable[int]) -> tuple[list[Taken], list[Cell]]:
-        """Hands events to general booking; returns their records, and the sums that stood for them until now."""
+    def expand(self, pack: Pack, events: Iterable[int]) -> tuple[list[Taken], list[Cell], Counter[str]]:
+        """Hands events to general booking.
+
+        Returns their records, the sums that stood for them until now, and how many records were set aside by rule.
+        """
         wanted = {event for event in events if pack.states[event] != EXPANDED}
         if not wanted:
-            return [], []
+            return [], [], Counter()
         columns, form = self.columns(pack), self.form(pack)
         cells = [_cell(form, columns, pack, event) for event in wanted if pack.states[event] in (BOOKED, WEAK)]
         taken = [Taken(pack, pack.first_rid + row, record) for row, record in form.records(columns, wanted)]
+        rules = form.rules(columns, wanted)
+        rules[form.repetition] += sum(pack.states[event] == DOMINATED for event in wanted)
         for event in wanted:
             pack.states[event] = EXPANDED
         pack.changed = True
-        return taken, cells
+        return taken, cells, rules
 
     def cell(self, pack: Pack, event: int) -> Cell:
         """What one event adds to the sums."""
@@ -392,5 +401,3 @@ def _column(kind: str, data: object) -> array[int]:
     found: array[int] = array(kind)
     found.frombytes(data)  # type: ignore[arg-type]
     return found
-
-

@@ -166,7 +166,9 @@ def start_of(task: Task, carry: bytes | None) -> Start:
     """Where the scan of a task begins."""
     if task.known is None:
         return Start()
-    chain = Chain(task.known.chain, tuple(map(int, task.known.chain_parts.split(","))) if task.known.chain_parts else ())
+    chain = Chain(
+        task.known.chain, tuple(map(int, task.known.chain_parts.split(","))) if task.known.chain_parts else ()
+    )
     if task.action == "tail":
         return Start(task.known.read_offset, chain, carry)
     return Start(kept=chain if task.action == "reread" else None)

@@ -35,11 +35,17 @@ def settle(home: Home) -> None:
             raise TokenLedgerError(f"{home.lock_path}: another process writes this ledger; try again when it is done")
         connection = connect(home)
         try:
-            ledger = Ledger(connection, Zone(get_meta(connection, "zone") or "UTC"), rate_table(), home.lake)
-            with transaction(connection):
-                commit.settle(ledger, ledger.packs.every())
+            settle_packs(home, connection)
         finally:
             connection.close()
+
+
+def settle_packs(home: Home, connection: sqlite3.Connection) -> None:
+    """The same for who holds the writer lock already."""
+    if has_packs(connection):
+        ledger = Ledger(connection, Zone(get_meta(connection, "zone") or "UTC"), rate_table(), home.lake)
+        with transaction(connection):
+            commit.settle(ledger, ledger.packs.every())
 
 
 def has_packs(connection: sqlite3.Connection) -> bool:

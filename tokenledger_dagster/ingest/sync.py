@@ -5,13 +5,15 @@ Here: the flow from the clients' roots to the ingest summary, under the writer l
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import hashlib
 import os
 import platform
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -32,15 +34,16 @@ from tokenledger_dagster.ingest.ledger import Ledger
 from tokenledger_dagster.ingest.manifest import ManifestError, connect, get_meta, set_meta, transaction, writer_lock
 from tokenledger_dagster.ingest.plan import Known, Plan, Task, load_known, make_plan, start_of
 from tokenledger_dagster.ingest.rebuild import rebuild
-from tokenledger_dagster.ingest.scan import scan
+from tokenledger_dagster.ingest.scan import Scanned
 from tokenledger_dagster.ingest.segments import absent, fold_journals, is_lost, sweep
+from tokenledger_dagster.ingest.workers import scan_all
 from tokenledger_dagster.ingest.zones import Zone
 from tokenledger_dagster.models.rules import CONFIG_DIRECTORY
 from tokenledger_dagster.observability import names
 from tokenledger_dagster.observability.metrics import MetricsBackend, NoopMetrics
 from tokenledger_dagster.pricing.rates import rate_table
 
-BATCH_RECORDS = 50_000
+BATCH_RECORDS = 250_000
 BOOKING_VERSION = "1"
 """Raised when a rule of booking changes: the past is then booked anew from the stored records."""
 FIRST_FILL_WAIT_SECONDS = 600.0
@@ -232,25 +235,30 @@ class _Sync:
     def _read(self, ledger: Ledger, work: Sequence[Task]) -> None:
         total = sum(_pending(task) for task in work)
         done, batch, batched = 0, [], 0
-        for number, task in enumerate(work, 1):
-            result = self._scan(task)
-            done += _pending(task)
-            batch.append(result)
-            batched += result.scanned.count
-            if batched >= BATCH_RECORDS:
+        files = [(task.file, start_of(task, self._carry(task))) for task in work]
+        contexts = [self._contexts[task.file.path] for task in work]
+        with _no_collection():
+            for number, (place, scanned) in enumerate(scan_all(files, contexts, self._now_us), 1):
+                task = work[place]
+                done += _pending(task)
+                self._note(task, scanned)
+                batch.append(committing.Result(task, scanned, self._origins[task.file.path].origin))
+                batched += scanned.count
+                if batched >= BATCH_RECORDS:
+                    self._commit(ledger, batch)
+                    batch, batched = [], 0
+                self._progress(number, len(work), done, total)
+            if batch:
                 self._commit(ledger, batch)
-                batch, batched = [], 0
-            self._progress(number, len(work), done, total)
-        if batch:
-            self._commit(ledger, batch)
 
-    def _scan(self, task: Task) -> committing.Result:
-        carry = None
-        if task.action == "tail" and task.known is not None:
-            row = self._db.execute("SELECT carry FROM sources WHERE source_no = ?", (task.known.source_no,)).fetchone()
-            carry = bytes(row[0])
-        path = task.file.path
-        scanned = scan(task.file, start_of(task, carry), self._contexts[path], self._now_us)
+    def _carry(self, task: Task) -> bytes | None:
+        if task.action != "tail" or task.known is None:
+            return None
+        row = self._db.execute("SELECT carry FROM sources WHERE source_no = ?", (task.known.source_no,)).fetchone()
+        return bytes(row[0])
+
+    def _note(self, task: Task, scanned: Scanned) -> None:
+        """Takes what a scan tells of its file into the summary."""
         if scanned.error:
             self._problems.append(f"{task.file.shown}: {scanned.error}; what could be read of it is kept")
         counts = self._providers.setdefault(task.file.client, ProviderCounts(skipped={}))
@@ -261,7 +269,6 @@ class _Sync:
         if scanned.position.held_back:
             counts.skipped["unfinished_last_line"] = counts.skipped.get("unfinished_last_line", 0) + 1
         self._metrics.counter(names.INGEST_BYTES, scanned.bytes_read, client=task.file.client)
-        return committing.Result(task, scanned, self._origins[path].origin)
 
     def _commit(self, ledger: Ledger, batch: list[committing.Result]) -> None:
         started = time.perf_counter()
@@ -328,6 +335,18 @@ class _Sync:
             self._metrics.counter(names.INGEST_CACHE, getattr(self._cache, outcome), outcome=outcome)
         self._metrics.histogram(names.INGEST_DURATION, finished - self._started)
         return summary
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """Rows and columns hold no cycles: looking for some among so many costs more than all else."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def ledger_counts(connection: sqlite3.Connection) -> tuple[int, int]:

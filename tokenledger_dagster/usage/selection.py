@@ -1,6 +1,7 @@
 """What a report is about: the period and the filters, and the sums by day, session and model that match.
 
-Here: reading matching sums from the manifest, from cells where the zone allows and else exactly from events.  Not here:
+Here: reading matching sums from the manifest, from days where the zone allows and else from
+quarter hours, which no zone's day or hour cuts.  Not here:
 how they are grouped and shown (``usage.report``).
 """
 
@@ -13,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from tokenledger_dagster.clients.pack import SLOT_US
 from tokenledger_dagster.errors import UsageError
 from tokenledger_dagster.ingest.manifest import get_meta
 from tokenledger_dagster.ingest.zones import Zone
@@ -125,7 +127,7 @@ def parts(connection: sqlite3.Connection, selection: Selection, *, blocks: bool 
             f"SELECT day, day, session_no, model_no, is_estimated, {_SUMS} FROM cells ORDER BY day"
         )
     else:
-        rows = _from_events(connection, Zone(selection.zone), blocks)
+        rows = _from_slots(connection, Zone(selection.zone), blocks)
     for at, day, session_no, model_no, estimated, *sums in rows:
         if (
             (since is None or day >= since)
@@ -155,22 +157,18 @@ def _model_matches(model: ModelDim, selection: Selection) -> bool:
     return not selection.models or model.model in selection.models or model.model_raw in selection.models
 
 
-def _from_events(connection: sqlite3.Connection, zone: Zone, blocks: bool) -> Iterator[tuple[int, ...]]:
-    """Events as rows of one each: (day or block start, day, session, model, estimated, sums...)."""
-    query = (
-        "SELECT timestamp_us, session_no, model_no, is_estimated, 1, input_tokens, output_tokens, cache_write_tokens, "
-        "cache_read_tokens, tool_input_tokens, tool_output_tokens, cache_write_1h_tokens, reasoning_tokens, "
-        "web_search_requests, coalesce(list_price_nano, 0), list_price_nano IS NULL, "
-        "CASE WHEN list_price_nano IS NULL THEN input_tokens + output_tokens + cache_write_tokens + cache_read_tokens "
-        "+ tool_input_tokens + tool_output_tokens ELSE 0 END FROM events ORDER BY timestamp_us"
-    )
-    for start, (timestamp_us, *rest) in block_starts(connection.execute(query)):
-        day = zone.day(timestamp_us)
+def _from_slots(connection: sqlite3.Connection, zone: Zone, blocks: bool) -> Iterator[tuple[int, ...]]:
+    """Quarter hours as rows: (day or block start, day, session, model, estimated, sums...)."""
+    query = f"SELECT slot * {SLOT_US}, session_no, model_no, is_estimated, {_SUMS} FROM slots ORDER BY slot"
+    for start, (at_us, *rest) in block_starts(connection.execute(query)):
+        day = zone.day(at_us)
         yield (start if blocks else day, day, *rest)
 
 
 def block_starts(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[int, tuple[Any, ...]]]:
     """Rows in order of time (their first column, microseconds UTC), each with the start of its 5-hour block.
+
+    Events may be told by the quarter hour they lie in: blocks begin and end on full hours.
 
     A block opens at the full hour (UTC) of the first event after the one before has ended, whatever is filtered.
     """

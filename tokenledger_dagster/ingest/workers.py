@@ -1,0 +1,200 @@
+"""Scanning many files with several processes.
+
+Here: sharing files out among this process and spawned helpers, largest first, and bringing back what they found.  Not
+here: scanning one file (``ingest.scan``), which is all a helper does (``ingest.helper``), or what becomes of the results.
+
+Files are taken from one pipe of tokens, so that nobody waits while there is work.  A helper that dies costs time only:
+what it had taken and not brought back is scanned here.  No helper outlives its command.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import select
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
+
+from tokenledger_dagster.clients.base import SourceFile
+from tokenledger_dagster.ingest.scan import Scanned, Start, scan
+
+HELP_FROM_BYTES = 24 << 20
+"""Less than this is read sooner than a helper starts."""
+_BYTES_A_HELPER = 16 << 20
+_BYTES_A_TOKEN = 512 << 10
+_MOST_TOKENS = 8_000
+"""What a pipe holds without a reader, at four bytes each."""
+_PIPE_BYTES = 1 << 20
+TOKEN = struct.Struct("<i")
+FRAME = struct.Struct("<q")
+_BOOT = (
+    "import sys; sys.path[:] = sys.argv[2].split(chr(10)); sys.modules['typing_extensions'] = None; "
+    "from tokenledger_dagster.ingest.helper import main; main(int(sys.argv[1]))"
+)
+
+
+class Job(msgspec.Struct, array_like=True):
+    """All the work of one sync."""
+
+    files: list[tuple[SourceFile, Start, int]]
+    """Each file, where its scan begins, and the number of its context."""
+    contexts: list[dict[str, str]]
+    tokens: list[tuple[int, int]]
+    """Stretches of ``files`` that are taken at once."""
+    now_us: int
+
+
+class Found(msgspec.Struct, array_like=True):
+    """What was found in the file of this number."""
+
+    number: int
+    scanned: Scanned
+
+
+def scan_all(
+    files: Sequence[tuple[SourceFile, Start]], contexts: Sequence[Mapping[str, str]], now_us: int
+) -> Iterator[tuple[int, Scanned]]:
+    """Scans ``files`` in any order; yields (place in ``files``, what was found).
+
+    ``contexts`` holds each file's context.
+    """
+    pending = [max(0, file.size - start.offset) for file, start in files]
+    order = sorted(range(len(files)), key=lambda place: -pending[place])
+    helpers = _helpers(sum(pending), len(files))
+    if not helpers:
+        for place in order:
+            file, start = files[place]
+            yield place, scan(file, start, contexts[place], now_us)
+        return
+    kinds: dict[int, int] = {}
+    listed: list[dict[str, str]] = []
+    for context in contexts:
+        if id(context) not in kinds:
+            kinds[id(context)] = len(listed)
+            listed.append(dict(context))
+    job = Job(
+        files=[(*files[place], kinds[id(contexts[place])]) for place in order],
+        contexts=listed,
+        tokens=_tokens([pending[place] for place in order]),
+        now_us=now_us,
+    )
+    for found in _shared(job, helpers):
+        yield order[found.number], found.scanned
+
+
+def _helpers(pending: int, files: int) -> int:
+    if pending < HELP_FROM_BYTES or files < 2:
+        return 0
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(0, min(cores - 1, pending // _BYTES_A_HELPER, 15))
+
+
+def _tokens(pending: Sequence[int]) -> list[tuple[int, int]]:
+    """Stretches of files of about the same size, not more than a pipe holds."""
+    least = max(_BYTES_A_TOKEN, sum(pending) // _MOST_TOKENS + 1)
+    tokens: list[tuple[int, int]] = []
+    start, size = 0, 0
+    for place, more in enumerate(pending, 1):
+        size += more + 4096  # opening a file costs too
+        if size >= least or place == len(pending):
+            tokens.append((start, place))
+            start, size = place, 0
+    return tokens
+
+
+def _shared(job: Job, helpers: int) -> Iterator[Found]:
+    taking, giving = os.pipe()
+    started: list[subprocess.Popen[bytes]] = []
+    missing = set(range(len(job.files)))
+    try:
+        os.write(giving, b"".join(TOKEN.pack(number) for number in range(len(job.tokens))))
+        os.close(giving)
+        for _ in range(helpers):
+            helper = _start(taking, job)
+            if helper is not None:
+                started.append(helper)
+        streams = {helper.stdout.fileno(): bytearray() for helper in started if helper.stdout is not None}
+        for start, end in tokens_from(taking, job):
+            for number in range(start, end):
+                missing.discard(number)
+                yield scan_one(job, number)
+            for found in _arrived(streams, 0):
+                missing.discard(found.number)
+                yield found
+        while streams:
+            for found in _arrived(streams, None):
+                missing.discard(found.number)
+                yield found
+        for number in sorted(missing):
+            yield scan_one(job, number)
+    finally:
+        os.close(taking)
+        for helper in started:
+            helper.kill()
+            helper.wait()
+            for pipe in (helper.stdin, helper.stdout):
+                if pipe is not None:
+                    with contextlib.suppress(OSError):
+                        pipe.close()
+
+
+def _start(taking: int, job: Job) -> subprocess.Popen[bytes] | None:
+    """A helper that has its job; None where none can be had."""
+    try:
+        helper = subprocess.Popen(
+            [sys.executable, "-S", "-E", "-c", _BOOT, str(taking), "\n".join(sys.path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            pass_fds=(taking,),
+        )
+    except (OSError, ValueError):
+        return None
+    if helper.stdin is not None and helper.stdout is not None:
+        with contextlib.suppress(OSError, AttributeError):
+            fcntl.fcntl(helper.stdout.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        with contextlib.suppress(OSError):  # it died at once: its share is done here
+            helper.stdin.write(msgspec.msgpack.encode(job))
+            helper.stdin.close()
+    return helper
+
+
+def tokens_from(taking: int, job: Job) -> Iterator[tuple[int, int]]:
+    """Stretches of files, each to one taker, until none is left."""
+    while len(token := os.read(taking, TOKEN.size)) == TOKEN.size:
+        yield job.tokens[TOKEN.unpack(token)[0]]
+
+
+def scan_one(job: Job, number: int) -> Found:
+    """Scans one file of the job."""
+    file, start, context = job.files[number]
+    return Found(number, scan(file, start, job.contexts[context], job.now_us))
+
+
+_decode = msgspec.msgpack.Decoder(Found).decode
+
+
+def _arrived(streams: dict[int, bytearray], timeout: float | None) -> Iterator[Found]:
+    """What helpers have sent; streams that ended are dropped."""
+    readable, _, _ = select.select(list(streams), [], [], timeout)
+    for stream in readable:
+        data = os.read(stream, _PIPE_BYTES)
+        if not data:
+            del streams[stream]
+            continue
+        held = streams[stream]
+        held += data
+        start = 0
+        while len(held) - start >= FRAME.size:
+            (size,) = FRAME.unpack_from(held, start)
+            if len(held) - start - FRAME.size < size:
+                break
+            start += FRAME.size
+            yield _decode(bytes(held[start : start + size]))
+            start += size
+        del held[:start]
