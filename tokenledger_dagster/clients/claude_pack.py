@@ -6,11 +6,14 @@ other row: it goes to the careful reader (``clients.claude_code``), line by line
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from itertools import zip_longest
 from typing import Any
+from zlib import crc32
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -30,6 +33,7 @@ from tokenledger_dagster.clients.pack import (
     WEAK,
     Columns,
     Context,
+    Cut,
     Moment,
     PricedContext,
     Tokens,
@@ -53,14 +57,14 @@ _LONGEST = 1024
 _NO_ITERATIONS = (b"", b"[]", b"null")
 
 # places in a context
-_SESSION, _SIDECHAIN, _AGENT, _CWD, _BRANCH, _VERSION, _MODEL, _TIER, _SPEED, _GEO, _PROGRESS, _EMPTY = range(12)
+_SESSION, _SIDECHAIN, _AGENT, _CWD, _BRANCH, _VERSION, _MODEL, _TIER, _GEO, _SPEED, _PROGRESS, _EMPTY = range(12)
 # places in a row's values
 _INPUT, _WRITE, _READ, _FIVE, _HOUR, _OUTPUT, _SEARCHES, _FETCHES = range(8)
 
 
 class _Split(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    ephemeral_5m_input_tokens: Tokens | None = None
-    ephemeral_1h_input_tokens: Tokens | None = None
+    five: Tokens | None = msgspec.field(default=None, name="ephemeral_5m_input_tokens")
+    hour: Tokens | None = msgspec.field(default=None, name="ephemeral_1h_input_tokens")
 
 
 class _Tools(msgspec.Struct, gc=False, forbid_unknown_fields=True):
@@ -68,16 +72,12 @@ class _Tools(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     web_fetch_requests: Tokens | None = None
 
 
-_NO_SPLIT = _Split()
-_NO_TOOLS = _Tools()
-
-
 class _Usage(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    input_tokens: Tokens | None = None
-    cache_creation_input_tokens: Tokens | None = None
-    cache_read_input_tokens: Tokens | None = None
+    fresh: Tokens | None = msgspec.field(default=None, name="input_tokens")
+    write: Tokens | None = msgspec.field(default=None, name="cache_creation_input_tokens")
+    read: Tokens | None = msgspec.field(default=None, name="cache_read_input_tokens")
     cache_creation: _Split | None = None
-    output_tokens: Tokens | None = None
+    output: Tokens | None = msgspec.field(default=None, name="output_tokens")
     server_tool_use: _Tools | None = None
     service_tier: str | None = None
     inference_geo: str | None = None
@@ -146,155 +146,187 @@ class ClaudePacker:
         self._winners: list[int] = []
         self._values: list[Values] = []
         self._extras: dict[int, Any] = {}
+        self._outputs: list[int] = []
+        """Output of each event's winner."""
+        self._firsts: list[datetime] = []
+        """Earliest time of each event."""
         self._gaps: list[tuple[int, int]] = []
         """(rows before, records) of what the careful reader made in between."""
 
     @property
     def rows(self) -> int:
-        """Rows taken since the last ``columns``."""
+        """Rows taken since the last ``cut``."""
         return len(self._offsets)
 
     def take(self, data: bytes | bytearray, filled: int, base: int) -> int:
-        """Reads the whole lines among the first ``filled`` bytes of ``data``.
+        """Reads the whole lines of a block (``clients.pack.Packer``).
 
         User rows (prompts, tool results) carry no usage of their own and are most of the bytes.  Proof: the first brace
         after the row's own opens its ``message``, and that is a user's; and no usage object stands at the end, as it
         would if another row were glued behind: an assistant row ends with a text or with three braces.
         """
         find, startswith = data.find, data.startswith
-        lines: list[bytes | bytearray] = []
+        lines: list[memoryview] = []
         starts: list[int] = []
         start, whole = 0, True
-        while (end := find(b"\n", start, filled)) != -1:
-            brace = find(b"{", start + 1, start + _HEAD if start + _HEAD < end else end)
-            if (
-                brace == -1
-                or not startswith(_USER, brace - _BEFORE_BRACE)
-                or (
-                    (data[end - 2] != _BRACE or data[end - 3] == _BRACE)
-                    and find(b'"usage"', max(start, end - _TAIL), end) != -1
-                )
-            ) and end > start:
-                stop = end - 1 if data[end - 1] == _CR else end
-                lines.append(data[start:stop])
-                starts.append(start)
-                whole = whole and data[start] == _OPEN and data[stop - 1] == _BRACE
-            start = end + 1
-        if lines:
-            self._take_lines(lines, starts, base, whole)
+        with memoryview(data) as view:
+            while (end := find(b"\n", start, filled)) != -1:
+                brace = find(b"{", start + 1, start + _HEAD if start + _HEAD < end else end)
+                if (
+                    brace == -1
+                    or not startswith(_USER, brace - _BEFORE_BRACE)
+                    or (
+                        (data[end - 2] != _BRACE or data[end - 3] == _BRACE)
+                        and find(b'"usage"', max(start, end - _TAIL), end) != -1
+                    )
+                ) and end > start:
+                    stop = end - 1 if data[end - 1] == _CR else end
+                    lines.append(view[start:stop])
+                    starts.append(start)
+                    if data[start] != _OPEN or data[stop - 1] != _BRACE:
+                        whole = False
+                start = end + 1
+            if lines:
+                self._take_lines(decoded_lines(_decoder, lines, whole), lines, starts, base)
+                for line in lines:
+                    line.release()
         return start
 
-    def _take_lines(self, lines: list[bytes | bytearray], starts: list[int], base: int, whole: bool) -> None:
-        rows = decoded_lines(_decoder, lines, whole)
-        sink, reader = self._sink, self._reader
-        for row, line, start in zip(rows, lines, starts, strict=True):
-            if row is None or not self._row(row, line, base + start):
-                before = len(sink.records)
-                sink.packed = self._packed + len(self._offsets)
-                reader.feed(bytes(line), base + start, base + start + len(line) + 1)
-                if len(sink.records) > before:
-                    self._gaps.append((len(self._offsets), len(sink.records) - before))
+    def _take_lines(self, rows: list[_Row | None], lines: list[memoryview], starts: list[int], base: int) -> None:
+        """Takes each row as columns, or gives its line to the careful reader.
 
-    def _row(self, row: _Row, line: bytes | bytearray, offset: int) -> bool:
-        """Takes one row; False where the careful reader must."""
-        message = row.message
-        is_progress = False
-        if message is not None and message.usage is not UNSET:
-            moment, request, agent = row.timestamp, row.requestId, row.agentId
-        elif row.data is not None:
-            nested = row.data.message
-            if nested is None or nested.message is None or nested.message.usage is UNSET:
-                return True
-            message, moment, request, is_progress = nested.message, nested.timestamp, nested.requestId, True
-            agent = row.agentId or row.data.agentId
-        else:
-            return row.inputTokens is None and row.outputTokens is None
-        usage = message.usage
-        if usage is None:
-            self._sink.skipped["usage_null"] += 1
-            return True
-        if isinstance(usage, UnsetType) or moment is None or not _EARLIEST <= moment <= self._latest:
-            return False
-        write, output = usage.cache_creation_input_tokens, usage.output_tokens
-        iterations = bytes(usage.iterations)
-        split, tools = usage.cache_creation or _NO_SPLIT, usage.server_tool_use or _NO_TOOLS
-        five, hour = split.ephemeral_5m_input_tokens, split.ephemeral_1h_input_tokens
-        if (five or hour) and (five or 0) + (hour or 0) != (write or 0):
-            return False
-        total = (usage.input_tokens or 0) + (output or 0) + (write or 0) + (usage.cache_read_input_tokens or 0)
-        if not total:
-            if iterations not in _NO_ITERATIONS:
+        One long loop on purpose: a call a row costs as much as all that is done with it.
+        """
+        offsets, lengths, hashes, times = self._offsets, self._lengths, self._hashes, self._times
+        contexts, context_of, numbers, identities = self._contexts, self._context_of, self._numbers, self._identities
+        event_of, winners, all_values, firsts = self._event_of, self._winners, self._values, self._firsts
+        outputs, latest, skipped = self._outputs, self._latest, self._sink.skipped
+        for row, line, start in zip(rows, lines, starts, strict=True):
+            if row is None:
+                self._carefully(line, base + start)
+                continue
+            message = row.message
+            is_progress = False
+            if message is not None and message.usage is not UNSET:
+                usage, moment, request, agent = message.usage, row.timestamp, row.requestId, row.agentId
+            elif row.data is not None:
+                nested = row.data.message
+                if nested is None or nested.message is None or nested.message.usage is UNSET:
+                    continue
+                message, moment, request, is_progress = nested.message, nested.timestamp, nested.requestId, True
+                usage, agent = message.usage, row.agentId or row.data.agentId
+            else:
+                if row.inputTokens is not None or row.outputTokens is not None:
+                    self._carefully(line, base + start)
+                continue
+            if usage is None:
+                skipped["usage_null"] += 1
+                continue
+            split, tools = usage.cache_creation, usage.server_tool_use
+            five, hour = (None, None) if split is None else (split.five, split.hour)
+            fresh, write, read, output = usage.fresh, usage.write, usage.read, usage.output
+            total = (fresh or 0) + (write or 0) + (read or 0) + (output or 0)
+            iterations = bytes(usage.iterations)
+            name = message.id
+            if (
+                moment is None
+                or not _EARLIEST <= moment <= latest
+                or ((five or hour) and (five or 0) + (hour or 0) != (write or 0))
+                or (iterations not in _NO_ITERATIONS and (not total or b"advisor" in iterations))
+            ):
+                self._carefully(line, base + start)
+                continue
+            if not total:
+                skipped["zero_usage"] += 1
+                continue
+            context = (
+                row.sessionId,
+                row.isSidechain is True or is_progress,
+                agent,
+                row.cwd,
+                row.gitBranch,
+                row.version,
+                message.model,
+                usage.service_tier,
+                usage.inference_geo,
+                usage.speed,
+                is_progress,
+                iterations == b"[]",
+            )
+            place = contexts.get(context)
+            event = numbers.get(name) if name is not None else None
+            at = len(offsets)
+            if place is None or event is None or request != identities[event][1]:
+                if (place is None and not _is_plain(context)) or not self._is_known(event, name, request):
+                    self._carefully(line, base + start)
+                    continue
+                if place is None:
+                    place = contexts[context] = len(contexts)
+            if (iterations not in _NO_ITERATIONS or row.costUSD is not None) and not self._extra(
+                at, iterations, row.costUSD
+            ):
+                self._carefully(line, base + start)
+                continue
+            digest = sha256(line).digest()
+            if event is None:
+                event = numbers[str(name)] = len(identities)
+                identities.append((str(name), request))
+                winners.append(at)
+                outputs.append(output or 0)
+                firsts.append(moment)
+            else:
+                if (output or 0) > outputs[event] or (
+                    (output or 0) == outputs[event] and (-total, moment, digest) < self._standing(winners[event])
+                ):
+                    winners[event] = at
+                    outputs[event] = output or 0
+                if moment < firsts[event]:
+                    firsts[event] = moment
+            offsets.append(base + start)
+            lengths.append(len(line))
+            hashes.append(digest)
+            times.append(moment)
+            context_of.append(place)
+            event_of.append(event)
+            all_values.append(
+                (fresh, write, read, five, hour, output)
+                if tools is None
+                else (fresh, write, read, five, hour, output, tools.web_search_requests, tools.web_fetch_requests)
+            )
+
+    def _carefully(self, line: memoryview, offset: int) -> None:
+        sink = self._sink
+        before = len(sink.records)
+        sink.packed = self._packed + len(self._offsets)
+        self._reader.feed(bytes(line), offset, offset + len(line) + 1)
+        if len(sink.records) > before:
+            self._gaps.append((len(self._offsets), len(sink.records) - before))
+
+    def _is_known(self, event: int | None, name: str | None, request: str | None) -> bool:
+        """Whether a row's ids are those of its event, or fit for a new one."""
+        if event is not None:
+            return request == self._identities[event][1]
+        return bool(name) and _usable(str(name)) and (request is None or (request != "" and _usable(request)))
+
+    def _extra(self, at: int, iterations: bytes, cost: float | None) -> bool:
+        """Notes what only some rows have; False where it is more than numbers."""
+        extra: dict[str, Any] = {}
+        if iterations not in _NO_ITERATIONS:
+            extra["iterations"] = values.safe_usage(iterations)
+            if extra["iterations"] is None:
                 return False
-            self._sink.skipped["zero_usage"] += 1
-            return True
-        context = (
-            row.sessionId,
-            row.isSidechain is True or is_progress,
-            agent,
-            row.cwd,
-            row.gitBranch,
-            row.version,
-            message.model,
-            usage.service_tier,
-            usage.speed,
-            usage.inference_geo,
-            is_progress,
-            iterations == b"[]",
-        )
-        place = self._contexts.get(context)
-        if place is None:
-            if not _is_plain(context):
-                return False
-            place = self._contexts[context] = len(self._contexts)
-        name = message.id
-        at = len(self._offsets)
-        if iterations not in _NO_ITERATIONS or row.costUSD is not None:
-            extra = _extra(iterations, row.costUSD)
-            if extra is None:
-                return False
-            self._extras[at] = extra
-        event = self._numbers.get(name) if name is not None else None
-        if event is None:
-            if not name or not _usable(name) or request == "" or (request is not None and not _usable(request)):
-                self._extras.pop(at, None)
-                return False
-            event = self._numbers[name] = len(self._identities)
-            self._identities.append((name, request))
-            self._winners.append(at)
-        elif request != self._identities[event][1]:
-            self._extras.pop(at, None)
-            return False
-        digest = sha256(line).digest()
-        row_values = (
-            usage.input_tokens,
-            write,
-            usage.cache_read_input_tokens,
-            five,
-            hour,
-            output,
-            tools.web_search_requests,
-            tools.web_fetch_requests,
-        )
-        best = self._winners[event]
-        if best != at and (-(output or 0), -total, moment, digest) < self._standing(best):
-            self._winners[event] = at
-        self._offsets.append(offset)
-        self._lengths.append(len(line))
-        self._hashes.append(digest)
-        self._times.append(moment)
-        self._context_of.append(place)
-        self._event_of.append(event)
-        self._values.append(row_values)
+        if cost is not None:
+            extra["cost"] = values.cost_nano(cost)
+        self._extras[at] = extra
         return True
 
-    def _standing(self, row: int) -> tuple[int, int, datetime, bytes]:
-        """Order of the rows of one event in one file: the winner comes first (``clients.copies.rank``)."""
+    def _standing(self, row: int) -> tuple[int, datetime, bytes]:
+        """Order of the rows of one event with the same output: the winner comes first (``clients.copies.rank``)."""
         found = self._values[row]
-        output = found[_OUTPUT] or 0
-        total = output + (found[_INPUT] or 0) + (found[_WRITE] or 0) + (found[_READ] or 0)
-        return -output, -total, self._times[row], self._hashes[row]
+        total = (found[_OUTPUT] or 0) + (found[_INPUT] or 0) + (found[_WRITE] or 0) + (found[_READ] or 0)
+        return -total, self._times[row], self._hashes[row]
 
-    def columns(self) -> Columns:
+    def cut(self) -> Cut:
         """The rows taken since the last time."""
         columns = Columns(
             layout=ClaudePackFormat.layout,
@@ -311,10 +343,11 @@ class ClaudePacker:
             values=self._values,
             extras=self._extras,
         )
+        firsts = self._firsts
         self._packed += len(self._offsets)
         self._sink.packed = self._packed
         self._begin()
-        return columns
+        return Cut(columns, firsts)
 
 
 class ClaudePackFormat:
@@ -327,23 +360,17 @@ class ClaudePackFormat:
         """A fast reader beside the careful one."""
         return ClaudePacker(sink, reader)
 
-    def contribution(self, columns: Columns, event: int) -> tuple[list[int], int, str]:
-        """Counters of the winning row."""
-        row = columns.winners[event]
-        found = columns.values[row]
-        counters = [
-            found[_INPUT] or 0,
-            found[_OUTPUT] or 0,
-            found[_WRITE] or 0,
-            found[_READ] or 0,
-            0,
-            0,
-            found[_HOUR] or 0,
-            0,
-            found[_SEARCHES] or 0,
-        ]
-        name = columns.identities[event][0]
-        return counters, columns.context_of[row], "" if name.startswith("msg_0") else _prefix(name)
+    def total(self, rows: Sequence[Values]) -> list[int]:
+        """Counters of some rows."""
+        fresh, write, read, _, hour, output, *tools = (
+            sum(filter(None, column)) for column in zip_longest(*(rows if len(rows) > 1 else (*rows, ())))
+        )
+        return [fresh, output, write, read, 0, 0, hour, 0, tools[0] if tools else 0]
+
+    def prefix(self, identity: Any) -> str:
+        """Prefix of the message id where it names a channel."""
+        name: str = identity[0]
+        return "" if name.startswith("msg_0") else _prefix(name)
 
     def states(self, columns: Columns) -> bytearray:
         """A request that rows of several sessions or kinds show is not for one file to book."""
@@ -371,18 +398,19 @@ class ClaudePackFormat:
                 found[PROGRESS_COPY if columns.contexts[place][_PROGRESS] else STREAM_COPY] += 1
         return found
 
-    def key(self, identity: Any) -> int:
+    def keys(self, identities: Sequence[Any]) -> array[int]:
         """By message id, as the booking group is."""
-        return key_of(identity[0])
+        return array("I", [crc32(name.encode()) for name, _ in identities])
 
     def record_key(self, record: UsageRecord) -> int:
         """By message id, else content."""
         return key_of(record.message_id or f"\x00{record.record_sha256}")
 
-    def check(self, columns: Columns, event: int) -> int:
+    def checks(self, columns: Columns) -> array[int]:
         """Request id and session."""
-        session = columns.contexts[columns.context_of[columns.winners[event]]][_SESSION]
-        return key_of(f"{columns.identities[event][1]}\x00{session}")
+        sessions = [key_of(context[_SESSION]) for context in columns.contexts]
+        rows = zip(columns.identities, columns.winners, strict=True)
+        return array("I", [crc32((name[1] or "").encode(), sessions[columns.context_of[row]]) for name, row in rows])
 
     def priced(self, context: Context) -> PricedContext:
         """Session, model, speed and tier."""
@@ -402,8 +430,9 @@ class ClaudePackFormat:
                 continue
             context = columns.contexts[place]
             name, request = columns.identities[event]
+            found = columns.values[row]
             extra = columns.extras.get(row, {})
-            raw = _raw_usage(columns.values[row], context, extra)
+            raw = _raw_usage(found if len(found) > _SEARCHES else (*found, None, None), context, extra)
             flags: list[str] = []
             counters = counters_of(usage_of(raw), flags.append)
             model = values.text(context[_MODEL])
@@ -446,24 +475,11 @@ def _is_plain(context: Context) -> bool:
     for text in context[_AGENT : _MODEL + 1]:
         if text is not None and (text == "" or not _usable(text)):
             return False
-    for word in context[_TIER : _GEO + 1]:
+    for word in context[_TIER : _SPEED + 1]:
         if word is not None and word != "" and values.word(word) is None:
             return False
     session = context[_SESSION]
     return bool(session) and _usable(session)
-
-
-def _extra(iterations: bytes, cost: float | None) -> dict[str, Any] | None:
-    """What only some rows have; None where it needs the careful reader: advisors are requests of their own."""
-    extra: dict[str, Any] = {}
-    if iterations not in _NO_ITERATIONS:
-        kept = values.safe_usage(iterations) if b"advisor" not in iterations else None
-        if kept is None:
-            return None
-        extra["iterations"] = kept
-    if cost is not None:
-        extra["cost"] = values.cost_nano(cost)
-    return extra
 
 
 def _raw_usage(found: Values, context: Context, extra: dict[str, Any]) -> str:

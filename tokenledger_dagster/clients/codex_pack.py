@@ -6,11 +6,14 @@ Not here: any other row: it goes to the careful reader (``clients.codex_reader``
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from itertools import chain, islice
 from typing import Any
+from zlib import crc32
 
 import msgspec
 
@@ -24,6 +27,7 @@ from tokenledger_dagster.clients.pack import (
     EPOCH,
     Columns,
     Context,
+    Cut,
     Moment,
     PricedContext,
     Tokens,
@@ -50,22 +54,25 @@ _TAIL = 2048
 _OPEN, _CLOSE, _CR = ord("{"), ord("}"), ord("\r")
 _EARLIEST = datetime(1971, 1, 1, tzinfo=UTC)
 
+_WIDTH = 40
+"""Bytes of a packed total."""
+
 # places in a context
 _SESSION, _PARENT, _CWD, _BRANCH, _VERSION, _MODEL, _TIER, _WRITES, _FLAGS = range(9)
 
 
 class _Vector(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    input_tokens: Tokens | None = None
-    cached_input_tokens: Tokens | None = None
-    cache_write_input_tokens: Tokens | None = None
-    output_tokens: Tokens | None = None
-    reasoning_output_tokens: Tokens | None = None
-    total_tokens: Tokens | None = None
+    inclusive: Tokens | None = msgspec.field(default=None, name="input_tokens")
+    cached: Tokens | None = msgspec.field(default=None, name="cached_input_tokens")
+    write: Tokens | None = msgspec.field(default=None, name="cache_write_input_tokens")
+    output: Tokens | None = msgspec.field(default=None, name="output_tokens")
+    reasoning: Tokens | None = msgspec.field(default=None, name="reasoning_output_tokens")
+    tokens: Tokens | None = msgspec.field(default=None, name="total_tokens")
 
 
 class _Info(msgspec.Struct, gc=False):
-    total_token_usage: _Vector | None = None
-    last_token_usage: _Vector | None = None
+    total: _Vector | None = msgspec.field(default=None, name="total_token_usage")
+    last: _Vector | None = msgspec.field(default=None, name="last_token_usage")
     model: Any = None
 
 
@@ -75,6 +82,10 @@ class _Payload(msgspec.Struct, gc=False):
     model: Any = None
     model_name: Any = None
     metadata: Any = None
+
+    def odd(self) -> bool:
+        """Whether the row names a model of its own."""
+        return self.model is not None or self.model_name is not None or self.metadata is not None
 
 
 class _Row(msgspec.Struct, gc=False):
@@ -111,6 +122,8 @@ class CodexPacker:
         self._event_of: list[int] = []
         self._values: list[Values] = []
         self._extras: dict[int, Any] = {}
+        self._firsts: list[datetime] = []
+        """Earliest time of each event."""
         self._gaps: list[tuple[int, int]] = []
         self._places: dict[tuple[bool, bool], int] = {}
         """Numbers of the contexts in force, by (configured tier holds, cache writes are logged); the careful reader may
@@ -118,37 +131,115 @@ class CodexPacker:
 
     @property
     def rows(self) -> int:
-        """Rows taken since the last ``columns``."""
+        """Rows taken since the last ``cut``."""
         return len(self._offsets)
 
     def take(self, data: bytes | bytearray, filled: int, base: int) -> int:
-        """Reads the whole lines among the first ``filled`` bytes of ``data``; conversation items in the writer's own layout are passed over.
+        """Reads the whole lines of a block (``clients.pack.Packer``).
 
-        A usage row glued behind one shows at the line's end, and the line is decoded then.
+        Conversation items in the writer's own layout are passed over.  A usage row glued behind one shows at the line's
+        end, and the line is decoded then.
         """
         find, startswith = data.find, data.startswith
-        lines: list[bytes | bytearray] = []
+        lines: list[memoryview] = []
         starts: list[int] = []
         start, whole = 0, True
-        while (end := find(b"\n", start, filled)) != -1:
-            if end > start and not (
-                startswith(_SKIPPED, start + _AFTER_TIME)
-                and startswith(_TIMED, start)
-                and (startswith(_TEXT_LAST, end - 3) or find(b'"token_count"', max(start, end - _TAIL), end) == -1)
-            ):
-                stop = end - 1 if data[end - 1] == _CR else end
-                lines.append(data[start:stop])
-                starts.append(start)
-                whole = whole and data[start] == _OPEN and data[stop - 1] == _CLOSE
-            start = end + 1
-        if lines:
-            rows = decoded_lines(_decoder, lines, whole)
-            for row, line, at in zip(rows, lines, starts, strict=True):
-                if row is None or not self._row(row, line, base + at):
-                    self._carefully(line, base + at)
+        with memoryview(data) as view:
+            while (end := find(b"\n", start, filled)) != -1:
+                if (
+                    not startswith(_SKIPPED, start + _AFTER_TIME)
+                    or not startswith(_TIMED, start)
+                    or (
+                        not startswith(_TEXT_LAST, end - 3)
+                        and find(b'"token_count"', max(start, end - _TAIL), end) != -1
+                    )
+                ) and end > start:
+                    stop = end - 1 if data[end - 1] == _CR else end
+                    lines.append(view[start:stop])
+                    starts.append(start)
+                    if data[start] != _OPEN or data[stop - 1] != _CLOSE:
+                        whole = False
+                start = end + 1
+            if lines:
+                self._take_lines(decoded_lines(_decoder, lines, whole), lines, starts, base)
+                for line in lines:
+                    line.release()
         return start
 
-    def _carefully(self, line: bytes | bytearray, offset: int) -> None:
+    def _take_lines(self, rows: list[_Row | None], lines: list[memoryview], starts: list[int], base: int) -> None:
+        """Takes each row as columns, or gives its line to the careful reader.
+
+        One long loop on purpose: a call a row costs as much as all that is done with it.
+        """
+        offsets, lengths, hashes, times = self._offsets, self._lengths, self._hashes, self._times
+        context_of, numbers, event_of, winners = self._context_of, self._numbers, self._event_of, self._winners
+        all_values, firsts, places, extras = self._values, self._firsts, self._places, self._extras
+        state, latest, tiered_from = self._reader.state, self._latest, self._tiered_from
+        reducer = state.reducer
+        for row, line, start in zip(rows, lines, starts, strict=True):
+            payload = None if row is None else row.payload
+            if row is None or payload is None or payload.type != "token_count" or row.type != "event_msg":
+                self._carefully(line, base + start)
+                continue
+            info = payload.info
+            if info is None:
+                self._sink.skipped["usage_null"] += 1  # a heartbeat: rate limits only
+                continue
+            found, newest, moment = info.total, info.last, row.timestamp
+            if (
+                found is None
+                or moment is None
+                or not _EARLIEST <= moment <= latest
+                or info.model is not None
+                or payload.odd()
+            ):
+                self._carefully(line, base + start)
+                continue
+            inclusive, cached, output, reasoning = found.inclusive, found.cached, found.output, found.reasoning
+            if inclusive is None or cached is None or output is None or reasoning is None or not (inclusive or output):
+                self._carefully(line, base + start)
+                continue
+            total = (inclusive, cached, found.write or 0, output, reasoning)
+            last: Vector | None = None
+            if newest is not None:
+                last = (
+                    newest.inclusive or 0,
+                    newest.cached or 0,
+                    newest.write or 0,
+                    newest.output or 0,
+                    newest.reasoning or 0,
+                )
+                if not any(last):
+                    self._carefully(line, base + start)
+                    continue
+            billed, rule = reduce_row(reducer, total, last)
+            at = len(offsets)
+            if rule is not None or state.spawn_second is not None:
+                self._mark(rule, moment, at)
+            elif billed[1] + billed[2] > billed[0] or billed[4] > billed[3]:
+                extras[at] = {"odd": True}
+            place = places.get((moment >= tiered_from, found.write is not None))
+            if place is None:
+                place = self._context(moment >= tiered_from, found.write is not None)
+            event = numbers.get(total)
+            if event is None:
+                event = numbers[total] = len(winners)
+                winners.append(at)
+                firsts.append(moment)
+            else:
+                if "rule" not in extras.get(at, ()):
+                    winners[event] = at
+                if moment < firsts[event]:
+                    firsts[event] = moment
+            offsets.append(base + start)
+            lengths.append(len(line))
+            hashes.append(sha256(line).digest())
+            times.append(moment)
+            context_of.append(place)
+            event_of.append(event)
+            all_values.append((*billed, found.tokens, None if newest is None else newest.tokens, *(last or ())))
+
+    def _carefully(self, line: memoryview, offset: int) -> None:
         sink = self._sink
         before = len(sink.records)
         sink.packed = self._packed + len(self._offsets)
@@ -156,52 +247,6 @@ class CodexPacker:
         if len(sink.records) > before:
             self._gaps.append((len(self._offsets), len(sink.records) - before))
         self._places.clear()
-
-    def _row(self, row: _Row, line: bytes | bytearray, offset: int) -> bool:
-        """Takes one row; False where the careful reader must."""
-        payload = row.payload
-        if payload is None or payload.type != "token_count" or row.type != "event_msg":
-            return False
-        info = payload.info
-        if info is None:
-            self._sink.skipped["usage_null"] += 1  # a heartbeat: rate limits only
-            return True
-        found, latest, moment = info.total_token_usage, info.last_token_usage, row.timestamp
-        if found is None or moment is None or not _EARLIEST <= moment <= self._latest:
-            return False
-        if info.model is not None or payload.model is not None or payload.model_name is not None or payload.metadata:
-            return False
-        total = _vector(found)
-        last = None if latest is None else _vector(latest)
-        if not any(total) or (last is not None and not any(last)):
-            return False
-        if None in (found.cached_input_tokens, found.reasoning_output_tokens, found.input_tokens, found.output_tokens):
-            return False
-        state = self._reader.state
-        billed, rule = reduce_row(state.reducer, total, last)
-        at = len(self._offsets)
-        if rule is not None or state.spawn_second is not None:
-            self._mark(rule, moment, at)
-        kind = (moment >= self._tiered_from, found.cache_write_input_tokens is not None)
-        place = self._places.get(kind)
-        if place is None:
-            place = self._context(*kind)
-        event = self._numbers.get(total)
-        if event is None:
-            event = self._numbers[total] = len(self._winners)
-            self._winners.append(at)
-        elif at not in self._extras:
-            self._winners[event] = at
-        self._offsets.append(offset)
-        self._lengths.append(len(line))
-        self._hashes.append(sha256(line).digest())
-        self._times.append(moment)
-        self._context_of.append(place)
-        self._event_of.append(event)
-        self._values.append(
-            (*billed, found.total_tokens, None if latest is None else latest.total_tokens, *(last or ()))
-        )
-        return True
 
     def _mark(self, rule: str | None, moment: datetime, at: int) -> None:
         """Notes what the row's own file says against it."""
@@ -236,7 +281,7 @@ class CodexPacker:
         place = self._places[tiered, writes] = self._contexts.setdefault(context, len(self._contexts))
         return place
 
-    def columns(self) -> Columns:
+    def cut(self) -> Cut:
         """The rows taken since the last time."""
         columns = Columns(
             layout=CodexPackFormat.layout,
@@ -253,10 +298,11 @@ class CodexPacker:
             values=self._values,
             extras=self._extras,
         )
+        firsts = self._firsts
         self._packed += len(self._offsets)
         self._sink.packed = self._packed
         self._begin()
-        return columns
+        return Cut(columns, firsts)
 
 
 class CodexPackFormat:
@@ -269,15 +315,14 @@ class CodexPackFormat:
         """A fast reader beside the careful one."""
         return CodexPacker(sink, reader)
 
-    def contribution(self, columns: Columns, event: int) -> tuple[list[int], int, str]:
-        """Counters of the row that bills."""
-        row = columns.winners[event]
-        inclusive, cached, write, output, reasoning = columns.values[row][:5]
-        if cached + write > inclusive:
-            cached = min(cached, inclusive)
-            write = min(write, inclusive - cached)
-        counters = [inclusive - cached - write, output, write, cached, 0, 0, 0, min(reasoning, output), 0]
-        return counters, columns.context_of[row], ""
+    def total(self, rows: Sequence[Values]) -> list[int]:
+        """Counters of some rows that are not odd."""
+        inclusive, cached, write, output, reasoning = (sum(column) for column in islice(zip(*rows, strict=False), 5))
+        return [inclusive - cached - write, output, write, cached, 0, 0, 0, reasoning, 0]
+
+    def prefix(self, identity: Any) -> str:
+        """Totals name no channel."""
+        return ""
 
     def states(self, columns: Columns) -> bytearray:
         """A total that only barred rows show bills nothing; rows before and after a session is named are not one."""
@@ -287,29 +332,30 @@ class CodexPackFormat:
         if columns.extras:
             for event, row in enumerate(columns.winners):
                 if row in columns.extras:
-                    states[event] = BARRED
+                    states[event] = BARRED if "rule" in columns.extras[row] else CONTACT
         return states
 
     def rules(self, columns: Columns, events: Container[int] | None = None) -> Counter[str]:
         """Rows that bill nothing by their own file's account."""
         kept = (row for row in columns.extras if events is None or columns.event_of[row] in events)
-        return Counter(columns.extras[row]["rule"] for row in kept)
+        return Counter(columns.extras[row]["rule"] for row in kept if "rule" in columns.extras[row])
 
-    def key(self, identity: Any) -> int:
+    def keys(self, identities: Sequence[Any]) -> array[int]:
         """By cumulative total, as the booking group is."""
-        return _total_key(identity)
+        packed = array("q", chain.from_iterable(identities)).tobytes()
+        return array("I", [crc32(packed[at : at + _WIDTH]) for at in range(0, len(packed), _WIDTH)])
 
     def record_key(self, record: UsageRecord) -> int:
         """By cumulative total, else time and vector, else content."""
         if record.by_content:
             return key_of(record.record_sha256)
         if record.cumulative is not None:
-            return _total_key(record.cumulative)
+            return self.keys([record.cumulative])[0]
         return key_of(f"{record.timestamp_us}{record.last}")
 
-    def check(self, columns: Columns, event: int) -> int:
-        """The session."""
-        return key_of(columns.contexts[columns.context_of[columns.winners[event]]][_SESSION])
+    def checks(self, columns: Columns) -> array[int]:
+        """Nothing: equal totals are always for general booking to judge."""
+        return array("I", bytes(4 * len(columns.winners)))
 
     def priced(self, context: Context) -> PricedContext:
         """Session, model and tier."""
@@ -356,20 +402,6 @@ class CodexPackFormat:
                     raw_usage=_raw_usage(context[_WRITES], total, found[5], last, found[6]),
                 ),
             )
-
-
-def _vector(found: _Vector) -> Vector:
-    return (
-        found.input_tokens or 0,
-        found.cached_input_tokens or 0,
-        found.cache_write_input_tokens or 0,
-        found.output_tokens or 0,
-        found.reasoning_output_tokens or 0,
-    )
-
-
-def _total_key(total: Any) -> int:
-    return key_of(repr(tuple(total)))
 
 
 def _raw_usage(writes: bool, total: Vector, total_tokens: int | None, last: Any, last_tokens: int | None) -> str:

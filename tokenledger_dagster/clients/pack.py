@@ -15,7 +15,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Container, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -65,6 +65,13 @@ class Columns(msgspec.Struct, array_like=True, gc=False):
     """What only some rows have; by row."""
 
 
+class Cut(NamedTuple):
+    """Rows taken so far, and the earliest time of each event."""
+
+    columns: Columns
+    firsts: list[datetime]
+
+
 class Cell(msgspec.Struct, array_like=True, gc=False):
     """Sums of the booked events of one quarter hour, context and price step."""
 
@@ -105,7 +112,7 @@ class Packed(msgspec.Struct, array_like=True):
     rows: int
     keys: bytes
     """32-bit key of each event's booking group: requests that are one have equal keys."""
-    requests: bytes
+    checks: bytes
     """32-bit check of the rest of each event's identity."""
     times: bytes
     """Time of each event, 64-bit microseconds."""
@@ -129,10 +136,10 @@ class Packer(Protocol):
 
     @property
     def rows(self) -> int:
-        """Rows taken since the last ``columns``."""
+        """Rows taken since the last ``cut``."""
         ...
 
-    def columns(self) -> Columns:
+    def cut(self) -> Cut:
         """The rows taken since the last time; not to be asked for where there are none."""
         ...
 
@@ -148,8 +155,12 @@ class PackFormat(Protocol):
         """A fast reader of one file that shares ``sink`` and state with the careful ``reader``."""
         ...
 
-    def contribution(self, columns: Columns, event: int) -> tuple[list[int], int, str]:
-        """Counters, context and message-id prefix that one event is booked with."""
+    def total(self, rows: Sequence[Values]) -> list[int]:
+        """Sums of the counters of some winners, in the order of ``contracts.record.Counters``."""
+        ...
+
+    def prefix(self, identity: Any) -> str:
+        """Prefix of a message id that names the channel; usually empty."""
         ...
 
     def states(self, columns: Columns) -> bytearray:
@@ -160,16 +171,16 @@ class PackFormat(Protocol):
         """Rows of some events (None: all) that the file itself shows to be copies, by rule."""
         ...
 
-    def key(self, identity: Any) -> int:
-        """32-bit key of an identity's booking group."""
+    def keys(self, identities: Sequence[Any]) -> array[int]:
+        """32-bit key of each identity's booking group."""
         ...
 
     def record_key(self, record: UsageRecord) -> int:
         """The same of a record."""
         ...
 
-    def check(self, columns: Columns, event: int) -> int:
-        """32-bit check of the rest of an event's identity, its session included."""
+    def checks(self, columns: Columns) -> array[int]:
+        """32-bit check of the rest of each event's identity, its session included."""
         ...
 
     def priced(self, context: Context) -> PricedContext:
@@ -192,7 +203,7 @@ same request stands for it."""
 decode_columns = msgspec.json.Decoder(Columns).decode
 
 
-def decoded_lines(decoder: Any, lines: Sequence[bytes | bytearray], whole: bool) -> list[Any]:
+def decoded_lines(decoder: Any, lines: Sequence[memoryview], whole: bool) -> list[Any]:
     """Each line's row, or None where it is not what the decoder knows.
 
     ``whole``: every line begins and ends with a brace.  Only then is the n-th value the n-th line's whenever their
@@ -209,7 +220,7 @@ def decoded_lines(decoder: Any, lines: Sequence[bytes | bytearray], whole: bool)
     return [_decoded(decoder, line) for line in lines]
 
 
-def _decoded(decoder: Any, line: bytes | bytearray) -> Any:
+def _decoded(decoder: Any, line: memoryview) -> Any:
     try:
         return decoder.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -250,55 +261,60 @@ def price_step(prompt: int) -> int | None:
     return bisect_left(PROMPT_STEPS, prompt)
 
 
-def summarise(form: PackFormat, columns: Columns) -> Packed:
+def summarise(form: PackFormat, cut: Cut) -> Packed:
     """Books the events of one pack as far as its own file can."""
+    columns = cut.columns
     states = form.states(columns)
-    times = event_times(columns)
-    cells: dict[tuple[int, int, str, int], Cell] = {}
+    times = array("q", [(moment - EPOCH) // _MICROSECOND for moment in cut.firsts])
+    found: dict[tuple[int, int, str, int], list[Values]] = {}
     weak: dict[int, Cell] = {}
-    contribution = form.contribution
-    for event, state in enumerate(states):
+    values, context_of, prefix = columns.values, columns.context_of, form.prefix
+    least = PROMPT_STEPS[0]
+    for event, (row, at, identity) in enumerate(zip(columns.winners, times, columns.identities, strict=True)):
+        state = states[event]
         if state > WEAK:
             continue
-        counters, context, prefix = contribution(columns, event)
-        prompt = counters[0] + counters[2] + counters[3] + counters[4]
-        step = 0 if prompt < 100_000 else price_step(prompt)
-        if step is None:
-            states[event] = CONTACT
-            continue
-        slot = times[event] // SLOT_US
+        counted = values[row]
+        step: int | None = 0
+        # the first three of every layout are all there is of a prompt
+        if (counted[0] or 0) + (counted[1] or 0) + (counted[2] or 0) >= least:
+            step = price_step(prompt_of(form.total([counted])))
+            if step is None:
+                states[event] = CONTACT
+                continue
+        key = (at // SLOT_US, context_of[row], prefix(identity), step)
         if state == WEAK:
-            weak[event] = Cell(slot, context, prefix, step, 1, counters)
-            continue
-        key = (slot, context, prefix, step)
-        cell = cells.get(key)
-        if cell is None:
-            cells[key] = Cell(slot, context, prefix, step, 1, counters)
+            weak[event] = Cell(*key, 1, form.total([counted]))
+        elif key in found:
+            found[key].append(counted)
         else:
-            cell.count += 1
-            cell.counters = list(map(int.__add__, cell.counters, counters))
+            found[key] = [counted]
     return Packed(
         body=msgspec.json.encode(columns),
         rows=len(columns.offsets),
-        keys=array("I", map(form.key, columns.identities)).tobytes(),
-        requests=array("I", [form.check(columns, event) for event in range(len(states))]).tobytes(),
+        keys=form.keys(columns.identities).tobytes(),
+        checks=form.checks(columns).tobytes(),
         times=times.tobytes(),
         states=bytes(states),
         contexts=[form.priced(context) for context in columns.contexts],
         rules=form.rules(columns),
-        cells=list(cells.values()),
+        cells=[Cell(*key, len(rows), form.total(rows)) for key, rows in found.items()],
         weak_cells=weak,
     )
 
 
-def event_times(columns: Columns) -> array[int]:
-    """Time of each event in microseconds: the earliest of its rows."""
-    first: list[datetime | None] = [None] * len(columns.identities)
-    for event, moment in zip(columns.event_of, columns.times, strict=True):
-        known = first[event]
-        if known is None or moment < known:
-            first[event] = moment
-    return array("q", [microseconds(moment) for moment in first if moment is not None])
+def cell_of(form: PackFormat, columns: Columns, event: int, at_us: int) -> Cell:
+    """What one event adds to the sums; ``at_us`` is its time."""
+    row = columns.winners[event]
+    counters = form.total([columns.values[row]])
+    step = price_step(prompt_of(counters)) or 0
+    prefix = form.prefix(columns.identities[event])
+    return Cell(at_us // SLOT_US, columns.context_of[row], prefix, step, 1, counters)
+
+
+def prompt_of(counters: Sequence[int]) -> int:
+    """Tokens that a price list's tier looks at."""
+    return counters[0] + counters[2] + counters[3] + counters[4]
 
 
 def session_notes(form: PackFormat, columns: Columns, notes: dict[str, SessionNote]) -> None:

@@ -23,15 +23,14 @@ from tokenledger_dagster.clients.pack import (
     BOOKED,
     DOMINATED,
     EXPANDED,
-    SLOT_US,
     WEAK,
     Cell,
     Columns,
     Packed,
     PackFormat,
     PricedContext,
+    cell_of,
     decode_columns,
-    price_step,
 )
 from tokenledger_dagster.clients.registry import clients
 from tokenledger_dagster.contracts.record import UsageRecord
@@ -232,7 +231,9 @@ class Packs:
         if not wanted:
             return [], [], Counter()
         columns, form = self.columns(pack), self.form(pack)
-        cells = [_cell(form, columns, pack, event) for event in wanted if pack.states[event] in (BOOKED, WEAK)]
+        cells = [
+            cell_of(form, columns, event, pack.times[event]) for event in wanted if pack.states[event] in (BOOKED, WEAK)
+        ]
         taken = [Taken(pack, pack.first_rid + row, record) for row, record in form.records(columns, wanted)]
         rules = form.rules(columns, wanted)
         rules[form.repetition] += sum(pack.states[event] == DOMINATED for event in wanted)
@@ -243,7 +244,7 @@ class Packs:
 
     def cell(self, pack: Pack, event: int) -> Cell:
         """What one event adds to the sums."""
-        return _cell(self.form(pack), self.columns(pack), pack, event)
+        return cell_of(self.form(pack), self.columns(pack), event, pack.times[event])
 
     def events_in(self, pack: Pack, contexts: set[int]) -> list[int]:
         """The events of a pack that stand in one of some contexts."""
@@ -328,7 +329,7 @@ def new_pack(number: int, stream_no: int, client: str, packed: Packed) -> Pack:
         first_rid=0,
         rows=packed.rows,
         keys=_column("I", packed.keys),
-        checks=_column("I", packed.requests),
+        checks=_column("I", packed.checks),
         times=_column("q", packed.times),
         states=bytearray(packed.states),
         place=Place("", 0, 0),
@@ -372,12 +373,6 @@ def _repeated(keys: Iterable[int]) -> Iterator[int]:
         if key in seen:
             yield key
         seen.add(key)
-
-
-def _cell(form: PackFormat, columns: Columns, pack: Pack, event: int) -> Cell:
-    counters, context, prefix = form.contribution(columns, event)
-    prompt = counters[0] + counters[2] + counters[3] + counters[4]
-    return Cell(pack.times[event] // SLOT_US, context, prefix, price_step(prompt) or 0, 1, counters)
 
 
 def _pack(number: int, row: tuple[object, ...]) -> Pack:

@@ -14,7 +14,7 @@ import msgspec
 
 from tokenledger_dagster.clients.base import Lineage, Sink, SourceFile
 from tokenledger_dagster.clients.pack import (
-    Columns,
+    Cut,
     Packed,
     Packer,
     SessionNote,
@@ -104,7 +104,7 @@ def _scan(
     reader = client.reader(file, start.carry, sink, context)
     form = client.pack_format() if fast else None
     packer = form.packer(file, sink, reader) if form is not None else None
-    cut: list[Columns] = []
+    cut: list[Cut] = []
     take = reading.each_line(reader) if packer is None else _taking(packer, cut)
     offset, rest, error, encoding = start.offset, b"", None, "plain"
     position = reading.Position(start.offset, "", 0, "", 0, 0)
@@ -124,11 +124,11 @@ def _scan(
         error = f"{type(problem).__name__}: {problem}"[:200]
         sink.skipped["unreadable_file"] += 1
     if packer is not None and packer.rows:
-        cut.append(packer.columns())
-    rows = evidence(cut, sink.records)
+        cut.append(packer.cut())
+    rows = evidence([one.columns for one in cut], sink.records)
     scanned = Scanned(
         records=sink.records,
-        packs=[summarise(form, columns) for columns in cut] if form is not None else [],
+        packs=[summarise(form, one) for one in cut] if form is not None else [],
         sessions=notes_of(sink.records),
         skipped=dict(sink.skipped),
         bad=sink.bad,
@@ -143,19 +143,19 @@ def _scan(
     )
     if form is not None and cut:
         notes = {note.name: note for note in scanned.sessions}
-        for columns in cut:
-            session_notes(form, columns, notes)
+        for one in cut:
+            session_notes(form, one.columns, notes)
         scanned.sessions = list(notes.values())
     return scanned, rows
 
 
-def _taking(packer: Packer, cut: list[Columns]) -> reading.Take:
+def _taking(packer: Packer, cut: list[Cut]) -> reading.Take:
     """Reads with the fast reader; a pack is closed when it is large, so that memory is bounded whatever a file's size."""
 
     def take(data: bytes | bytearray, filled: int, base: int) -> int:
         used = packer.take(data, filled, base)
         if packer.rows >= PACK_ROWS:
-            cut.append(packer.columns())
+            cut.append(packer.cut())
         return used
 
     return take
