@@ -123,7 +123,10 @@ def _panel(panel: Panel, place: int) -> str:
     parts.append(_line(placed, colour, ' stroke-width="2"'))
     for (x, y), (_, seconds) in zip(placed, panel.points, strict=True):
         parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colour}"/>')
-        parts.append(_text(x - 6, y - 7, f"{seconds:.3g} s", "end" if x > left + 50 else "start", "#222"))
+        # below: the lines rise, and the dashed one stands above
+        parts.append(
+            _text(x + 4, y + 16, f"{seconds:#.3g}".rstrip(".") + " s", "end" if x > right - 45 else "start", "#222")
+        )
     return "\n".join(parts)
 
 

@@ -5,7 +5,7 @@ Here: timing the stages of ``bench.stages`` over one corpus and taking each from
 
 from __future__ import annotations
 
-import os
+import resource
 import shutil
 import statistics
 import time
@@ -80,7 +80,8 @@ def _measure(step: Callable[[], object]) -> _Cost:
 
 
 def _cpu() -> float:
-    return sum(os.times()[:4])
+    both = (resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN))
+    return sum(one.ru_utime + one.ru_stime for one in both)
 
 
 def _median(costs: list[_Cost]) -> _Cost:

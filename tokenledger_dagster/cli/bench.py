@@ -83,7 +83,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         choices=tuple(SCENARIOS),
         action="append",
         default=[],
-        help="only this one (repeatable; default: all)",
+        help="only this one (repeatable)",
     )
     _add_rounds(parser)
     parser.add_argument("--polls", metavar="N", type=int, default=60, help="polls of the scenario burst (default: 60)")
