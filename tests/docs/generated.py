@@ -128,7 +128,7 @@ def growth() -> str:
     """The kept growth run as a table, with the machine it was measured on."""
     result = read_result(ROOT / "docs" / "performance" / "growth.json")
     rows = [
-        "| logs | files | step | wall, median | wall, p95 | processor | new MB/s | new events/s | peak memory | figures |",
+        "| logs | files | step | wall, median | wall, p95 | processor | new MB/s | new events/s | memory | figures |",
         "|---:|---:|---|---:|---:|---:|---:|---:|---:|---|",
     ]
     for scenario in result.scenarios:

@@ -123,10 +123,12 @@ def _panel(panel: Panel, place: int) -> str:
     parts.append(_line(placed, colour, ' stroke-width="2"'))
     for (x, y), (_, seconds) in zip(placed, panel.points, strict=True):
         parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colour}"/>')
-        # below: the lines rise, and the dashed one stands above
-        parts.append(
-            _text(x + 4, y + 16, f"{seconds:#.3g}".rstrip(".") + " s", "end" if x > right - 45 else "start", "#222")
-        )
+        told = f"{seconds:#.3g}".rstrip(".") + " s"
+        # beside the line, which rises: below it on the right, or above it on the left where the panel ends
+        if x > right - 45:
+            parts.append(_text(x - 6, y - 7, told, "end", "#222"))
+        else:
+            parts.append(_text(x + 4, y + 16, told, "start", "#222"))
     return "\n".join(parts)
 
 

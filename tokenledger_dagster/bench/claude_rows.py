@@ -82,10 +82,11 @@ class ClaudeSession:
             self.clock_ms += rng.randrange(5_000, 400_000)
             rows.append(self._user(b'"%s"' % self._prose.take(rng, rng.expovariate(1 / 400)), b""))
         rows += self._request()
-        if self._agent is None and rng.random() < self._work.claude.subagent_chance:
-            rows += self._helper()
-        elif rng.random() < self._work.claude.progress_chance:
-            rows.append(self._hook())
+        if self._agent is None:
+            if rng.random() < self._work.claude.subagent_chance:
+                rows += self._helper()
+            elif rng.random() < self._work.claude.progress_chance:
+                rows.append(self._hook())
         self._remember(rows)
         return rows
 
@@ -200,12 +201,14 @@ class ClaudeSession:
         own = row.index(b'"uuid":"')
         message = row.index(b'"message":{"model"')
         request = row.rindex(b',"requestId":"')
-        nested = b'{"type":"assistant",%s%s,%s}' % (row[own:message], row[request + 1 : -2], row[message:request])
+        time = row.index(b'"timestamp":"', own)
+        ids = row[time:message], row[own:time], row[request + 1 : -2], row[message:request]
+        nested = b'{"type":"assistant",%s%s%s,%s}' % ids
         opening = (
             f'{self._head("progress")}"parentToolUseID":"toolu_01{self._rng.getrandbits(88):022x}","toolUseID":'
-            f'"agent_{self._rng.getrandbits(32):08x}","data":{{"type":"agent_progress","agentId":"{agent}","message":'
+            f'"agent_{self._rng.getrandbits(32):08x}","data":{{"type":"agent_progress","agentId":"{agent}","prompt":"'
         )
-        return b"%s%s}}\n" % (opening.encode(), nested)
+        return b'%s%s","message":%s}}\n' % (opening.encode(), self._prose.take(self._rng, 40), nested)
 
     def _remember(self, rows: list[bytes]) -> None:
         if self._agent is not None:

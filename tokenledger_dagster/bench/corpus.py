@@ -61,6 +61,8 @@ class Corpus:
         self._claude_donor: ClaudeSession | None = None
         self._codex_donor: CodexThread | None = None
         self._claude_bytes = 0
+        self._claude_sessions = 0
+        self._codex_threads = 0
 
     @property
     def facts(self) -> CorpusFacts:
@@ -155,17 +157,17 @@ class Corpus:
         self._keep(session)
 
     def _opening(self, session: Session) -> list[bytes]:
-        """The first rows: now and then those of an earlier session of the same client, copied."""
-        rng, work = self._rng, self._work
+        """The first rows; of every few sessions one begins with rows of an earlier one of its client."""
         if self.spec.shape != "default":
             return session.open()
         if isinstance(session, ClaudeSession):
-            opening = session.open()
-            if self._claude_donor is not None and rng.random() < work.claude.resume_chance:
-                return opening + session.resume(self._claude_donor)
+            self._claude_sessions += 1
+            if self._claude_donor is not None and _is_turn(self._claude_sessions, self._work.claude.resume_every):
+                return [*session.open(), *session.resume(self._claude_donor)]
             self._claude_donor = session
-            return opening
-        if self._codex_donor is not None and rng.random() < work.codex.fork_chance:
+            return session.open()
+        self._codex_threads += 1
+        if self._codex_donor is not None and _is_turn(self._codex_threads, self._work.codex.fork_every):
             return session.fork(self._codex_donor)
         self._codex_donor = session
         return session.open()
@@ -197,6 +199,11 @@ class Corpus:
         self._live.append(session)
         if len(self._live) > LIVE_SESSIONS:
             self._live.remove(min(self._live, key=lambda one: one.clock_ms))
+
+
+def _is_turn(number: int, every: int) -> bool:
+    """Whether it is this one's turn, early enough that small corpora see it too."""
+    return number % every == every // 2
 
 
 def _fitted(work: Workload, shape: Shape) -> Workload:

@@ -27,7 +27,8 @@ class ClaudeWork(msgspec.Struct, frozen=True):
     tools: list[str]
     subagent_chance: float
     progress_chance: float
-    resume_chance: float
+    resume_every: int
+    """Of so many sessions one begins as a copy of another's end."""
     mean_result_bytes: int
 
 
@@ -39,14 +40,15 @@ class CodexWork(msgspec.Struct, frozen=True):
     repeat_chance: float
     heartbeat_chance: float
     compacted_chance: float
-    fork_chance: float
+    fork_every: int
+    """Of so many threads one begins as a copy of another's beginning."""
     mean_result_bytes: int
     instructions_bytes: int
     """Of the instructions that open a rollout."""
 
 
 class Workload(msgspec.Struct, frozen=True):
-    """What a corpus is like; every chance is per request, or per file where it makes one."""
+    """What a corpus is like; every chance is per request."""
 
     first_day: str
     days: int

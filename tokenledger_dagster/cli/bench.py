@@ -31,7 +31,7 @@ ACTIONS = {
 }
 _ACTION_EXAMPLES = {
     "run": ("run", "run --size-mb 200 --scenario warm-tail --rounds 7", "run --shape many-files --format json"),
-    "growth": ("growth --sizes 200,1000,4000", "growth --sizes 50,100 --rounds 3 --out growth.json"),
+    "growth": ("growth --sizes 200,1000,4000 --out growth.json",),
     "chart": ("chart --from growth.json --out growth.svg", "chart --out growth.svg"),
     "profile": ("profile --size-mb 200",),
 }
