@@ -140,6 +140,8 @@ def test_kept_logs_stand_beside_their_truth(run: Run, tmp_path: Path) -> None:
         (("run", "--size-mb", "-3"), 2, "--size-mb -3: write a number"),
         (("run", "--size-mb", "nan"), 2, "--size-mb nan: write a number"),
         (("run", "--rounds", "0"), 2, "--rounds 0: write a number above 0"),
+        (("run", "--out", "/dev/null/bench.json"), 4, "cannot be written in /dev/null"),
+        (("run", "--out", "/"), 2, "--out /: is a folder"),
         (("growth", "--sizes", "1,,2"), 2, "--sizes : write a number"),
         (("chart", "--from", "/nowhere.json", "--out", "x.svg"), 4, "/nowhere.json: is not there"),
         (("chart", "--out", "x.svg"), 4, "holds no growth run"),

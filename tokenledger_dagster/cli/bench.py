@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -140,9 +141,18 @@ def _spec(size: str, args: argparse.Namespace, option: str, shape: Any = "defaul
     for name in ("rounds", "polls"):
         if getattr(args, name, 1) < 1:
             raise UsageError(f"--{name} {getattr(args, name)}: write a number above 0")
-    if args.out and Path(args.out).is_dir():
-        raise UsageError(f"--out {args.out}: is a folder; name a file")
+    if args.out:
+        _require_writable(Path(args.out))
     return Spec(int(megabytes * MB), args.seed, shape)
+
+
+def _require_writable(path: Path) -> None:
+    """Says before anything is measured that the result could not be written."""
+    if path.is_dir():
+        raise UsageError(f"--out {path}: is a folder; name a file")
+    folder = next(one for one in path.absolute().parents if one.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise TokenLedgerError(f"--out {path}: cannot be written in {folder}; name a file elsewhere")
 
 
 # -------------------------------------------------------------------- actions
