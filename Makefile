@@ -1,6 +1,7 @@
 # TokenLedger. `make` alone lists the targets. Nothing is installed outside the checkout.
 #   EXTRAS="ui gx"   optional dependency sets to install beside the base ones
 #   PORT=3000        where `make dev` serves the UI
+#   SIZE_MB=200      logs of `make bench`;  SIZES=200,1000,4000  those of `make bench-growth`
 #   PYTHON=python3   the interpreter that bootstraps uv where uv is missing
 
 .DEFAULT_GOAL := help
@@ -10,6 +11,8 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= python3
 EXTRAS ?= ui
 PORT ?= 3000
+SIZE_MB ?= 200
+SIZES ?= 200,1000,4000
 UV ?= $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 VENV := $(or $(UV_PROJECT_ENVIRONMENT),.venv)
 
@@ -25,7 +28,7 @@ BOOTSTRAP := $(filter .uv/bin/uv,$(UV))
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: setup setup-dev
 setup: $(STAMP) ## install what running needs (quick when nothing changed)
@@ -59,6 +62,19 @@ type: setup-dev ## check types
 .PHONY: dev
 dev: setup ## serve the Dagster UI on PORT with this checkout's dagster.yaml
 	@env -u DAGSTER_HOME DAGSTER_DISABLE_TELEMETRY=1 $(RUN) dagster dev --port $(PORT)
+
+.PHONY: bench bench-growth bench-chart bench-profile
+bench: setup ## measure all scenarios on SIZE_MB of made-up logs
+	@$(RUN) tokenledger bench run --size-mb $(SIZE_MB)
+
+bench-growth: setup ## measure SIZES, kept in docs/performance/growth.json
+	@$(RUN) tokenledger bench growth --sizes $(SIZES) --out docs/performance/growth.json
+
+bench-chart: setup ## draw docs/images/growth.svg from the kept sizes
+	@$(RUN) tokenledger bench chart --from docs/performance/growth.json --out docs/images/growth.svg
+
+bench-profile: setup ## profile SIZE_MB, kept in docs/performance/profile.json
+	@$(RUN) tokenledger bench profile --size-mb $(SIZE_MB) --out docs/performance/profile.json
 
 .PHONY: clean
 clean: ## remove the environment, caches and Dagster's history (never a ledger)

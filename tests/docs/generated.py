@@ -1,4 +1,4 @@
-"""The parts of the documentation that follow from the code: option tables, settings, columns.
+"""The parts of the documentation that follow from the code: option tables, settings, columns, kept measurements.
 
 Here: what stands between ``<!-- generated: NAME -->`` and ``<!-- end -->``.  Run as a program it writes them into the
 pages; ``test_generated.py`` compares.
@@ -16,8 +16,10 @@ from typing import Any
 
 import msgspec
 
+from tokenledger_dagster.bench.results import read_result
 from tokenledger_dagster.cli.main import COMMANDS
 from tokenledger_dagster.contracts import record_table, tables
+from tokenledger_dagster.contracts.bench import BenchResult, ProfileResult
 from tokenledger_dagster.contracts.record import Counters, UsageRecord
 from tokenledger_dagster.settings import DEFAULT_CONFIG
 
@@ -34,9 +36,19 @@ def _command(name: str) -> str:
     module_name, about = COMMANDS[name]
     parser = argparse.ArgumentParser(prog=f"tokenledger {name}", add_help=False)
     importlib.import_module(f"tokenledger_dagster.cli.{module_name}").add_arguments(parser)
-    rows = [_option(action) for action in parser._actions if action.help != argparse.SUPPRESS]
-    table = ["| argument | meaning |", "|---|---|", *rows] if rows else ["No options."]
-    return "\n".join([f"## {name}", "", f"{about[0].upper()}{about[1:]}.", "", *table, ""])
+    head = [f"## {name}", "", f"{about[0].upper()}{about[1:]}.", ""]
+    groups = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    if not groups:
+        return "\n".join([*head, *_arguments(parser), ""])
+    for action, one in groups[0].choices.items():
+        head += [f"### {name} {action}", "", one.description or "", "", *_arguments(one), ""]
+    return "\n".join(head)
+
+
+def _arguments(parser: argparse.ArgumentParser) -> list[str]:
+    shown = [action for action in parser._actions if action.help != argparse.SUPPRESS and action.dest != "help"]
+    rows = [_option(action) for action in shown]
+    return ["| argument | meaning |", "|---|---|", *rows] if rows else ["No options."]
 
 
 def _option(action: argparse.Action) -> str:
@@ -112,6 +124,48 @@ def all_tables() -> str:
     return "\n".join(tables.markdown(table) for table in tables.TABLES.values())
 
 
+def growth() -> str:
+    """The kept growth run as a table, with the machine it was measured on."""
+    result = read_result(ROOT / "docs" / "performance" / "growth.json")
+    rows = [
+        "| logs | files | step | wall, median | wall, p95 | processor | new MB/s | new events/s | memory | figures |",
+        "|---:|---:|---|---:|---:|---:|---:|---:|---:|---|",
+    ]
+    for scenario in result.scenarios:
+        for step in scenario.steps:
+            median = step.median
+            cells = [
+                f"{scenario.corpus.bytes / 1e6:,.0f} MB",
+                f"{scenario.corpus.files:,}",
+                step.name,
+                f"{median.wall_s:.3f} s",
+                f"{median.wall_p95_s:.3f} s",
+                f"{median.cpu_s:.3f} s",
+                f"{median.mb_per_s:,.1f}" if median.mb_per_s else "",
+                f"{median.events_per_s:,.0f}" if median.events_per_s else "",
+                f"{step.memory.peak_bytes / 1e6:,.0f} MB" if step.memory else "",
+                "exact" if step.correctness.passed else "WRONG",
+            ]
+            rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join([_measured(result), "", *rows]) + "\n"
+
+
+def profile() -> str:
+    """The kept profile as a table."""
+    result = msgspec.json.decode((ROOT / "docs" / "performance" / "profile.json").read_bytes(), type=ProfileResult)
+    rows = [f"| {one.name} | {one.cpu_s:.3f} s | {one.share:.0%} |" for one in result.stages]
+    size = f"{result.corpus.bytes / 1e6:,.0f} MB, {result.corpus.files:,} files, {result.corpus.events:,} events"
+    spent = f"In all {result.total_cpu_s:.3f} s of processor time; the limit is {result.limit_cpu_s:.3f} s."
+    head = [_measured(result), "", "| stage | processor time | share |", "|---|---:|---:|"]
+    return "\n".join([*head, *rows, "", f"{size}. {spent}"]) + "\n"
+
+
+def _measured(result: BenchResult | ProfileResult) -> str:
+    machine, versions = result.machine, result.versions
+    place = f"{machine.cpu_model}, {machine.cores} cores, {machine.python}"
+    return f"Measured {result.generated_at[:10]} on {place}, TokenLedger {versions.tokenledger} ({versions.commit})."
+
+
 SECTIONS: dict[str, Callable[[], str]] = {
     "commands": commands,
     "settings": settings,
@@ -119,6 +173,8 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "counters": counters,
     "lake-columns": lake_columns,
     "tables": all_tables,
+    "growth": growth,
+    "profile": profile,
 }
 
 

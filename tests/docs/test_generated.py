@@ -12,9 +12,11 @@ import msgspec
 import pytest
 
 from tests.docs.generated import ROOT, SECTIONS, current, found, pages
+from tokenledger_dagster.bench.scenarios import TAIL_SHARE
 from tokenledger_dagster.cli.main import COMMANDS
 from tokenledger_dagster.clients import values, walk
 from tokenledger_dagster.clients.registry import clients
+from tokenledger_dagster.contracts import bench
 from tokenledger_dagster.contracts.report import ModelRow, Report, Row
 from tokenledger_dagster.contracts.snapshot import Snapshot, SnapshotRow, SnapshotTotals
 from tokenledger_dagster.contracts.summaries import IngestSummary, PipelineSummary, ProviderCounts
@@ -27,6 +29,7 @@ from tokenledger_dagster.ingest.sync import BATCH_RECORDS, FIRST_FILL_WAIT_SECON
 from tokenledger_dagster.pricing.events import MIN_CONFIDENCE
 from tokenledger_dagster.pricing.rates import MAKER_CONFIDENCE_CAP, RateTable
 
+BENCH_SHAPES = [found for found in vars(bench).values() if isinstance(found, type)]
 DOCS = ROOT / "docs"
 PACKAGE = ROOT / "tokenledger_dagster"
 CODE = [*PACKAGE.rglob("*.py"), *(ROOT / "assets").glob("*.py"), *(ROOT / "resources").glob("*.py")]
@@ -148,6 +151,7 @@ def test_every_client_has_a_page() -> None:
         ("contracts/pipeline-summary.md", PipelineSummary.__struct_fields__),
         ("contracts/ui-snapshot.md", [*Snapshot.__struct_fields__, *SnapshotTotals.__struct_fields__]),
         ("contracts/ui-snapshot.md", SnapshotRow.__struct_fields__),
+        *(("contracts/bench.md", struct.__struct_fields__) for struct in BENCH_SHAPES),
     ],
 )
 def test_page_names_every_field(page: str, names: list[str]) -> None:
@@ -239,6 +243,7 @@ def test_home_page_names_every_path_of_a_home() -> None:
         ("contracts/cli.md", "up to {:.0f} minutes", FIRST_FILL_WAIT_SECONDS / 60),
         ("contracts/pricing.md", "Below {}: not priced", MIN_CONFIDENCE),
         ("contracts/pricing.md", "60 to {}: priced", MAKER_CONFIDENCE_CAP),
+        ("performance.md", "{:.0%} more", TAIL_SHARE),
         ("operations.md", "({} where it does not say)", CLAUDE_DEFAULT_DAYS),
     ],
 )

@@ -26,7 +26,7 @@ DAYS = 90
 """Days shown at most, the latest ones."""
 WIDTH, HEIGHT = 720, 160
 
-_COLOURS = (
+COLOURS = (
     ("blue", (58, 110, 190)),
     ("orange", (226, 138, 46)),
     ("green", (70, 150, 90)),
@@ -88,7 +88,7 @@ def bars_png(stacks: Sequence[Sequence[float]], width: int = WIDTH, height: int 
         for place, stack in enumerate(stacks):
             left, right = place * width // len(stacks), (place + 1) * width // len(stacks)
             _bar(rows, stack, left, max(left + 1, right - (1 if right - left > 2 else 0)), top)
-    palette = (_PAPER, _LINE, *(colour for _, colour in _COLOURS))
+    palette = (_PAPER, _LINE, *(colour for _, colour in COLOURS))
     return _png(rows, palette)
 
 
@@ -98,7 +98,7 @@ def _bar(rows: list[bytearray], stack: Sequence[float], left: int, right: int, t
     for place, value in enumerate(stack):
         below += max(0.0, value)
         upper = round(below / top * height)
-        colour = bytes([_FIRST_BAR + place % len(_COLOURS)]) * (right - left)
+        colour = bytes([_FIRST_BAR + place % len(COLOURS)]) * (right - left)
         for line in range(filled, upper):
             rows[height - 1 - line][left:right] = colour
         filled = max(filled, upper)
@@ -118,7 +118,7 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def _colour(place: int) -> tuple[str, tuple[int, int, int]]:
-    return _COLOURS[place % len(_COLOURS)]
+    return COLOURS[place % len(COLOURS)]
 
 
 def _short(value: float) -> str:
