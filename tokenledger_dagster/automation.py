@@ -1,12 +1,16 @@
-"""When things run, and in which process: jobs, the sensor that answers changes, executors.
+"""When things run, and in which process: jobs, the sensors that answer changes, executors.
 
 Here: selections and switches, all off until somebody turns them on. Not here: the conditions of single assets
-(`assets/common.py`).
+(`assets/common.py`), and how a change of the logs is seen (`ingest/fingerprints.py`).
 """
 
 import os
+import time
 
 import dagster as dg
+
+from resources import LedgerHome
+from tokenledger_dagster.ingest.fingerprints import all_logs_digest
 
 EXECUTORS: dict[str, dg.ExecutorDefinition] = {
     # a process of its own costs each step seconds and none of the steps needs one
@@ -35,13 +39,48 @@ refresh = dg.define_asset_job(
     selection=TABLES,
     description="Read the logs, build and check the tables, publish nothing.",
 )
-on_change = dg.AutomationConditionSensorDefinition(
-    "on_change",
+
+
+LOOK_EVERY_SECONDS = 5
+"""As often as Dagster's daemon looks at any sensor; a look is a `stat` of every log file."""
+RUN_AT_MOST_EVERY_SECONDS = 15
+"""A process for a run costs seconds of processor time: an agent that writes all day must not keep a core busy."""
+RETRY_AFTER_SECONDS = 3600
+"""The same logs mostly give the same failure; an hour later a disk may have room again."""
+
+
+@dg.sensor(
+    name="on_change",
+    job=orchestrate,
+    minimum_interval_seconds=LOOK_EVERY_SECONDS,
+    default_status=dg.DefaultSensorStatus.STOPPED,
+    description="Runs `orchestrate` within seconds of a change in the logs. Off until you turn it on.",
+)
+def on_change(context: dg.SensorEvaluationContext, home: LedgerHome) -> dg.SensorResult | dg.SkipReason:
+    """One run at a time; what changes meanwhile is found by the look after it."""
+    digest = all_logs_digest(home.open(), home.environ)
+    wanted = dg.RunsFilter(job_name=orchestrate.name, tags={"dagster/sensor_name": "on_change"})
+    last = next(iter(context.instance.get_run_records(wanted, limit=1)), None)
+    if last is not None and not last.dagster_run.is_finished:
+        return dg.SkipReason("The run of the last change is not over yet.")
+    since = RETRY_AFTER_SECONDS
+    if context.cursor != digest:
+        since = RUN_AT_MOST_EVERY_SECONDS
+    elif last is None or last.dagster_run.status != dg.DagsterRunStatus.FAILURE:
+        return dg.SkipReason("No log changed.")
+    if last is not None and time.time() - last.create_timestamp.timestamp() < since:
+        return dg.SkipReason(f"The last run began less than {since} seconds ago.")
+    return dg.SensorResult(run_requests=[dg.RunRequest()], cursor=digest)
+
+
+by_condition = dg.AutomationConditionSensorDefinition(
+    "by_condition",
     target=EVERYTHING,
     default_status=dg.DefaultSensorStatus.STOPPED,
     minimum_interval_seconds=60,
-    description="Observes the logs and runs what their changes reach. Off until you turn it on.",
+    description="Observes the logs every quarter of an hour and runs only the assets that a change reaches, stage by "
+    "stage. Off until you turn it on; `on_change` is faster.",
 )
 
 JOBS = [orchestrate, refresh]
-SENSORS = [on_change]
+SENSORS = [on_change, by_condition]

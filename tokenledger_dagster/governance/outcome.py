@@ -90,5 +90,7 @@ class Invariant(msgspec.Struct, frozen=True, kw_only=True):
     blocking: bool = True
     severity: Severity = "ERROR"
     reads: tuple[str, ...] = ()
-    """Where the check takes long: the tables it reads.  While those files and the booked state are the same, a pass is
+    """Where it reads nothing but tables and the booked state: the tables.  While both are the same, a pass is
     remembered."""
+    state: Callable[[Inspection], str] | None = None
+    """Where it reads other things: what stands for all of them.  While that is the same, a pass is remembered."""
