@@ -190,7 +190,7 @@ class _Builder:
         if table is not None:
             query = f"SELECT {select_list(table)} FROM ({query}) ORDER BY {ordering(table.key)}"
         with staged(path) as temporary:
-            cursor.execute(f"COPY ({query}) TO {literal(temporary)} (FORMAT parquet, COMPRESSION zstd)")
+            cursor.execute(f"COPY ({query}) TO {literal(temporary)} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1)")
             # of what was written, not of what was meant
             tokens, price = _sums(table)
             statement = sql("figures", path=literal(temporary), tokens=tokens, price=price)
