@@ -4,6 +4,7 @@ Here: selections and switches, all off until somebody turns them on. Not here: t
 (`assets/common.py`), and how a change of the logs is seen (`ingest/fingerprints.py`).
 """
 
+import math
 import os
 import time
 
@@ -47,6 +48,7 @@ RUN_AT_MOST_EVERY_SECONDS = 15
 """A process for a run costs seconds of processor time: an agent that writes all day must not keep a core busy."""
 RETRY_AFTER_SECONDS = 3600
 """The same logs mostly give the same failure; an hour later a disk may have room again."""
+FINISHED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 
 
 @dg.sensor(
@@ -59,18 +61,29 @@ RETRY_AFTER_SECONDS = 3600
 def on_change(context: dg.SensorEvaluationContext, home: LedgerHome) -> dg.SensorResult | dg.SkipReason:
     """One run at a time; what changes meanwhile is found by the look after it."""
     digest = all_logs_digest(home.open(), home.environ)
-    wanted = dg.RunsFilter(job_name=orchestrate.name, tags={"dagster/sensor_name": "on_change"})
-    last = next(iter(context.instance.get_run_records(wanted, limit=1)), None)
-    if last is not None and not last.dagster_run.is_finished:
-        return dg.SkipReason("The run of the last change is not over yet.")
-    since = RETRY_AFTER_SECONDS
-    if context.cursor != digest:
-        since = RUN_AT_MOST_EVERY_SECONDS
-    elif last is None or last.dagster_run.status != dg.DagsterRunStatus.FAILURE:
-        return dg.SkipReason("No log changed.")
-    if last is not None and time.time() - last.create_timestamp.timestamp() < since:
-        return dg.SkipReason(f"The last run began less than {since} seconds ago.")
+    asked_for = dg.RunsFilter(job_name=orchestrate.name, tags={"dagster/sensor_name": "on_change"})
+    last = next(iter(context.instance.get_run_records(asked_for, limit=1)), None)
+    status = last.dagster_run.status if last else None
+    age = time.time() - last.create_timestamp.timestamp() if last else math.inf
+    if reason := reason_to_wait(status, age, changed=context.cursor != digest):
+        return dg.SkipReason(reason)
     return dg.SensorResult(run_requests=[dg.RunRequest()], cursor=digest)
+
+
+def reason_to_wait(last: dg.DagsterRunStatus | None, age: float, *, changed: bool) -> str:
+    """Why no run is wanted now; empty where one is.
+
+    Args:
+        last: state of the last run that the sensor asked for, None before the first.
+        age: seconds since that run was asked for.
+        changed: whether the logs are not those of that run.
+    """
+    if last is not None and last not in FINISHED:
+        return "The run of the last change is not over yet."
+    if not changed and last != dg.DagsterRunStatus.FAILURE:
+        return "No log changed."
+    rest = RUN_AT_MOST_EVERY_SECONDS if changed else RETRY_AFTER_SECONDS
+    return f"The last run began less than {rest} seconds ago." if age < rest else ""
 
 
 by_condition = dg.AutomationConditionSensorDefinition(

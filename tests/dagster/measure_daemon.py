@@ -18,8 +18,9 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,9 @@ class Daemon:
     def turn_on(self) -> None:
         """Turn the sensor on, as a person does without the UI."""
         command = [str(BIN / "dagster"), "sensor", "start", "on_change", "-w", "workspace.yaml"]
-        subprocess.run(command, cwd=ROOT, env=self.environment, check=True, capture_output=True)
+        done = subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(done.stderr[-2_000:])
 
     def requests(self) -> int:
         """Tokens that the snapshot shows; 0 where there is none yet."""
@@ -97,21 +100,27 @@ def running(folder: Path) -> Iterator[Daemon]:
             command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
         )
         try:
+            _wait_for_server(process, port)
             yield Daemon(folder, environment, process)
         finally:
             _stop(process)
 
 
+def _wait_for_server(process: subprocess.Popen[bytes], port: int) -> None:
+    started = time.monotonic()
+    while process.poll() is None and time.monotonic() - started < PATIENCE:
+        with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/server_info", timeout=5):
+            return
+        time.sleep(0.2)
+    raise TimeoutError("`dagster dev` does not answer")
+
+
 def _stop(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
-    try:
+    with suppress(subprocess.TimeoutExpired):
         process.wait(30)
-    except subprocess.TimeoutExpired:
-        pass
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)  # what outlived its parent
-    except ProcessLookupError:
-        pass
     process.wait()
 
 

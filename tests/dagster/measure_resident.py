@@ -1,7 +1,7 @@
 """How long the whole job `orchestrate` takes in a warm process, step by step.
 
 Here: a ledger of N made-up events, the job on it until it is built, then the same job again and again on unchanged
-logs, then once more with one request more, all timed. Not here: assertions; the bars are in `docs/operations.md`, and this is a tool, not a test.
+logs, then once more with one request more, all timed. Not here: assertions; this is a tool, not a test.
 
     python tests/dagster/measure_resident.py --events 20000
     python tests/dagster/measure_resident.py --events 1000000 --folder /var/tmp/resident --json figures.json

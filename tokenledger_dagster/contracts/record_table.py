@@ -100,7 +100,8 @@ def table(rows: Iterable[tuple[Line, StreamHead, str]]) -> pa.Table:
     # as Python values a record takes twenty times the memory
     while part := list(islice(rest, _BATCH_ROWS)):
         found = _columns(part)
-        batches.append(pa.record_batch([pa.array(found[field.name], type=field.type) for field in schema], schema=schema))
+        arrays = [pa.array(found[field.name], type=field.type) for field in schema]
+        batches.append(pa.record_batch(arrays, schema=schema))
     return pa.Table.from_batches(batches, schema=schema)
 
 

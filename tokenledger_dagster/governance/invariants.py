@@ -7,21 +7,18 @@ Here: the list of invariants and running one.  Not here: how each is decided (``
 from __future__ import annotations
 
 import hashlib
+from functools import cache
 from pathlib import Path
 
 import msgspec
 
 from tokenledger_dagster.contracts.tables import TABLES, USAGE_TABLES
-from tokenledger_dagster.exports.state import booked_state
 from tokenledger_dagster.exports.tables import stored
 from tokenledger_dagster.fileio import write_json_atomic
 from tokenledger_dagster.governance import artifacts, contracts, lake, prices, sums
 from tokenledger_dagster.governance.outcome import SHOWN_ROWS, CheckOutcome, Finding, Inspection, Invariant
-from tokenledger_dagster.ingest.sync import booking_key
 
 __all__ = ["INVARIANTS", "CheckOutcome", "Inspection", "Invariant", "inspect"]
-
-_REVISION = "2"
 
 _PROPERTIES = (
     Invariant(
@@ -54,6 +51,7 @@ _PROPERTIES = (
         name="costs_agree",
         table="event_costs",
         run=prices.costs_agree,
+        state=prices.booked_prices_state,
         reads=("event_costs",),
         description="Two computations price every event alike, to the nano-USD; else one of them states wrong costs.",
     ),
@@ -154,27 +152,34 @@ def _outcome(invariant: Invariant, finding: Finding) -> CheckOutcome:
 
 
 def _key(invariant: Invariant, look: Inspection) -> str | None:
-    """Key of all that a check reads: the booked state and the very files, so that a file changed by hand is noticed.
+    """Key of all that a check reads, the very files among it, so that one that was changed by hand is noticed.
 
     None where the check looks at what no key can stand for, or where a file is not there.
     """
     if not invariant.reads and invariant.state is None:
         return None
-    digest = hashlib.blake2b(_REVISION.encode(), digest_size=16)
+    digest = hashlib.blake2b(_code().encode(), digest_size=16)
     if invariant.state is not None:
         digest.update(invariant.state(look).encode())
-    if invariant.reads:
-        digest.update(f"{booking_key()} {booked_state(look.home)}".encode())
     for table in invariant.reads:
         try:
             found = look.path(table).stat()
         except OSError:
             return None
+        stamp = (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
         built = stored(look.home, table)
         digest.update(msgspec.json.encode(TABLES[table]))
-        digest.update(
-            f"{table} {built and built.digest} {found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}".encode()
-        )
+        digest.update(f"{table} {built and built.digest} {stamp}".encode())
+    return digest.hexdigest()
+
+
+@cache
+def _code() -> str:
+    """Stands for the checks themselves: what passed under other rules is checked again."""
+    digest = hashlib.blake2b(digest_size=16)
+    for path in sorted(Path(__file__).parent.rglob("*.*")):
+        if path.suffix in (".py", ".sql"):
+            digest.update(path.name.encode() + hashlib.blake2b(path.read_bytes()).digest())
     return digest.hexdigest()
 
 

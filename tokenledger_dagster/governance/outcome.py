@@ -90,7 +90,6 @@ class Invariant(msgspec.Struct, frozen=True, kw_only=True):
     blocking: bool = True
     severity: Severity = "ERROR"
     reads: tuple[str, ...] = ()
-    """Where it reads nothing but tables and the booked state: the tables.  While both are the same, a pass is
-    remembered."""
+    """The tables it reads.  While these files, and ``state``, are the same, a pass is remembered."""
     state: Callable[[Inspection], str] | None = None
-    """Where it reads other things: what stands for all of them.  While that is the same, a pass is remembered."""
+    """Stands for all else that it reads.  A check with neither is made every time."""

@@ -14,12 +14,19 @@ from pathlib import Path
 from tokenledger_dagster import pricing
 from tokenledger_dagster.exports.engine import literal
 from tokenledger_dagster.exports.recipes import attach_once
+from tokenledger_dagster.exports.state import booked_state
 from tokenledger_dagster.governance.outcome import Finding, Inspection
 from tokenledger_dagster.governance.sqlfiles import statement
+from tokenledger_dagster.ingest.sync import booking_key
 from tokenledger_dagster.models.rules import CONFIG_DIRECTORY
 
 UNPRICED_LIMIT = 0.01
 """Share of tokens without a list price above which a person should look."""
+
+
+def booked_prices_state(look: Inspection) -> str:
+    """Stands for booking's prices."""
+    return f"{booking_key()} {booked_state(look.home)}"
 
 
 def costs_agree(look: Inspection) -> Finding:

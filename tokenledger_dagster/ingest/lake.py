@@ -79,6 +79,7 @@ def _attach_records(con: duckdb.DuckDBPyConnection, home: Home, found: Sequence[
 
 def journal_table(paths: Sequence[Path]) -> pa.Table:
     """Rows of journal segments under the lake's schema.  Raises OSError or DecodeError where one is damaged."""
+
     def rows() -> Iterator[tuple[Any, Any, str]]:
         for path in paths:
             for header, line in read_segment(path):
