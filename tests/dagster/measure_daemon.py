@@ -93,7 +93,7 @@ def running(folder: Path) -> Iterator[Daemon]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [str(BIN / "dagster"), "dev", "-w", "workspace.yaml", "--port", str(port)]
+    command = [str(BIN / "dagster"), "dev", "--port", str(port)]
     with (folder / "dagster-dev.log").open("wb") as log:
         # a session of its own: whatever it starts can be found and stopped
         process = subprocess.Popen(
