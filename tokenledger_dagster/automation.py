@@ -78,9 +78,11 @@ def reason_to_wait(last: dg.DagsterRunStatus | None, age: float, *, changed: boo
         age: seconds since that run was asked for.
         changed: whether the logs are not those of that run.
     """
-    if last is not None and last not in FINISHED:
+    over = last is None or last in FINISHED
+    if not over and age < RETRY_AFTER_SECONDS:
         return "The run of the last change is not over yet."
-    if not changed and last != dg.DagsterRunStatus.FAILURE:
+    # a run that is not over by now was killed with the machine, and nobody will say so
+    if not changed and over and last != dg.DagsterRunStatus.FAILURE:
         return "No log changed."
     rest = RUN_AT_MOST_EVERY_SECONDS if changed else RETRY_AFTER_SECONDS
     return f"The last run began less than {rest} seconds ago." if age < rest else ""

@@ -82,7 +82,8 @@ def running(folder: Path) -> Iterator[Daemon]:
     # the same settings, but a history below the folder
     settings = (ROOT / "dagster.yaml").read_text("utf-8").replace("base_dir: .dagster", f"base_dir: {folder}/dagster")
     (folder / "dagster" / "dagster.yaml").write_text(settings, "utf-8")
-    environment = os.environ | {
+    elsewhere = ("CLAUDE_CONFIG_DIR", "CODEX_HOME", "XDG_CONFIG_HOME", "TOKENLEDGER_EXECUTOR")
+    environment = {name: value for name, value in os.environ.items() if name not in elsewhere} | {
         "HOME": str(folder / "home"),
         "TOKENLEDGER_HOME": str(folder / "ledger"),
         "DAGSTER_HOME": str(folder / "dagster"),

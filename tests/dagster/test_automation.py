@@ -133,7 +133,8 @@ CANCELED, QUEUED, STARTED = dg.DagsterRunStatus.CANCELED, dg.DagsterRunStatus.QU
         (SUCCESS, 9_999.0, False, "No log changed."),
         (CANCELED, 9_999.0, False, "No log changed."),
         (QUEUED, 60.0, True, "The run of the last change is not over yet."),
-        (STARTED, 9_999.0, False, "The run of the last change is not over yet."),
+        (STARTED, 60.0, False, "The run of the last change is not over yet."),
+        (STARTED, RETRY_AFTER_SECONDS, False, ""),
     ],
 )
 def test_when_the_sensor_runs_the_job(last: dg.DagsterRunStatus, age: float, changed: bool, reason: str) -> None:
