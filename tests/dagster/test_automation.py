@@ -1,8 +1,9 @@
-"""What runs by itself when logs change, and what does not."""
+"""What runs by itself when logs change, and what does not: by the sensor `on_change`, and by the assets' conditions."""
 
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,9 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from resources import LedgerHome
+from tokenledger_dagster import automation
+from tokenledger_dagster.automation import RETRY_AFTER_SECONDS, RUN_AT_MOST_EVERY_SECONDS, on_change, reason_to_wait
 from tokenledger_dagster.definitions import defs
 
 SAMPLE = Path(__file__).parents[2] / "fixtures" / "sample" / "home"
@@ -108,3 +112,52 @@ def test_what_was_refused_is_not_built_upon(machine: Machine) -> None:
     assert machine.tick() == {"events/codex"}
     assert not machine.run("events/codex")
     assert machine.tick() == set()
+
+
+# ------------------------------------------------------------------ the sensor
+
+SUCCESS, FAILURE = dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE
+CANCELED, QUEUED, STARTED = dg.DagsterRunStatus.CANCELED, dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTED
+
+
+@pytest.mark.parametrize(
+    ("last", "age", "changed", "reason"),
+    [
+        (None, math.inf, True, ""),
+        (SUCCESS, 60.0, True, ""),
+        (FAILURE, 60.0, True, ""),
+        (CANCELED, 60.0, True, ""),
+        (FAILURE, RETRY_AFTER_SECONDS, False, ""),
+        (FAILURE, RETRY_AFTER_SECONDS - 1, False, "The last run began less than 3600 seconds ago."),
+        (SUCCESS, RUN_AT_MOST_EVERY_SECONDS - 1, True, "The last run began less than 15 seconds ago."),
+        (SUCCESS, 9_999.0, False, "No log changed."),
+        (CANCELED, 9_999.0, False, "No log changed."),
+        (QUEUED, 60.0, True, "The run of the last change is not over yet."),
+        (STARTED, 60.0, False, "The run of the last change is not over yet."),
+        (STARTED, RETRY_AFTER_SECONDS, False, ""),
+    ],
+)
+def test_when_the_sensor_runs_the_job(last: dg.DagsterRunStatus, age: float, changed: bool, reason: str) -> None:
+    assert reason_to_wait(last, age, changed=changed) == reason
+
+
+def test_the_sensor_asks_once_for_each_change(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(automation, "RUN_AT_MOST_EVERY_SECONDS", 0)
+    seen: str | None = None
+
+    def look(instance: dg.DagsterInstance) -> str | None:
+        nonlocal seen
+        context = dg.build_sensor_context(instance, seen, definitions=defs, resources={"home": LedgerHome()})
+        found = on_change.evaluate_tick(context)
+        seen = found.cursor or seen
+        return "run" if found.run_requests else found.skip_message
+
+    (tmp_path / "history").mkdir()
+    with dg.DagsterInstance.local_temp(str(tmp_path / "history")) as instance:
+        assert look(instance) == "run"
+        assert look(instance) == "No log changed."
+        machine.use_codex()
+        assert look(instance) == "run"
+        assert look(instance) == "No log changed."

@@ -60,5 +60,6 @@ def test_executor_is_chosen_by_the_environment(value: str, name: str) -> None:
 def test_nothing_runs_by_itself_until_somebody_turns_it_on() -> None:
     repository = defs.get_repository_def()
 
-    assert [sensor.default_status for sensor in repository.sensor_defs] == [dg.DefaultSensorStatus.STOPPED]
+    assert {sensor.name for sensor in repository.sensor_defs} == {"on_change", "by_condition"}
+    assert {sensor.default_status for sensor in repository.sensor_defs} == {dg.DefaultSensorStatus.STOPPED}
     assert repository.schedule_defs == []

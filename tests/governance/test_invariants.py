@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
 
 from tests.exports.small import build_all
@@ -10,6 +13,7 @@ from tests.support import claude
 from tokenledger_dagster.contracts.tables import TABLES
 from tokenledger_dagster.exports.tables import build, table_path
 from tokenledger_dagster.governance.invariants import INVARIANTS
+from tokenledger_dagster.models.rules import CONFIG_DIRECTORY
 
 WARNINGS = {"unpriced_share", "rate_table_current"}
 
@@ -319,6 +323,38 @@ def test_a_pass_on_large_tables_is_remembered_until_the_file_changes(audit: Audi
     path = table_path(audit.world.ledger, "event_costs")
     path.write_bytes(path.read_bytes())
     assert audit.inspect("contract_event_costs").description == "All 5 rows obey the contract."
+
+
+@pytest.mark.parametrize("name", [name for name, one in INVARIANTS.items() if one.reads or one.state])
+def test_what_passed_is_not_checked_again(audit: Audit, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert audit.inspect(name).passed
+    again = audit.inspect(name)
+
+    assert (again.passed, again.description) == (True, "Nothing it reads changed since it last passed.")
+    # rules that changed are another matter
+    monkeypatch.setattr("tokenledger_dagster.governance.invariants._code", lambda: "other rules")
+    assert audit.inspect(name).description != again.description
+
+
+def test_what_no_key_can_stand_for_is_checked_every_time() -> None:
+    assert [name for name, one in INVARIANTS.items() if not one.reads and one.state is None] == [
+        "segments_intact",
+        "booked_plus_duplicates_equal_scanned",
+        "cells_equal_tables",
+        "unpriced_share",
+        "tables_present",
+        "ui_snapshot_schema",
+    ]
+
+
+def test_other_rates_are_compared_again(audit: Audit, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert audit.inspect("rate_table_current").passed
+    shutil.copytree(CONFIG_DIRECTORY, tmp_path / "config")
+    with (tmp_path / "config" / "rates.csv").open("a") as rates:
+        rates.write("\n")
+    monkeypatch.setattr("tokenledger_dagster.governance.prices.CONFIG_DIRECTORY", tmp_path / "config")
+
+    assert not audit.inspect("rate_table_current").passed
 
 
 def test_a_failure_is_not_remembered(audit: Audit) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import islice
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from tokenledger_dagster.contracts.record import Counters, UsageRecord
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from tokenledger_dagster.ingest.journal import Line, StreamHead
 
 COUNTERS: tuple[str, ...] = Counters.__struct_fields__
+_BATCH_ROWS = 20_000
 _EPOCH = datetime(1970, 1, 1)
 _LIMITS = (datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59))
 
@@ -87,24 +90,43 @@ def microseconds(moment: datetime) -> int:
     return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
 
 
-def columns(rows: Iterable[tuple[Line, StreamHead, str]]) -> dict[str, list[Any]]:
-    """Column lists of journal lines, in the order of ``arrow_schema``; each row is (line, its stream, host)."""
-    found: dict[str, list[Any]] = {name: [] for name in arrow_schema().names}
-    add = {name: values.append for name, values in found.items()}
-    for line, head, host in rows:
-        record: UsageRecord = line.record
-        add["rid"](line.rid)
-        add["host"](host)
-        for name in _HEAD:
-            add[name](getattr(head, name))
-        for name in ("ordinal", "byte_offset", "byte_length", "record_sha256", "session_id", "model_raw"):
-            add[name](getattr(record, name))
-        for name in (*_TEXTS, "by_content", "is_sidechain", "is_progress", "is_estimated", "cumulative", "last"):
-            add[name](getattr(record, name))
-        for name in COUNTERS:
-            add[name](getattr(record.counters, name))
-        add["timestamp"](timestamp(record.timestamp_us))
-        cost = record.reported_cost_nano
-        add["reported_cost_usd"](None if cost is None else Decimal(cost).scaleb(-9))
-        add["flags"](list(record.flags))
+def table(rows: Iterable[tuple[Line, StreamHead, str]]) -> pa.Table:
+    """Journal lines under ``arrow_schema``; each row is (line, its stream, host)."""
+    import pyarrow as pa
+
+    schema = arrow_schema()
+    rest = iter(rows)
+    batches = []
+    # as Python values a record takes twenty times the memory
+    while part := list(islice(rest, _BATCH_ROWS)):
+        found = _columns(part)
+        arrays = [pa.array(found[field.name], type=field.type) for field in schema]
+        batches.append(pa.record_batch(arrays, schema=schema))
+    return pa.Table.from_batches(batches, schema=schema)
+
+
+def _columns(rows: list[tuple[Line, StreamHead, str]]) -> dict[str, list[Any]]:
+    """Values by column; times as microseconds."""
+    lines = [row[0] for row in rows]
+    records: list[UsageRecord] = [line.record for line in lines]
+    counters = [record.counters for record in records]
+    found: dict[str, list[Any]] = {"rid": [line.rid for line in lines], "host": [row[2] for row in rows]}
+    for names, values in ((_HEAD, [row[1] for row in rows]), (_RECORD, records), (COUNTERS, counters)):
+        for name in names:
+            found[name] = list(map(attrgetter(name), values))
+    found["timestamp"] = [_held(record.timestamp_us) for record in records]
+    costs = [record.reported_cost_nano for record in records]
+    found["reported_cost_usd"] = [None if cost is None else Decimal(cost).scaleb(-9) for cost in costs]
     return found
+
+
+def _held(timestamp_us: int) -> int:
+    """The same time where the calendar has it, else the nearer of its ends."""
+    return timestamp_us if _FIRST_US <= timestamp_us <= _LAST_US else microseconds(timestamp(timestamp_us))
+
+
+_RECORD = (
+    *("ordinal", "byte_offset", "byte_length", "record_sha256", "session_id", "model_raw", *_TEXTS),
+    *("by_content", "is_sidechain", "is_progress", "is_estimated", "flags", "cumulative", "last"),
+)
+_FIRST_US, _LAST_US = microseconds(datetime.min), microseconds(datetime.max)

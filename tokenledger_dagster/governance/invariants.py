@@ -7,20 +7,18 @@ Here: the list of invariants and running one.  Not here: how each is decided (``
 from __future__ import annotations
 
 import hashlib
+from functools import cache
 from pathlib import Path
 
 import msgspec
 
-from tokenledger_dagster.contracts.tables import TABLES
-from tokenledger_dagster.exports.state import booked_state
+from tokenledger_dagster.contracts.tables import TABLES, USAGE_TABLES
+from tokenledger_dagster.exports.tables import stored
 from tokenledger_dagster.fileio import write_json_atomic
 from tokenledger_dagster.governance import artifacts, contracts, lake, prices, sums
 from tokenledger_dagster.governance.outcome import SHOWN_ROWS, CheckOutcome, Finding, Inspection, Invariant
-from tokenledger_dagster.ingest.sync import booking_key
 
 __all__ = ["INVARIANTS", "CheckOutcome", "Inspection", "Invariant", "inspect"]
-
-_REVISION = "1"
 
 _PROPERTIES = (
     Invariant(
@@ -33,12 +31,14 @@ _PROPERTIES = (
         name="event_ids_unique",
         table="events",
         run=lake.event_ids_unique,
+        reads=("events",),
         description="No event id stands twice; else a request is counted and paid twice.",
     ),
     Invariant(
         name="counters_non_negative",
         table="events",
         run=lake.counters_non_negative,
+        reads=("events",),
         description="No counter is below zero; else sums and costs come out too low.",
     ),
     Invariant(
@@ -51,6 +51,7 @@ _PROPERTIES = (
         name="costs_agree",
         table="event_costs",
         run=prices.costs_agree,
+        state=prices.booked_prices_state,
         reads=("event_costs",),
         description="Two computations price every event alike, to the nano-USD; else one of them states wrong costs.",
     ),
@@ -58,12 +59,14 @@ _PROPERTIES = (
         name="views_sum_to_same_totals",
         table="usage_daily",
         run=sums.views_sum_to_same_totals,
+        reads=("events", "event_costs", *USAGE_TABLES),
         description="Every usage table sums to the events; else two reports contradict each other.",
     ),
     Invariant(
         name="days_sum_to_month",
         table="usage_monthly",
         run=sums.days_sum_to_month,
+        reads=("usage_daily", "usage_monthly"),
         description="The days of a month sum to it, by client and model; else a month's bill cannot be explained.",
     ),
     Invariant(
@@ -84,6 +87,7 @@ _PROPERTIES = (
         name="rate_table_current",
         table="prices",
         run=prices.rate_table_current,
+        state=prices.rate_table_state,
         blocking=False,
         severity="WARN",
         description="The committed rate table is what its price list gives; else prices are out of date.",
@@ -117,7 +121,7 @@ def inspect(name: str, look: Inspection) -> CheckOutcome:
         OSError, duckdb.Error: what it speaks of cannot be read at all.
     """
     invariant = INVARIANTS[name]
-    key = _key(invariant, look) if invariant.reads else None
+    key = _key(invariant, look)
     if key is not None and _passed(look).get(name) == key:
         message = "Nothing it reads changed since it last passed."
         return _outcome(invariant, Finding(passed=True, message=message, actual=0, expected=0))
@@ -144,16 +148,38 @@ def _outcome(invariant: Invariant, finding: Finding) -> CheckOutcome:
     )
 
 
-# -------------------------------------------------------------------- checks of large tables, remembered
+# -------------------------------------------------------------------- passes, remembered
 
 
-def _key(invariant: Invariant, look: Inspection) -> str:
-    """Key of all that a check reads: the booked state and the very files, so that a file changed by hand is noticed."""
-    digest = hashlib.blake2b(f"{_REVISION} {booking_key()} {booked_state(look.home)}".encode(), digest_size=16)
+def _key(invariant: Invariant, look: Inspection) -> str | None:
+    """Key of all that a check reads, the very files among it, so that one that was changed by hand is noticed.
+
+    None where the check looks at what no key can stand for, or where a file is not there.
+    """
+    if not invariant.reads and invariant.state is None:
+        return None
+    digest = hashlib.blake2b(_code().encode(), digest_size=16)
+    if invariant.state is not None:
+        digest.update(invariant.state(look).encode())
     for table in invariant.reads:
+        try:
+            found = look.path(table).stat()
+        except OSError:
+            return None
+        stamp = (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+        built = stored(look.home, table)
         digest.update(msgspec.json.encode(TABLES[table]))
-        found = look.path(table).stat()
-        digest.update(f"{table} {found.st_size} {found.st_mtime_ns} {found.st_ino}".encode())
+        digest.update(f"{table} {built and built.digest} {stamp}".encode())
+    return digest.hexdigest()
+
+
+@cache
+def _code() -> str:
+    """Stands for the checks themselves: what passed under other rules is checked again."""
+    digest = hashlib.blake2b(digest_size=16)
+    for path in sorted(Path(__file__).parent.rglob("*.*")):
+        if path.suffix in (".py", ".sql"):
+            digest.update(path.name.encode() + hashlib.blake2b(path.read_bytes()).digest())
     return digest.hexdigest()
 
 

@@ -90,5 +90,6 @@ class Invariant(msgspec.Struct, frozen=True, kw_only=True):
     blocking: bool = True
     severity: Severity = "ERROR"
     reads: tuple[str, ...] = ()
-    """Where the check takes long: the tables it reads.  While those files and the booked state are the same, a pass is
-    remembered."""
+    """The tables it reads.  While these files, and ``state``, are the same, a pass is remembered."""
+    state: Callable[[Inspection], str] | None = None
+    """Stands for all else that it reads.  A check with neither is made every time."""

@@ -6,16 +6,27 @@ how a price is found (``pricing``).
 
 from __future__ import annotations
 
+import hashlib
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from pathlib import Path
 
+from tokenledger_dagster import pricing
 from tokenledger_dagster.exports.engine import literal
 from tokenledger_dagster.exports.recipes import attach_once
+from tokenledger_dagster.exports.state import booked_state
 from tokenledger_dagster.governance.outcome import Finding, Inspection
 from tokenledger_dagster.governance.sqlfiles import statement
+from tokenledger_dagster.ingest.sync import booking_key
 from tokenledger_dagster.models.rules import CONFIG_DIRECTORY
 
 UNPRICED_LIMIT = 0.01
 """Share of tokens without a list price above which a person should look."""
+
+
+def booked_prices_state(look: Inspection) -> str:
+    """Stands for booking's prices."""
+    return f"{booking_key()} {booked_state(look.home)}"
 
 
 def costs_agree(look: Inspection) -> Finding:
@@ -53,6 +64,20 @@ def unpriced_share(look: Inspection) -> Finding:
         "too low by what they cost. See the table `unpriced` for models and reasons."
     )
     return Finding(passed=False, message=message, actual=share, expected=UNPRICED_LIMIT, rows=rows)
+
+
+def rate_table_state(look: Inspection) -> str:
+    """Stands for the committed configuration, the installed price list and the code that compares them."""
+    digest = hashlib.blake2b(digest_size=16)
+    try:
+        digest.update(version("genai-prices").encode())
+    except PackageNotFoundError:
+        digest.update(b"not installed")
+    for folder in (CONFIG_DIRECTORY, Path(pricing.__path__[0])):
+        for path in sorted(folder.iterdir()):
+            if path.is_file():
+                digest.update(path.name.encode() + hashlib.blake2b(path.read_bytes()).digest())
+    return digest.hexdigest()
 
 
 def rate_table_current(look: Inspection) -> Finding:

@@ -66,6 +66,7 @@ def compact(home: Home, wait_seconds: float = 60.0) -> CompactionResult:
 
 
 def _compact_journals(home: Home, connection: sqlite3.Connection, journals: list[SegmentRow]) -> int:
+    import pyarrow as pa
     import pyarrow.compute as pc
 
     for segment in journals:
@@ -73,7 +74,8 @@ def _compact_journals(home: Home, connection: sqlite3.Connection, journals: list
     table = journal_table([home.lake / segment.name for segment in journals])
     months = pc.strftime(table["timestamp"], format="%Y-%m")
     parts = []
-    for client, month in sorted(set(zip(table["client"].to_pylist(), months.to_pylist(), strict=True))):
+    found = pa.table({"client": table["client"], "month": months}).group_by(["client", "month"]).aggregate([])
+    for client, month in sorted(zip(*found.to_pydict().values(), strict=True)):
         chosen = pc.and_(pc.equal(table["client"], client), pc.equal(months, month))
         parts.append((f"client={client}/month={month}", table.filter(chosen)))
     return _replace(home, connection, journals, parts)

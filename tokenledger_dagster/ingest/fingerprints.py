@@ -20,7 +20,7 @@ from tokenledger_dagster.fileio import encode_json
 from tokenledger_dagster.home import Home
 from tokenledger_dagster.ingest.manifest import connect, get_meta
 
-__all__ = ["ClientTotals", "LogFiles", "client_totals", "document_digest", "log_files"]
+__all__ = ["ClientTotals", "LogFiles", "all_logs_digest", "client_totals", "document_digest", "log_files"]
 
 
 class LogFiles(NamedTuple):
@@ -49,6 +49,11 @@ def log_files(home: Home, environ: Mapping[str, str], client: str) -> LogFiles:
     found = {file.path: file for root in roots for file in adapter.files(root)}
     stats = [(path, file.size, file.mtime_ns) for path, file in sorted(found.items())]
     return LogFiles(_digest(stats), len(stats), sum(size for _, size, _ in stats))
+
+
+def all_logs_digest(home: Home, environ: Mapping[str, str]) -> str:
+    """Fingerprint of the log files of all clients."""
+    return _digest(log_files(home, environ, client).digest for client in clients())
 
 
 def client_totals(home: Home, client: str) -> ClientTotals:

@@ -6,8 +6,11 @@ segments (``ingest.journal``, ``ingest.compaction``) or what is made of the rela
 
 from __future__ import annotations
 
+import gc
 import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +27,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _SQL = Path(__file__).parent
-_ROWS = 20_000
-"""Rows copied at a time: larger batches only cost memory and collection of garbage."""
+_FETCH_ROWS = 1_000
+"""Rows that are Python values at a time: few enough to stay in the processor's cache."""
+_INSERT_BATCHES = 100
+"""Batches given to DuckDB at a time: an insert costs it milliseconds, whatever its size."""
 
 
 def attach(con: duckdb.DuckDBPyConnection, home: Home) -> None:
@@ -38,8 +43,7 @@ def attach(con: duckdb.DuckDBPyConnection, home: Home) -> None:
     meanwhile.  Raises ManifestError where the home holds no manifest.
     """
     settle(home)
-    manifest = connect(home, read_only=True)
-    try:
+    with closing(connect(home, read_only=True)) as manifest, no_collection():
         manifest.execute("BEGIN")  # one snapshot for all that is read below
         _attach_records(con, home, segments(manifest))
         provider_rows = [(name, client.provider) for name, client in clients().items()]
@@ -48,8 +52,18 @@ def attach(con: duckdb.DuckDBPyConnection, home: Home) -> None:
         for name, query, kinds in _relations():
             _copy_table(con, manifest, name, query, kinds)
         con.execute((_SQL / "lake_views.sql").read_text("utf-8"))
+
+
+@contextmanager
+def no_collection() -> Iterator[None]:
+    """Millions of rows become Python values, none of them in a cycle: looking for cycles takes half the time."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
     finally:
-        manifest.close()
+        if was:
+            gc.enable()
 
 
 def _attach_records(con: duckdb.DuckDBPyConnection, home: Home, found: Sequence[SegmentRow]) -> None:
@@ -67,14 +81,14 @@ def _attach_records(con: duckdb.DuckDBPyConnection, home: Home, found: Sequence[
 
 def journal_table(paths: Sequence[Path]) -> pa.Table:
     """Rows of journal segments under the lake's schema.  Raises OSError or DecodeError where one is damaged."""
-    import pyarrow as pa
 
     def rows() -> Iterator[tuple[Any, Any, str]]:
         for path in paths:
             for header, line in read_segment(path):
                 yield line, header.streams[line.stream], header.host
 
-    return pa.table(record_table.columns(rows()), schema=record_table.arrow_schema())
+    with no_collection():
+        return record_table.table(rows())
 
 
 def _relations() -> list[tuple[str, str, dict[str, str]]]:
@@ -96,14 +110,19 @@ def _copy_table(
 
     types = {"BIGINT": pa.int64(), "VARCHAR": pa.string()}
     schema = pa.schema([(column, types[kind]) for column, kind in kinds.items()])
-    con.execute(f"DROP TABLE IF EXISTS {name}")
+    con.register("copied_rows", schema.empty_table())
+    con.execute(f"CREATE OR REPLACE TABLE {name} AS FROM copied_rows")
     cursor = manifest.execute(query)
-    first = True
-    while rows := cursor.fetchmany(_ROWS) or first:
-        listed = [] if rows is True else rows
-        columns = list(zip(*listed, strict=True)) if listed else [()] * len(kinds)
+    while batches := list(islice(_batches(cursor, schema), _INSERT_BATCHES)):
+        con.register("copied_rows", pa.Table.from_batches(batches, schema=schema))
+        con.execute(f"INSERT INTO {name} FROM copied_rows")
+    con.unregister("copied_rows")
+
+
+def _batches(cursor: sqlite3.Cursor, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    import pyarrow as pa
+
+    while rows := cursor.fetchmany(_FETCH_ROWS):
+        columns = zip(*rows, strict=True)
         arrays = [pa.array(values, type=field.type) for values, field in zip(columns, schema, strict=True)]
-        con.register("copied_rows", pa.table(arrays, schema=schema))
-        con.execute(f"CREATE TABLE {name} AS FROM copied_rows" if first else f"INSERT INTO {name} FROM copied_rows")
-        con.unregister("copied_rows")
-        first = False
+        yield pa.record_batch(arrays, schema=schema)

@@ -1,0 +1,21 @@
+"""With `dagster dev` running and its sensor on, a change of a log reaches the UI snapshot within half a minute."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from tests.dagster.measure_daemon import measure
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not importlib.util.find_spec("dagster_webserver"), reason="comes with the extra `ui`"),
+]
+
+
+def test_an_appended_request_reaches_the_snapshot(tmp_path: Path) -> None:
+    found = measure(tmp_path, changes=1)
+
+    assert max(found["append_to_snapshot_seconds"]) <= 30
