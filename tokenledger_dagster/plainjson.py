@@ -23,6 +23,9 @@ class Number(str):
     __slots__ = ()
 
 
+_AS_IS = frozenset({int, Number})
+
+
 def encode_plain(value: Any) -> bytes:
     """The same bytes as `fileio.encode_json(value)`: two spaces a level, keys as they come, a line feed at the end.
 
@@ -33,20 +36,18 @@ def encode_plain(value: Any) -> bytes:
 
 def _text(value: Any, margin: str) -> str:
     kind = type(value)
-    if kind is Number:
-        return value
     if kind is str:
         return quoted(value)
     if kind is dict:
         # a row is worth a template, since there are many with the same keys
         template = _template(tuple(value), margin)
         inner = margin + _STEP
-        return template % tuple([item if type(item) is int else _text(item, inner) for item in value.values()])
+        return template % tuple([item if type(item) in _AS_IS else _text(item, inner) for item in value.values()])
     if kind is list or kind is tuple:
         inner = margin + _STEP
         parts = [inner + _text(item, inner) for item in value]
         return "[" + ",".join(parts) + margin + "]" if parts else "[]"
-    if kind is int:
+    if kind in _AS_IS:
         return str(value)
     if value is None or kind is bool:
         return _PLAIN[value]
@@ -61,6 +62,7 @@ def _template(keys: tuple[str, ...], margin: str) -> str:
     return "{" + ",".join(lines) + margin + "}" if lines else "{}"
 
 
+@cache
 def quoted(text: str) -> str:
     """``text`` as a JSON string."""
     if text.isprintable() and '"' not in text and "\\" not in text:

@@ -121,7 +121,11 @@ def defaults() -> str:
     features = values.pop("features")
     lines = [f'DIGEST = "{settings_defaults.digest(DEFAULT_CONFIG.read_bytes())}"']
     for name, found in (("DEFAULTS", values), ("FEATURES", features)):
-        lines += [f"{name}: dict[str, object] = {{", *(f"    {json.dumps(key)}: {_literal(found[key])}," for key in found), "}"]
+        lines += [
+            f"{name}: dict[str, object] = {{",
+            *(f"    {json.dumps(key)}: {_literal(found[key])}," for key in found),
+            "}",
+        ]
     lines.append(f"SNAPSHOT_TOP_N = {values['snapshot_top_n']}")
     text = DEFAULTS_MODULE.read_text("utf-8")
     begin, end = "# generated: begin\n", "# generated: end\n"

@@ -16,7 +16,7 @@ from tokenledger_dagster.usage.selection import Selection, day_number
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     Arguments = argparse.Namespace | SimpleNamespace
@@ -52,7 +52,7 @@ _SIMPLE: dict[str, Callable[[list[str]], SimpleNamespace | None]] = {"report": _
 
 
 def _options(
-    command: str, given: list[str], found: dict[str, Any], named: Sequence[str], choices: dict[str, tuple[str, ...]]
+    command: str, given: list[str], found: dict[str, Any], named: Sequence[str], choices: Mapping[str, tuple[str, ...]]
 ) -> SimpleNamespace | None:
     left = iter(given)
     for option in left:

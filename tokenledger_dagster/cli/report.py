@@ -61,9 +61,7 @@ def show_report(connection: sqlite3.Connection, args: Arguments, selection: Sele
     """Prints the report from the state as it is.  Raises NothingToReport where nothing matches."""
     descending = None if args.order is None else args.order == "desc"
     money = nano_number if args.format == "json" else usd
-    report = report_document(
-        connection, args.kind, selection, datetime.now(UTC), descending=descending, money=money
-    )
+    report = report_document(connection, args.kind, selection, datetime.now(UTC), descending=descending, money=money)
     if not report["rows"]:
         asked = ", ".join(f"{name} {value}" for name, value in report["filters"].items())
         raise NothingToReport(

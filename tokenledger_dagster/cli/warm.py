@@ -1,8 +1,9 @@
 """`report` and `snapshot` where nothing has changed since the last sync: the same answer without its imports.
 
-Here: telling that the stored cells are the answer, and handing them to the command's own printing.  Not here: any figure,
-any text, any error: whatever is not plain is left to the ordinary way (`cli.main`), which is the reference.  Nothing
-imported from here on may import `msgspec`, `pathlib`, `re`, `typing` or anything heavier; a test holds it to that.
+Here: telling that the stored cells are the answer, and handing them to the command's own printing.  Not here: any
+figure, any text, any error: whatever is not plain is left to the ordinary way (`cli.main`), which is the reference.
+Nothing imported from here on may import `msgspec`, `pathlib`, `re`, `typing` or anything heavier; a test holds it to
+that.
 """
 
 from __future__ import annotations
@@ -50,9 +51,7 @@ def answer(command: str, given: Sequence[str], environ: Mapping[str, str]) -> in
         gc.enable()
 
 
-def _answer(
-    args: SimpleNamespace, connection: sqlite3.Connection, home: str, environ: Mapping[str, str]
-) -> int | None:
+def _answer(args: SimpleNamespace, connection: sqlite3.Connection, home: str, environ: Mapping[str, str]) -> int | None:
     zone = environ.get("TOKENLEDGER_TIMEZONE") or named_zone(environ)
     if get_meta(connection, "manifest_version") != MANIFEST_VERSION or get_meta(connection, "zone") != zone:
         return None

@@ -39,9 +39,7 @@ class SourceFile(msgspec.Struct, frozen=True):
     """A subagent's own transcript; a main transcript owns what both hold."""
 
     @classmethod
-    def of(
-        cls, client: str, found: Entry, *, archived: bool = False, subagent: bool = False
-    ) -> SourceFile:
+    def of(cls, client: str, found: Entry, *, archived: bool = False, subagent: bool = False) -> SourceFile:
         """The file of a ``walk.log_files`` entry."""
         path, relative, stat = found
         return cls(

@@ -16,9 +16,10 @@ from typing import Any
 import msgspec
 
 from tokenledger_dagster.clients import lines, values
-from tokenledger_dagster.clients.base import BookingFacts, Claim, Copy, Root, Sink, SourceFile
+from tokenledger_dagster.clients.base import BookingFacts, Claim, Copy, Sink, SourceFile
 from tokenledger_dagster.clients.claude_code_logs import ClaudeCodeLogs
 from tokenledger_dagster.clients.copies import content_claims, rank
+from tokenledger_dagster.clients.logs import Root
 from tokenledger_dagster.contracts.record import Counters, UsageRecord
 
 _MESSAGE = b'"message":{'

@@ -28,7 +28,7 @@ class ClaudeCodeLogs(Logs):
     name = "claude-code"
     provider = "claude"
     parser_version = 1
-    override = "CLAUDE_CONFIG_DIR"
+    override: str | None = "CLAUDE_CONFIG_DIR"
 
     def roots(self, environ: Mapping[str, str]) -> list[Root]:
         """Folders of ``CLAUDE_CONFIG_DIR``, else the two defaults and the Desktop app's embedded stores.

@@ -1,7 +1,7 @@
 """Codex: what a root's configuration adds, and which rows are one request.
 
-Here: the adapter.  Not here: where rollouts lie (``clients.codex_logs``), reading rows (``clients.codex_reader``), which
-rows of a fork are its parent's (``ingest.lineage``), prices.  Facts and sources: ``docs/clients/codex.md``.
+Here: the adapter.  Not here: where rollouts lie (``clients.codex_logs``), reading rows (``clients.codex_reader``),
+which rows of a fork are its parent's (``ingest.lineage``), prices.  Facts and sources: ``docs/clients/codex.md``.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from tokenledger_dagster.clients import values
-from tokenledger_dagster.clients.base import OWNER, BookingFacts, Claim, Copy, Root, Sink, SourceFile
+from tokenledger_dagster.clients.base import OWNER, BookingFacts, Claim, Copy, Sink, SourceFile
 from tokenledger_dagster.clients.codex_logs import CodexLogs
 from tokenledger_dagster.clients.codex_reader import CodexReader
 from tokenledger_dagster.clients.codex_reducer import fingerprint
 from tokenledger_dagster.clients.copies import content_claims
+from tokenledger_dagster.clients.logs import Root
 from tokenledger_dagster.contracts.record import UsageRecord
 
 ARCHIVED = "codex.archived_copy"

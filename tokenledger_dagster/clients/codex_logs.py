@@ -19,7 +19,7 @@ class CodexLogs(Logs):
     name = "codex"
     provider = "codex"
     parser_version = 1
-    override = "CODEX_HOME"
+    override: str | None = "CODEX_HOME"
 
     def roots(self, environ: Mapping[str, str]) -> list[Root]:
         """``sessions`` and ``archived_sessions`` of ``CODEX_HOME`` (a comma list), else of ``~/.codex``."""

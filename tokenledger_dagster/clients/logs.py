@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Root:
     """A folder (or single file) a client may log to."""
 
-    __slots__ = ("where", "origin")
+    __slots__ = ("origin", "where")
 
     def __init__(self, path: str | os.PathLike[str], origin: str) -> None:
         self.where = os.fspath(path)

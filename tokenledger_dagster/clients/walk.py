@@ -1,6 +1,6 @@
 """Walking a root for log files.
 
-Here: one recursive ``scandir`` that survives unreadable folders, symlink loops and odd names, and the spelling of paths.
+Here: one recursive ``scandir`` that survives unreadable folders, symlink loops and odd names, and how paths are spelt.
 Not here: where the roots are (``clients.logs`` and each client's).  Text in place of ``pathlib``: every report walks.
 """
 

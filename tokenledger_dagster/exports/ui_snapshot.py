@@ -46,7 +46,7 @@ _SQL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "sql")
 class _Sum:
     """Figures of one name."""
 
-    __slots__ = ("tokens", "nano", "unpriced", "sessions")
+    __slots__ = ("nano", "sessions", "tokens", "unpriced")
 
     def __init__(self) -> None:
         self.tokens = 0

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import msgspec
 
-from tokenledger_dagster.clients.base import Client, Root, SourceFile
+from tokenledger_dagster.clients.base import Client, SourceFile
+from tokenledger_dagster.clients.logs import Root
 from tokenledger_dagster.clients.registry import clients
 from tokenledger_dagster.contracts.summaries import (
     CacheCounts,

@@ -1,8 +1,8 @@
 """Whether a sync would find nothing to do, told from ``stat`` alone and without the writer lock.
 
 Here: a fingerprint of all that a sync's outcome depends on, remembered by a sync that left nothing open and compared by
-the next report.  Not here: what to do when something changed (``ingest.sync``).  A wrong "changed" costs a sync, a wrong
-"unchanged" would cost a figure: whatever is not plainly the same is changed.  Light: see ``clients.logs``.
+the next report.  Not here: what to do when something changed (``ingest.sync``).  A wrong "changed" costs a sync, a
+wrong "unchanged" would cost a figure: whatever is not plainly the same is changed.  Light: see ``clients.logs``.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ CONFIG = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.ab
 _SETTINGS = "TOKENLEDGER_"
 
 
-def remember(home: str, connection: sqlite3.Connection, environ: Mapping[str, str], found: Iterable[SourceFile]) -> None:
+def remember(
+    home: str, connection: sqlite3.Connection, environ: Mapping[str, str], found: Iterable[SourceFile]
+) -> None:
     """Keeps the fingerprint of a sync that read every client, left nothing open and has nothing to tell.
 
     ``found`` is what the sync saw before it read: a file written meanwhile is then told as changed.

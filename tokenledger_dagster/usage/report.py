@@ -24,15 +24,6 @@ if TYPE_CHECKING:
     Document = dict[str, Any]
 
 REPORT_SCHEMA_VERSION = 1
-_TOKENS = (
-    "input_tokens",
-    "output_tokens",
-    "cache_write_tokens",
-    "cache_read_tokens",
-    "tool_input_tokens",
-    "tool_output_tokens",
-)
-_EVENTS, _PRICE, _UNPRICED, _UNPRICED_TOKENS = 0, 10, 11, 12
 _ZEROS = (0,) * 13
 
 
@@ -69,7 +60,7 @@ _BY_TIME = frozenset({"daily", "weekly", "monthly", "block"})
 class _Group:
     """Sums under one key, by model."""
 
-    __slots__ = ("sessions", "sums", "raw")
+    __slots__ = ("raw", "sessions", "sums")
 
     def __init__(self) -> None:
         self.sessions: set[SessionDim] = set()
@@ -120,7 +111,7 @@ def report_document(
         rows.sort(key=lambda row: row["key"], reverse=bool(descending))
     else:
         rows.sort(key=lambda row: row["key"])
-        rows.sort(key=lambda row: row["total_tokens"], reverse=descending is not False)
+        rows.sort(key=_total, reverse=descending is not False)
     everything = [sum(column) for column in zip(_ZEROS, *sums.values(), strict=True)]
     sessions = set().union(*(group.sessions for group in groups.values()))
     return {
@@ -152,10 +143,14 @@ def _row(key: str, group: _Group, sums: list[int], kind: str, money: Callable[[i
     row["client"] = clients.pop() if len(clients) == 1 else None
     projects = {session.project for session in group.sessions} if kind == "session" else ()
     row["project"] = next(iter(projects)) if len(projects) == 1 else None
-    models = [_model(name, one, group.raw[name], money) for name, one in group.sums.items()]
-    models.sort(key=lambda model: (-model["total_tokens"], model["model"]))
+    models = [_model(name, group.sums[name], group.raw[name], money) for name in sorted(group.sums)]
+    models.sort(key=_total, reverse=True)  # stable: names stay in order among equals
     row["models"] = models
     return row
+
+
+def _total(row: Document) -> int:
+    return int(row["total_tokens"])
 
 
 def _model(name: str, sums: list[int], dims: set[ModelDim], money: Callable[[int], object]) -> Document:
@@ -167,17 +162,28 @@ def _model(name: str, sums: list[int], dims: set[ModelDim], money: Callable[[int
 
 def _totals(sums: list[int], sessions: int, money: Callable[[int], object]) -> Document:
     found = _sums(sums, money)
-    found["unpriced_tokens"] = sums[_UNPRICED_TOKENS]
-    found["unpriced_count"] = sums[_UNPRICED]
-    found["event_count"] = sums[_EVENTS]
+    *_, hour, reasoning, searches, _, unpriced, unpriced_tokens = sums
+    found["unpriced_tokens"] = unpriced_tokens
+    found["unpriced_count"] = unpriced
+    found["event_count"] = sums[0]
     found["session_count"] = sessions
-    found["cache_write_1h_tokens"], found["reasoning_tokens"], found["web_search_requests"] = sums[7:10]
+    found["cache_write_1h_tokens"] = hour
+    found["reasoning_tokens"] = reasoning
+    found["web_search_requests"] = searches
     return found
 
 
 def _sums(sums: list[int], money: Callable[[int], object]) -> Document:
-    found: Document = dict(zip(_TOKENS, sums[1:7], strict=True))
-    found["total_tokens"] = sum(sums[1:7])
-    price = money(sums[_PRICE]) if sums[_EVENTS] > sums[_UNPRICED] else None
-    found["list_price_usd"] = found["effective_cost_usd"] = price
-    return found
+    events, fresh, output, write, read, tool_input, tool_output, _, _, _, nano, unpriced, _ = sums
+    price = money(nano) if events > unpriced else None
+    return {
+        "input_tokens": fresh,
+        "output_tokens": output,
+        "cache_write_tokens": write,
+        "cache_read_tokens": read,
+        "tool_input_tokens": tool_input,
+        "tool_output_tokens": tool_output,
+        "total_tokens": fresh + output + write + read + tool_input + tool_output,
+        "list_price_usd": price,
+        "effective_cost_usd": price,
+    }

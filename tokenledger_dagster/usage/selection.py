@@ -1,7 +1,7 @@
 """What a report is about: the period and the filters, and the sums by day, session and model that match.
 
 Here: reading matching sums from the manifest, from cells where the zone allows and else exactly from events.  Not here:
-how they are grouped and shown (``usage.report``).  Light: a report on unchanged logs has a few milliseconds for imports.
+how they are grouped and shown (``usage.report``).  Light: see ``cli.warm``.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SUM_NAMES: tuple[str, ...] = tuple(_SUMS.split(", "))
 class Selection:
     """Filters of a report; days are local dates of ``zone``, both ends included."""
 
-    __slots__ = ("zone", "since", "until", "clients", "models", "projects", "sessions", "estimates")
+    __slots__ = ("clients", "estimates", "models", "projects", "sessions", "since", "until", "zone")
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class Selection:
 class ModelDim:
     """A model as cells name it."""
 
-    __slots__ = ("client", "model_raw", "model")
+    __slots__ = ("client", "model", "model_raw")
 
     def __init__(self, client: str, model_raw: str | None, model: str) -> None:
         self.client = client
@@ -92,7 +92,7 @@ class ModelDim:
 class SessionDim:
     """A session as cells name it; one object per session."""
 
-    __slots__ = ("client", "session_id", "project")
+    __slots__ = ("client", "project", "session_id")
 
     def __init__(self, client: str, session_id: str, project: str | None) -> None:
         self.client = client
