@@ -23,7 +23,7 @@ def default_root() -> str | None:
     """The platform's folder for user data, as `platformdirs` names it; None where only `platformdirs` knows."""
     if sys.platform == "linux" and "ANDROID_DATA" not in os.environ:
         found = os.environ.get("XDG_DATA_HOME", "")
-        return os.path.join(found if found.strip() else os.path.expanduser("~/.local/share"), "tokenledger")
+        return os.path.join(found if os.path.isabs(found) else os.path.expanduser("~/.local/share"), "tokenledger")
     if sys.platform == "darwin" and "XDG_DATA_HOME" not in os.environ:
         return os.path.expanduser("~/Library/Application Support/tokenledger")
     return None

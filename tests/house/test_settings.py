@@ -203,7 +203,7 @@ def test_importing_settings_imports_neither_yaml_nor_platformdirs() -> None:
 
 
 def test_the_copy_of_the_defaults_is_that_of_the_yaml_file() -> None:
-    assert settings_defaults.are_current(), "run `python -m tests.docs.generated`"
+    assert settings_defaults.are_current(), "run tests/docs/generated.py"
     assert copy_of_defaults() == read_yaml(DEFAULT_CONFIG)
     assert copy_of_defaults()["snapshot_top_n"] == settings_defaults.SNAPSHOT_TOP_N
 
@@ -217,7 +217,7 @@ def test_edited_defaults_are_read_from_their_file(tmp_path: Path, monkeypatch: p
     assert load_settings({}).snapshot_top_n == 7
 
 
-@pytest.mark.parametrize("xdg", [None, "", " ", "/data", "relative"])
+@pytest.mark.parametrize("xdg", [None, "", " ", "/data", " /data", "relative"])
 def test_the_default_home_is_that_of_platformdirs(xdg: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     import platformdirs
 
