@@ -42,10 +42,15 @@ def _text(value: Any, margin: str) -> str:
         # a row is worth a template, since there are many with the same keys
         template = _template(tuple(value), margin)
         inner = margin + _STEP
-        return template % tuple([item if type(item) in _AS_IS else _text(item, inner) for item in value.values()])
+        return template % tuple(
+            [
+                item if (one := type(item)) in _AS_IS else quoted(item) if one is str else _text(item, inner)
+                for item in value.values()
+            ]
+        )
     if kind is list or kind is tuple:
         inner = margin + _STEP
-        parts = [inner + _text(item, inner) for item in value]
+        parts = [inner + (quoted(item) if type(item) is str else _text(item, inner)) for item in value]
         return "[" + ",".join(parts) + margin + "]" if parts else "[]"
     if kind in _AS_IS:
         return str(value)

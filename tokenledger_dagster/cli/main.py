@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     name = arguments[0] if arguments else "tokenledger"
     try:
-        return _dispatch(arguments)
+        return _dispatch(arguments, whole_process=argv is None)
     except KeyboardInterrupt:
         print(f"tokenledger {name}: stopped; what was committed is kept", file=sys.stderr)
         return 130
@@ -75,7 +75,7 @@ def _told(error: Exception) -> tuple[str, int] | None:
     return None
 
 
-def _dispatch(arguments: list[str]) -> int:
+def _dispatch(arguments: list[str], *, whole_process: bool) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(_overview(), flush=True)
         return 0 if arguments else 2
@@ -93,6 +93,9 @@ def _dispatch(arguments: list[str]) -> int:
         code = answer(arguments[0], arguments[1:], os.environ)
         if code is not None:
             sys.stdout.flush()
+            if whole_process:
+                # nothing is left to close, and taking the interpreter apart would cost as much as grouping the rows
+                os._exit(code)
             return code
     return _run(arguments[0], arguments[1:])
 

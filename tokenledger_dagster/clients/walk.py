@@ -7,6 +7,7 @@ Not here: where the roots are (``clients.logs`` and each client's).  Text in pla
 from __future__ import annotations
 
 import os
+from operator import attrgetter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def log_files(root: str) -> Iterator[Entry]:
         folder, below, depth = stack.pop()
         try:
             with os.scandir(folder) as found:
-                entries = sorted(found, key=_name)
+                entries = sorted(found, key=attrgetter("name"))
         except OSError:
             continue
         for entry in entries:
@@ -62,10 +63,6 @@ def log_files(root: str) -> Iterator[Entry]:
                     yield entry.path, below + shown, entry.stat()
             except OSError:
                 continue
-
-
-def _name(entry: os.DirEntry[str]) -> str:
-    return entry.name
 
 
 def existing(paths: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:

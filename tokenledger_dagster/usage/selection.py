@@ -133,8 +133,6 @@ def parts(connection: sqlite3.Connection, selection: Selection, *, blocks: bool 
     }
     since = day_number(selection.since, "--since") if selection.since else None
     until = day_number(selection.until, "--until") if selection.until else None
-    kept_sessions = {number for number, one in sessions.items() if _session_matches(one, selection)}
-    kept_models = {number for number, one in models.items() if _model_matches(one, selection)}
     if not blocks and get_meta(connection, "zone") == selection.zone:
         rows: Iterator[tuple[int, ...]] = connection.execute(
             f"SELECT day, day, session_no, model_no, is_estimated, {_SUMS} FROM cells ORDER BY day"
@@ -143,11 +141,12 @@ def parts(connection: sqlite3.Connection, selection: Selection, *, blocks: bool 
         from tokenledger_dagster.ingest.zones import Zone
 
         rows = _from_events(connection, Zone(selection.zone), blocks)
-    open_ended = since is None and until is None and selection.estimates
-    if open_ended and len(kept_sessions) == len(sessions) and len(kept_models) == len(models):
+    if not selection.filters():
         for at, _, session_no, model_no, _, *sums in rows:
             yield at, sessions[session_no], models[model_no], sums
         return
+    kept_sessions = {number for number, one in sessions.items() if _session_matches(one, selection)}
+    kept_models = {number for number, one in models.items() if _model_matches(one, selection)}
     for at, day, session_no, model_no, estimated, *sums in rows:
         if (
             (since is None or day >= since)
