@@ -51,7 +51,10 @@ def log_files(root: str) -> Iterator[Entry]:
             # names may hold bytes that are no UTF-8; what is stored and shown escapes them
             shown = name if name.isascii() else name.encode("utf-8", "backslashreplace").decode("utf-8")
             try:
-                if entry.is_dir():
+                if entry.is_file():
+                    if name.endswith(".jsonl") or is_log(name):
+                        yield entry.path, below + shown, entry.stat()
+                elif entry.is_dir():
                     stat = entry.stat() if entry.is_symlink() else None
                     if stat is not None:
                         if (stat.st_dev, stat.st_ino) in seen:
@@ -59,8 +62,6 @@ def log_files(root: str) -> Iterator[Entry]:
                         seen.add((stat.st_dev, stat.st_ino))
                     if depth < MAX_DEPTH:
                         stack.append((entry.path, f"{below}{shown}/", depth + 1))
-                elif is_log(name) and entry.is_file():
-                    yield entry.path, below + shown, entry.stat()
             except OSError:
                 continue
 

@@ -11,7 +11,15 @@ import sqlite3
 from datetime import UTC, datetime
 from operator import add
 
-from tokenledger_dagster.usage.selection import ModelDim, Selection, SessionDim, as_date, iso_day, parts
+from tokenledger_dagster.usage.selection import (
+    DaySums,
+    ModelDim,
+    Selection,
+    SessionDim,
+    as_date,
+    iso_day,
+    parts,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,27 +58,30 @@ KINDS: dict[str, Callable[[int, SessionDim, ModelDim], str]] = {
     "session": lambda at, session, model: session.session_id,
     "project": lambda at, session, model: session.project or "unknown",
     "model": lambda at, session, model: model.model,
-    "client": lambda at, session, model: session.client,
+    "client": lambda at, session, model: model.client,
     "block": _block,
 }
 """Key of the row that a part belongs to, by kind."""
 _BY_TIME = frozenset({"daily", "weekly", "monthly", "block"})
+_COUNTED = frozenset({"daily", "weekly", "monthly", "model", "client"})
+"""Kinds whose key can be told without the session."""
+_NOBODY = SessionDim("", "", None)
 
 
 class _Group:
     """Sums under one key, by model."""
 
-    __slots__ = ("raw", "sessions", "sums")
+    __slots__ = ("projects", "raw", "sessions", "sums")
 
     def __init__(self) -> None:
-        self.sessions: set[SessionDim] = set()
+        self.sessions = 0
+        self.projects: set[str | None] = set()
         self.sums: dict[str, list[int]] = {}
         self.raw: dict[str, set[ModelDim]] = {}
 
-    def add(self, session: SessionDim, model: ModelDim, sums: Sequence[int]) -> None:
+    def add(self, model: ModelDim, sums: Sequence[int]) -> None:
         """Adds one part's sums."""
         name = model.model
-        self.sessions.add(session)
         if name in self.sums:
             self.sums[name] = list(map(add, self.sums[name], sums))
             self.raw[name].add(model)
@@ -97,14 +108,10 @@ def report_document(
     Rows stand in time order, or by tokens where the key is no time; ``descending`` turns that around, None takes each
     kind's own default.  ``money`` makes of nano-USD what the document holds: a Decimal, or at once its text.
     """
-    key_of = KINDS[kind]
-    groups: dict[str, _Group] = {}
-    for at, session, model, part in parts(connection, selection, blocks=kind == "block"):
-        key = key_of(at, session, model)
-        group = groups.get(key)
-        if group is None:
-            group = groups[key] = _Group()
-        group.add(session, model, part)
+    if kind in _COUNTED and DaySums.answer(connection, selection):
+        groups, sessions = _by_cells(DaySums(connection, selection), kind)
+    else:
+        groups, sessions = _by_parts(connection, kind, selection)
     sums = {key: group.all_sums() for key, group in groups.items()}
     rows = [_row(key, group, sums[key], kind, money) for key, group in groups.items()]
     if kind in _BY_TIME:
@@ -113,7 +120,6 @@ def report_document(
         rows.sort(key=lambda row: row["key"])
         rows.sort(key=_total, reverse=descending is not False)
     everything = [sum(column) for column in zip(_ZEROS, *sums.values(), strict=True)]
-    sessions = set().union(*(group.sessions for group in groups.values()))
     return {
         "schema_version": REPORT_SCHEMA_VERSION,
         "generated_at": now.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
@@ -121,8 +127,44 @@ def report_document(
         "timezone": selection.zone,
         "filters": selection.filters(),
         "rows": rows,
-        "totals": _totals(everything, len(sessions), money),
+        "totals": _totals(everything, sessions, money),
     }
+
+
+def _by_parts(connection: sqlite3.Connection, kind: str, selection: Selection) -> tuple[dict[str, _Group], int]:
+    """Groups by key, and how many sessions are in all of them."""
+    key_of = KINDS[kind]
+    groups: dict[str, _Group] = {}
+    sessions: dict[str, set[SessionDim]] = {}
+    for at, session, model, sums in parts(connection, selection, blocks=kind == "block"):
+        key = key_of(at, session, model)
+        if key not in groups:
+            groups[key], sessions[key] = _Group(), set()
+        groups[key].add(model, sums)
+        groups[key].projects.add(session.project)
+        sessions[key].add(session)
+    for key, found in sessions.items():
+        groups[key].sessions = len(found)
+    return groups, len(set().union(*sessions.values()))
+
+
+def _by_cells(cells: DaySums, kind: str) -> tuple[dict[str, _Group], int]:
+    """The same for kinds whose key no session decides: SQLite adds up, and counts the sessions."""
+    key_of = KINDS[kind]
+    groups: dict[str, _Group] = {}
+    column = "day" if kind in _BY_TIME else "model_no"
+    within: dict[str, set[int]] = {}
+    for day, model_no, model, sums in cells.sums():
+        key = key_of(day, _NOBODY, model)
+        if key not in groups:
+            groups[key], within[key] = _Group(), set()
+        groups[key].add(model, sums)
+        within[key].add(day if column == "day" else model_no)
+    counts = cells.sessions_by(column)
+    for key, values in within.items():
+        # a session of several days or models counts once
+        groups[key].sessions = counts[min(values)] if len(values) == 1 else cells.sessions_in(column, values)
+    return groups, cells.sessions()
 
 
 def make_report(
@@ -137,12 +179,11 @@ def make_report(
 
 
 def _row(key: str, group: _Group, sums: list[int], kind: str, money: Callable[[int], object]) -> Document:
-    clients = {session.client for session in group.sessions}
-    row = _totals(sums, len(group.sessions), money)
+    clients = {model.client for models in group.raw.values() for model in models}
+    row = _totals(sums, group.sessions, money)
     row["key"] = key
     row["client"] = clients.pop() if len(clients) == 1 else None
-    projects = {session.project for session in group.sessions} if kind == "session" else ()
-    row["project"] = next(iter(projects)) if len(projects) == 1 else None
+    row["project"] = next(iter(group.projects)) if kind == "session" and len(group.projects) == 1 else None
     models = [_model(name, group.sums[name], group.raw[name], money) for name in sorted(group.sums)]
     models.sort(key=_total, reverse=True)  # stable: names stay in order among equals
     row["models"] = models

@@ -127,10 +127,7 @@ def parts(connection: sqlite3.Connection, selection: Selection, *, blocks: bool 
             "SELECT session_no, client, session_id, project FROM sessions"
         )
     }
-    models = {
-        number: ModelDim(client, raw, model)
-        for number, client, raw, model in connection.execute("SELECT model_no, client, model_raw, model FROM models")
-    }
+    models = _models(connection)
     since = day_number(selection.since, "--since") if selection.since else None
     until = day_number(selection.until, "--until") if selection.until else None
     if not blocks and get_meta(connection, "zone") == selection.zone:
@@ -156,6 +153,63 @@ def parts(connection: sqlite3.Connection, selection: Selection, *, blocks: bool 
             and (selection.estimates or not estimated)
         ):
             yield at, sessions[session_no], models[model_no], sums
+
+
+class DaySums:
+    """What the cells say of a selection that names no session or project, added up by SQLite.
+
+    On tens of thousands of small sessions this is several times faster than ``parts``.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, selection: Selection) -> None:
+        self._db = connection
+        self._models = {
+            number: one
+            for number, one in _models(connection).items()
+            if _model_matches(one, selection) and (not selection.clients or one.client in selection.clients)
+        }
+        self._where = f"FROM cells WHERE model_no IN ({_listed(self._models)})"
+        if selection.since:
+            self._where += f" AND day >= {day_number(selection.since, '--since')}"
+        if selection.until:
+            self._where += f" AND day <= {day_number(selection.until, '--until')}"
+        if not selection.estimates:
+            self._where += " AND NOT is_estimated"
+
+    @staticmethod
+    def answer(connection: sqlite3.Connection, selection: Selection) -> bool:
+        """Whether they answer the selection."""
+        return not selection.sessions and not selection.projects and get_meta(connection, "zone") == selection.zone
+
+    def sums(self) -> Iterator[tuple[int, int, ModelDim, Sequence[int]]]:
+        """Everything that matches by day and model: day, model's number, model, sums in the order of ``SUM_NAMES``."""
+        columns = ", ".join([f"sum({name})" for name in SUM_NAMES])
+        query = f"SELECT day, model_no, {columns} {self._where} GROUP BY day, model_no ORDER BY day"
+        for day, model_no, *found in self._db.execute(query):
+            yield day, model_no, self._models[model_no], found
+
+    def sessions(self) -> int:
+        """How many sessions match."""
+        return int(self._db.execute(f"SELECT count(DISTINCT session_no) {self._where}").fetchone()[0])
+
+    def sessions_by(self, column: str) -> dict[int, int]:
+        """How many match by value of ``day`` or ``model_no``."""
+        query = f"SELECT {column}, count(DISTINCT session_no) {self._where} GROUP BY {column}"
+        return dict(self._db.execute(query).fetchall())
+
+    def sessions_in(self, column: str, values: Iterable[int]) -> int:
+        """How many match in any of several values of ``day`` or ``model_no``."""
+        query = f"SELECT count(DISTINCT session_no) {self._where} AND {column} IN ({_listed(values)})"
+        return int(self._db.execute(query).fetchone()[0])
+
+
+def _listed(values: Iterable[int]) -> str:
+    return ", ".join(map(str, values))
+
+
+def _models(connection: sqlite3.Connection) -> dict[int, ModelDim]:
+    query = "SELECT model_no, client, model_raw, model FROM models"
+    return {number: ModelDim(client, raw, model) for number, client, raw, model in connection.execute(query)}
 
 
 def _session_matches(session: SessionDim, selection: Selection) -> bool:
