@@ -33,6 +33,8 @@ _SUMS = (
     "unpriced_count, unpriced_tokens"
 )
 SUM_NAMES: tuple[str, ...] = tuple(_SUMS.split(", "))
+_FILTERS = ("since", "until", "clients", "models", "projects", "sessions", "estimates")
+"""In the order in which a report names them."""
 
 
 class Selection:
@@ -74,7 +76,7 @@ class Selection:
 
     def filters(self) -> dict[str, object]:
         """The filters in force, for a report's own record."""
-        found = {name: getattr(self, name) for name in self.__slots__ if name != "zone"}
+        found = {name: getattr(self, name) for name in _FILTERS}
         return {name: value for name, value in found.items() if value not in (None, (), True)}
 
 
