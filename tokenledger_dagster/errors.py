@@ -8,7 +8,9 @@ A message is one line: the file or place first, what is wrong, then the remedy. 
 
 from __future__ import annotations
 
-from typing import ClassVar
+TYPE_CHECKING = False  # typing costs a report more than all of its own modules
+if TYPE_CHECKING:
+    from typing import ClassVar
 
 __all__ = ["TokenLedgerError", "UsageError", "NothingToReport", "SettingsError", "HomeKindError"]
 

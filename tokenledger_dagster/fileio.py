@@ -1,31 +1,24 @@
 """Writing files so that a reader, or a crash at any moment, never sees half of one.
 
 Belongs here: the one way to publish a file and the one way to write JSON. Does not belong here: what is written
-(`contracts/`), and appending (`ingest/`).
+(`contracts/`), and appending (`ingest/`). Light on purpose: `richjson` is imported when something is encoded.
 """
 
 from __future__ import annotations
 
-import math
 import os
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
-from decimal import ROUND_HALF_EVEN, Context, Decimal
-from pathlib import Path, PurePath
-from typing import Any
+from _thread import get_ident  # threading itself is not needed, and costs more than this module
 
-import msgspec
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any
 
 __all__ = ["encode_json", "staged", "write_atomic", "write_json_atomic"]
 
-_NANO = Decimal("0.000000001")
 
-
-@contextmanager
-def staged(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; what was written there becomes `path` when the block ends well.
+class staged:  # noqa: N801 - used as a function; contextlib would cost a report more than writing does
+    """A temporary path beside `path`; what was written there becomes `path` when the block ends well.
 
     Folders on the way are made. The file is flushed to the disk before the rename and the folder after it. On an
     exception the temporary file is removed and `path` stays as it was; after a kill only a hidden `.*.tmp` is left.
@@ -33,30 +26,58 @@ def staged(path: Path) -> Iterator[Path]:
     Raises:
         OSError: the block wrote no file, or the disk refused.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
-    try:
-        yield temporary
-        _flush(temporary, os.O_RDWR)
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    if os.name != "nt":  # Windows cannot open a folder to flush it
-        _flush(path.parent, os.O_RDONLY)
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._temporary = path.with_name(_temporary_name(path.name))
+
+    def __enter__(self) -> Path:
+        os.makedirs(self._path.parent, exist_ok=True)
+        return self._temporary
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        _publish(os.fspath(self._temporary), os.fspath(self._path), failed=kind is not None)
 
 
-def write_atomic(path: Path, data: bytes) -> None:
+def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
     """Make `data` the content of `path`, all of it or nothing (see `staged`).
 
     Raises:
         OSError: the disk refused; `path` is as it was.
     """
-    with staged(path) as temporary:
-        temporary.write_bytes(data)
+    folder, name = os.path.split(os.fspath(path))
+    if folder:
+        os.makedirs(folder, exist_ok=True)
+    temporary = os.path.join(folder, _temporary_name(name))
+    try:
+        with open(temporary, "wb") as handle:
+            handle.write(data)
+    except BaseException:
+        _publish(temporary, os.fspath(path), failed=True)
+        raise
+    _publish(temporary, os.fspath(path), failed=False)
 
 
-def write_json_atomic(path: Path, value: Any) -> None:
+def _temporary_name(name: str) -> str:
+    return f".{name}.{os.getpid()}-{get_ident()}.tmp"
+
+
+def _publish(temporary: str, path: str, *, failed: bool) -> None:
+    """Flushes and renames; removes the temporary file where that, or writing it, failed."""
+    done = False
+    try:
+        if not failed:
+            _flush(temporary, os.O_RDWR)
+            os.replace(temporary, path)
+            done = True
+    finally:
+        if not done and os.path.lexists(temporary):
+            os.unlink(temporary)
+    if done and os.name != "nt":  # Windows cannot open a folder to flush it
+        _flush(os.path.dirname(path) or ".", os.O_RDONLY)
+
+
+def write_json_atomic(path: str | os.PathLike[str], value: Any) -> None:
     """Write `encode_json(value)` to `path`, all of it or nothing.
 
     Raises:
@@ -81,50 +102,12 @@ def encode_json(value: Any, *, indent: int = 2) -> bytes:
         ValueError: a number is infinite or not a number, which JSON cannot say.
         TypeError: a value of an unknown type.
     """
-    plain = msgspec.to_builtins(value, builtin_types=(Decimal, datetime), enc_hook=_path_text, str_keys=True)
-    encoded = msgspec.json.encode(_numbers_and_times(plain))
-    # a negative indent is msgspec's word for one line without spaces
-    return msgspec.json.format(encoded, indent=indent if indent else -1) + b"\n"
+    from tokenledger_dagster.richjson import encode_rich
+
+    return encode_rich(value, indent)
 
 
-def _numbers_and_times(value: Any) -> Any:
-    """The same tree with what JSON has no exact word for already encoded."""
-    match value:
-        case dict():
-            return {key: _numbers_and_times(item) for key, item in value.items()}
-        case list() | tuple():
-            return [_numbers_and_times(item) for item in value]
-        case Decimal():
-            return msgspec.Raw(_decimal_text(value).encode())
-        case float() if not math.isfinite(value):
-            raise ValueError(f"{value} cannot be written as JSON; use None for what is unknown")
-        case datetime():
-            utc = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-            return utc.isoformat().replace("+00:00", "Z")
-        case _:
-            return value
-
-
-def _decimal_text(value: Decimal) -> str:
-    if not value.is_finite():
-        raise ValueError(f"{value} cannot be written as JSON; use None for what is unknown")
-    exponent = value.as_tuple().exponent
-    if isinstance(exponent, int) and exponent < -9:
-        # the default context refuses results of more than 28 digits
-        value = value.quantize(_NANO, context=Context(prec=100, rounding=ROUND_HALF_EVEN))
-    text = f"{value:f}"
-    if "." in text:
-        text = text.rstrip("0").rstrip(".")
-    return "0" if text == "-0" else text
-
-
-def _path_text(value: Any) -> str:
-    if isinstance(value, PurePath):
-        return str(value)
-    raise TypeError(f"a {type(value).__name__} cannot be written as JSON")
-
-
-def _flush(path: Path, flags: int) -> None:
+def _flush(path: str, flags: int) -> None:
     descriptor = os.open(path, flags)
     try:
         os.fsync(descriptor)

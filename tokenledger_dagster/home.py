@@ -12,6 +12,7 @@ from typing import Literal, get_args
 
 import msgspec
 
+from tokenledger_dagster import home_files
 from tokenledger_dagster.errors import HomeKindError, TokenLedgerError
 from tokenledger_dagster.fileio import write_json_atomic
 
@@ -32,7 +33,7 @@ class Home(msgspec.Struct, frozen=True):
     @property
     def home_json(self) -> Path:
         """What kind of home this is."""
-        return self.root / "home.json"
+        return self.root / home_files.HOME_JSON
 
     @property
     def lock_path(self) -> Path:
@@ -57,22 +58,22 @@ class Home(msgspec.Struct, frozen=True):
     @property
     def lake(self) -> Path:
         """Segments and their manifest: all that cannot be made again from elsewhere."""
-        return self.root / "lake"
+        return self.root / home_files.LAKE
 
     @property
     def manifest_path(self) -> Path:
         """SQLite: offsets, segments with their hashes, cells, rates."""
-        return self.lake / "manifest.sqlite"
+        return self.root / home_files.MANIFEST
 
     @property
     def journal(self) -> Path:
         """Small segments written by reports, until they are compacted."""
-        return self.lake / "journal"
+        return self.root / home_files.JOURNAL
 
     @property
     def records(self) -> Path:
         """Parquet segments of usage records, duplicates among them."""
-        return self.lake / "records"
+        return self.root / home_files.RECORDS
 
     @property
     def tables(self) -> Path:
@@ -87,12 +88,12 @@ class Home(msgspec.Struct, frozen=True):
     @property
     def ui_snapshot_path(self) -> Path:
         """The UI snapshot."""
-        return self.root / "ui-snapshot.json"
+        return self.root / home_files.UI_SNAPSHOT
 
     @property
     def ingest_summary_path(self) -> Path:
         """The last sync, in figures."""
-        return self.root / "ingest-summary.json"
+        return self.root / home_files.INGEST_SUMMARY
 
     @property
     def pipeline_summary_path(self) -> Path:
@@ -102,7 +103,7 @@ class Home(msgspec.Struct, frozen=True):
     @property
     def reconcile_summary_path(self) -> Path:
         """The last comparison of prices with usage."""
-        return self.root / "reconcile-latest-summary.json"
+        return self.root / home_files.RECONCILE_SUMMARY
 
     @property
     def bench_summary_path(self) -> Path:

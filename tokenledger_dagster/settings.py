@@ -16,7 +16,9 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import msgspec
 
+from tokenledger_dagster import settings_defaults
 from tokenledger_dagster.errors import SettingsError
+from tokenledger_dagster.home_files import default_root
 
 __all__ = ["Features", "Settings", "load_settings"]
 
@@ -114,7 +116,8 @@ def load_settings(environ: Mapping[str, str] | None = None, config_path: Path | 
 
 def _from_file(path: Path) -> tuple[dict[str, _Given], dict[str, _Given]]:
     """The general settings and the features that a YAML file gives."""
-    general = _read_yaml(path)
+    # a copy of the defaults saves the reader's import, which costs more than all other settings
+    general = copy_of_defaults() if path == DEFAULT_CONFIG and settings_defaults.are_current() else read_yaml(path)
     features = general.pop("features", None) or {}
     if not isinstance(features, dict):
         raise SettingsError(f"{path}: features is {features!r}; make it a list of `name: true` or `name: false` lines")
@@ -128,7 +131,13 @@ def _from_file(path: Path) -> tuple[dict[str, _Given], dict[str, _Given]]:
     )
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def copy_of_defaults() -> dict[str, Any]:
+    """What `read_yaml` makes of the default file, from the generated copy."""
+    return {**settings_defaults.DEFAULTS, "features": dict(settings_defaults.FEATURES)}
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The top level of a YAML file.  Raises SettingsError where it cannot be read or is no mapping."""
     import yaml  # costs more than the rest of this module: only who loads settings pays
 
     # the C loader is in every published wheel; a PyYAML built without libyaml has only the other one
@@ -193,7 +202,10 @@ def _to_path(wanted: type, value: object) -> Path:
 
 
 def _platform_home() -> str:
-    import platformdirs  # only for a person with no TOKENLEDGER_HOME
+    known = default_root()
+    if known is not None:
+        return known
+    import platformdirs  # only for a person with no TOKENLEDGER_HOME on a platform of its own ways
 
     return platformdirs.user_data_dir("tokenledger", appauthor=False)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import re
 import textwrap
 from collections.abc import Callable
@@ -16,14 +17,16 @@ from typing import Any
 
 import msgspec
 
+from tokenledger_dagster import settings_defaults
 from tokenledger_dagster.bench.results import read_result
 from tokenledger_dagster.cli.main import COMMANDS
 from tokenledger_dagster.contracts import record_table, tables
 from tokenledger_dagster.contracts.bench import BenchResult, ProfileResult
 from tokenledger_dagster.contracts.record import Counters, UsageRecord
-from tokenledger_dagster.settings import DEFAULT_CONFIG
+from tokenledger_dagster.settings import DEFAULT_CONFIG, read_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
+DEFAULTS_MODULE = Path(settings_defaults.__file__)
 _BLOCK = re.compile(r"<!-- generated: ([a-z-]+) -->\n(.*?)<!-- end -->", re.DOTALL)
 
 
@@ -166,6 +169,27 @@ def _measured(result: BenchResult | ProfileResult) -> str:
     return f"Measured {result.generated_at[:10]} on {place}, TokenLedger {versions.tokenledger} ({versions.commit})."
 
 
+def defaults() -> str:
+    """The module of defaults, with the figures of ``config/default.yaml``."""
+    values = read_yaml(DEFAULT_CONFIG)
+    features = values.pop("features")
+    lines = [f'DIGEST = "{settings_defaults.digest(DEFAULT_CONFIG.read_bytes())}"']
+    for name, found in (("DEFAULTS", values), ("FEATURES", features)):
+        lines += [
+            f"{name}: dict[str, object] = {{",
+            *(f"    {json.dumps(key)}: {_literal(found[key])}," for key in found),
+            "}",
+        ]
+    lines.append(f"SNAPSHOT_TOP_N = {values['snapshot_top_n']}")
+    text = DEFAULTS_MODULE.read_text("utf-8")
+    begin, end = "# generated: begin\n", "# generated: end\n"
+    return text.partition(begin)[0] + begin + "\n".join(lines) + "\n" + end + text.partition(end)[2]
+
+
+def _literal(value: object) -> str:
+    return json.dumps(value) if isinstance(value, str) else repr(value)
+
+
 SECTIONS: dict[str, Callable[[], str]] = {
     "commands": commands,
     "settings": settings,
@@ -198,6 +222,9 @@ def current(text: str) -> str:
 
 
 if __name__ == "__main__":
+    if (written := defaults()) != DEFAULTS_MODULE.read_text("utf-8"):
+        DEFAULTS_MODULE.write_text(written, encoding="utf-8", newline="\n")
+        print(f"wrote {DEFAULTS_MODULE.relative_to(ROOT)}")
     for one in pages():
         before = one.read_text("utf-8")
         if (after := current(before)) != before:

@@ -9,8 +9,17 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from tokenledger_dagster import settings_defaults
 from tokenledger_dagster.errors import SettingsError
-from tokenledger_dagster.settings import Features, Settings, load_settings
+from tokenledger_dagster.home_files import default_root
+from tokenledger_dagster.settings import (
+    DEFAULT_CONFIG,
+    Features,
+    Settings,
+    copy_of_defaults,
+    load_settings,
+    read_yaml,
+)
 
 
 def own_file(folder: Path, text: str) -> Path:
@@ -191,3 +200,29 @@ def test_importing_settings_imports_neither_yaml_nor_platformdirs() -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
 
     assert (done.returncode, done.stdout.strip()) == (0, "[]")
+
+
+def test_the_copy_of_the_defaults_is_that_of_the_yaml_file() -> None:
+    assert settings_defaults.are_current(), "run tests/docs/generated.py"
+    assert copy_of_defaults() == read_yaml(DEFAULT_CONFIG)
+    assert copy_of_defaults()["snapshot_top_n"] == settings_defaults.SNAPSHOT_TOP_N
+
+
+def test_edited_defaults_are_read_from_their_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    edited = tmp_path / "default.yaml"
+    edited.write_text(DEFAULT_CONFIG.read_text("utf-8").replace("snapshot_top_n: 5", "snapshot_top_n: 7"))
+    monkeypatch.setattr("tokenledger_dagster.settings.DEFAULT_CONFIG", edited)
+    monkeypatch.setattr("tokenledger_dagster.settings_defaults._CONFIG", str(edited))
+
+    assert load_settings({}).snapshot_top_n == 7
+
+
+@pytest.mark.parametrize("xdg", [None, "", " ", "/data", " /data", "relative"])
+def test_the_default_home_is_that_of_platformdirs(xdg: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    import platformdirs
+
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    if xdg is not None:
+        monkeypatch.setenv("XDG_DATA_HOME", xdg)
+
+    assert default_root() in (None, platformdirs.user_data_dir("tokenledger", appauthor=False))

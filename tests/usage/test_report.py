@@ -183,3 +183,11 @@ def test_far_off_times_do_not_break_a_report(world: World) -> None:
     for kind in ("daily", "weekly", "monthly", "block", "session"):
         assert report(world, kind, zone="Pacific/Kiritimati").totals.event_count == 3
     assert us("2026-02-18T09:00:00Z") in {event.timestamp_us for event in world.events()}
+
+
+def test_filters_are_named_in_the_order_of_the_contract() -> None:
+    chosen = Selection(
+        estimates=False, sessions=("s",), projects=("p",), models=("m",), clients=("c",), until="u", since="s"
+    )
+
+    assert list(chosen.filters()) == ["since", "until", "clients", "models", "projects", "sessions", "estimates"]

@@ -16,10 +16,11 @@ from typing import Any
 
 import msgspec
 
-from tokenledger_dagster.clients.base import Client, Reader, Sink, SourceFile
+from tokenledger_dagster.clients.base import Client, Sink, SourceFile
+from tokenledger_dagster.clients.pack import Packer
 from tokenledger_dagster.clients.registry import clients
 from tokenledger_dagster.home import ensure_home
-from tokenledger_dagster.ingest import reading
+from tokenledger_dagster.ingest import reading, workers
 from tokenledger_dagster.ingest.scan import Start, scan
 from tokenledger_dagster.ingest.sync import SyncOptions, sync
 
@@ -28,7 +29,7 @@ NOW_US = 1_800_000_000_000_000
 
 TIMED_IN_SYNC = {
     "book": ("tokenledger_dagster.ingest.booking", "book"),
-    "price": ("tokenledger_dagster.ingest.ledger", "price_event"),
+    "price": ("tokenledger_dagster.ingest.ledger", "token_prices"),
 }
 """Functions of a sync whose own time is a stage, by module and name; neither calls the other."""
 
@@ -54,42 +55,39 @@ def discover(environ: Mapping[str, str]) -> list[Input]:
 
 def read(inputs: Sequence[Input]) -> None:
     """Reads every byte in blocks."""
-    for one in inputs:
-        with reading.opened(one.file.path, "plain") as handle:
-            while handle.read(reading.BLOCK_BYTES):
-                pass
+    _walk(inputs, lambda _: lambda data, filled, base: filled)
 
 
 def walk(inputs: Sequence[Input]) -> None:
     """And finds every newline."""
-    for one in inputs:
-        with reading.opened(one.file.path, "plain") as handle:
-            reading.walk_lines(handle, _Deaf(), 0)
+    _walk(inputs, lambda _: _newlines)
 
 
 def classify(inputs: Sequence[Input]) -> None:
     """And asks of every line whether it can carry usage."""
-    for one in inputs:
-        with reading.opened(one.file.path, "plain") as handle:
-            reading.walk_lines(handle, _Judge(_reader(one)), 0)
+    _walk(inputs, lambda one: _without(_packer(one), "_lines"))
 
 
 def decode(inputs: Sequence[Input]) -> None:
-    """And makes records of the lines that can."""
-    for one in inputs:
-        with reading.opened(one.file.path, "plain") as handle:
-            reading.walk_lines(handle, _reader(one), 0)
+    """And decodes the lines that can."""
+    _walk(inputs, lambda one: _without(_packer(one), "_take_lines"))
+
+
+def collect(inputs: Sequence[Input]) -> None:
+    """And keeps their hashes, times and counters as columns."""
+    _walk(inputs, lambda one: _packer(one).take)
 
 
 def scan_files(inputs: Sequence[Input]) -> None:
-    """And the hashes by which a file and its records are known again."""
+    """And books what each file tells alone, and writes its columns down."""
     for one in inputs:
         scan(one.file, Start(), one.context, NOW_US)
 
 
 def sync_all(environ: Mapping[str, str], home: Path) -> dict[str, float]:
     """And books, prices and keeps everything; returns seconds by name of ``TIMED_IN_SYNC``."""
-    with _timed() as seconds:
+    # all in this process, so that what it does can be told apart
+    with _timed() as seconds, _alone():
         sync(ensure_home(home, "bench"), environ, SyncOptions())
     return seconds
 
@@ -99,40 +97,48 @@ READING: dict[str, Callable[[Sequence[Input]], None]] = {
     "newline walk": walk,
     "classify": classify,
     "decode": decode,
-    "evidence": scan_files,
+    "columns": collect,
+    "book in file": scan_files,
 }
 """Stages before booking, by what each adds to the one before."""
 
 
-class _Deaf:
-    """A reader to which every line is irrelevant, at no cost."""
-
-    def irrelevant(self, buffer: bytes, start: int, end: int) -> bool:
-        return True
-
-    def feed(self, line: bytes, offset: int, end: int) -> None:
-        return
-
-    def carry(self) -> bytes:
-        return b""
-
-    def lineage(self) -> None:
-        return
+def _walk(inputs: Sequence[Input], take: Callable[[Input], reading.Take]) -> None:
+    for one in inputs:
+        with reading.opened(one.file.path, "plain") as handle:
+            reading.walk_blocks(handle, take(one), 0)
 
 
-class _Judge(_Deaf):
-    """A reader that judges lines and reads none."""
-
-    def __init__(self, reader: Reader) -> None:
-        self._judge = reader.irrelevant
-
-    def irrelevant(self, buffer: bytes, start: int, end: int) -> bool:
-        self._judge(buffer, start, end)
-        return True
+def _newlines(data: bytes | bytearray, filled: int, base: int) -> int:
+    start = 0
+    while (end := data.find(b"\n", start, filled)) != -1:
+        start = end + 1
+    return start
 
 
-def _reader(one: Input) -> Reader:
-    return one.client.reader(one.file, None, Sink(NOW_US), one.context)
+def _packer(one: Input) -> Packer:
+    """The fast reader of a file."""
+    sink = Sink(NOW_US)
+    form = one.client.pack_format()
+    if form is None:
+        raise TypeError(f"{one.client.name} has no fast reader to profile")
+    return form.packer(one.file, sink, one.client.reader(one.file, None, sink, one.context))
+
+
+def _without(packer: Packer, step: str) -> reading.Take:
+    """A fast reader that stops short of a step."""
+    setattr(packer, step, lambda *_: None)
+    return packer.take
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Keeps a sync from starting helpers."""
+    limit, workers.HELP_FROM_BYTES = workers.HELP_FROM_BYTES, 1 << 62
+    try:
+        yield
+    finally:
+        workers.HELP_FROM_BYTES = limit
 
 
 @contextmanager

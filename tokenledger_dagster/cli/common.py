@@ -5,24 +5,27 @@ Here: small helpers around arguments and settings.  Not here: printing results (
 
 from __future__ import annotations
 
-import argparse
 import os
 import sqlite3
 import sys
 import time
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tokenledger_dagster.clients.registry import client_name, clients
+from tokenledger_dagster.cli import arguments
 from tokenledger_dagster.contracts.summaries import IngestSummary
-from tokenledger_dagster.errors import NothingToReport, TokenLedgerError, UsageError
+from tokenledger_dagster.errors import NothingToReport, TokenLedgerError
 from tokenledger_dagster.home import Home, ensure_home
 from tokenledger_dagster.ingest.manifest import connect
 from tokenledger_dagster.ingest.segments import require_manifest
 from tokenledger_dagster.ingest.sync import Progress, SyncOptions, sync
 from tokenledger_dagster.ingest.zones import Zone, system_zone
 from tokenledger_dagster.settings import Settings
-from tokenledger_dagster.usage.selection import Selection, day_number
+
+if TYPE_CHECKING:
+    import argparse
+
+    from tokenledger_dagster.usage.selection import Selection
 
 _QUIET_BELOW_BYTES = 32 << 20
 _LINE_EVERY_SECONDS = 5.0
@@ -57,30 +60,11 @@ def add_no_sync(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-sync", action="store_true", help="do not read the logs; answer from the last commit")
 
 
-def selection_of(args: argparse.Namespace, settings: Settings) -> Selection:
+def selection_of(args: arguments.Arguments, settings: Settings) -> Selection:
     """The selection an argument list asks for.  Raises UsageError for unknown clients, zones and dates."""
     zone = args.tz or zone_name(settings)
     Zone(zone)
-    names = []
-    for given in args.client:
-        name = client_name(given)
-        if name is None:
-            raise UsageError(f"--client {given}: no such client; known are {', '.join(clients())}")
-        names.append(name)
-    since = day_number(args.since, "--since") if args.since else None
-    until = day_number(args.until, "--until") if args.until else None
-    if since is not None and until is not None and since > until:
-        raise UsageError(f"--since {args.since} is after --until {args.until}")
-    return Selection(
-        zone=zone,
-        since=args.since,
-        until=args.until,
-        clients=tuple(names),
-        models=tuple(args.model),
-        projects=tuple(args.project),
-        sessions=tuple(args.session),
-        estimates=not args.no_estimates,
-    )
+    return arguments.selection_of(args, zone)
 
 
 def synced(home: Home, settings: Settings, options: SyncOptions | None = None) -> IngestSummary:

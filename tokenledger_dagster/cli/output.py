@@ -6,29 +6,32 @@ table with the standard library alone.
 
 from __future__ import annotations
 
-import argparse
-import csv
-import io
-import shutil
 import sys
-from collections.abc import Sequence
-from decimal import Decimal
-from typing import Any
 
-from tokenledger_dagster.cli.main import printable
-from tokenledger_dagster.fileio import encode_json
+from tokenledger_dagster.printable import printable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+    from decimal import Decimal
+    from typing import Any
 
 FORMATS = ("table", "json", "csv", "markdown")
 
 
 def add_format(parser: argparse.ArgumentParser, choices: Sequence[str] = FORMATS) -> None:
     """``--format``, with ``--json`` as a short way to say it."""
+    import argparse
+
     parser.add_argument("--format", choices=choices, default=choices[0], help=f"default: {choices[0]}")
     parser.add_argument("--json", dest="format", action="store_const", const="json", help=argparse.SUPPRESS)
 
 
 def print_json(value: Any) -> None:
     """One JSON document."""
+    from tokenledger_dagster.fileio import encode_json
+
     sys.stdout.buffer.write(encode_json(value))
 
 
@@ -41,7 +44,7 @@ def dollars(value: Decimal | None) -> str:
     """USD for people: cents, or more digits for small amounts; a dash where there is no price."""
     if value is None:
         return "-"
-    if 0 < value < Decimal("0.0001"):
+    if 0 < value * 10_000 < 1:
         return "<$0.0001"
     return f"${value:,.2f}" if value >= 1 or value == 0 else f"${value:.4f}"
 
@@ -50,6 +53,9 @@ def render(headers: Sequence[str], rows: Sequence[Sequence[str]], form: str, num
     """Rows of text as a table, CSV or Markdown; columns from ``numeric_from`` on are aligned right."""
     rows = [[printable(cell) for cell in row] for row in rows]
     if form == "csv":
+        import csv
+        import io
+
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")
         writer.writerow(headers)
@@ -63,6 +69,8 @@ def render(headers: Sequence[str], rows: Sequence[Sequence[str]], form: str, num
 
 
 def _table(headers: Sequence[str], rows: Sequence[Sequence[str]], numeric_from: int) -> str:
+    import shutil
+
     width = shutil.get_terminal_size((160, 40)).columns
     widths = [max(len(row[i]) for row in [list(headers), *rows]) for i in range(len(headers))]
     room = width - sum(widths[numeric_from:]) - 2 * (len(widths) - 1)

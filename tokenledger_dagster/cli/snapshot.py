@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 
-from tokenledger_dagster.cli import common, output
 from tokenledger_dagster.errors import NothingToReport, UsageError
-from tokenledger_dagster.settings import Settings
+from tokenledger_dagster.exports.ui_snapshot import snapshot_document, write_document
+from tokenledger_dagster.plainjson import encode_plain
+from tokenledger_dagster.usage.selection import day_number
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    import sqlite3
+
+    from tokenledger_dagster.cli.arguments import Arguments
+    from tokenledger_dagster.settings import Settings
 
 EXAMPLES = {
     "snapshot": """
@@ -20,6 +28,8 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Mode, month, where to."""
+    from tokenledger_dagster.cli import common
+
     parser.add_argument("--mode", choices=("compact", "extended"), default="compact", help="default: compact")
     parser.add_argument("--month", metavar="YYYY-MM", help="default: the month of the latest event")
     parser.add_argument("--output", metavar="FILE", help="write here too")
@@ -29,30 +39,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     common.add_no_sync(parser)
 
 
-def run(args: argparse.Namespace, settings: Settings) -> int:
+def run(args: Arguments, settings: Settings) -> int:
     """Prints the snapshot as JSON."""
-    from pathlib import Path
+    from tokenledger_dagster.cli import common
 
-    from tokenledger_dagster.exports.ui_snapshot import make_snapshot, write_snapshot
-    from tokenledger_dagster.usage.selection import day_number
-
-    if args.month is not None:
-        try:
-            day_number(f"{args.month}-01", "--month")
-        except UsageError as error:
-            raise UsageError(f"--month {args.month}: not a month; write it as 2026-02") from error
+    check_month(args.month)
     home = common.open_home(settings)
     if not args.no_sync:
         common.synced(home, settings)
     connection = common.ledger(home)
-    snapshot = make_snapshot(connection, mode=args.mode, month=args.month, top_n=settings.snapshot_top_n)
-    connection.close()
-    if not snapshot.totals.tokens:
+    try:
+        return show_snapshot(connection, args, str(home.root), settings.snapshot_top_n)
+    finally:
+        connection.close()
+
+
+def check_month(month: str | None) -> None:
+    """Raises UsageError for what is no month."""
+    if month is not None:
+        try:
+            day_number(f"{month}-01", "--month")
+        except UsageError as error:
+            raise UsageError(f"--month {month}: not a month; write it as 2026-02") from error
+
+
+def show_snapshot(connection: sqlite3.Connection, args: Arguments, home: str, top_n: int) -> int:
+    """Prints and writes the snapshot of the state as it is.  Raises NothingToReport where the month is empty."""
+    document = snapshot_document(connection, mode=args.mode, month=args.month, top_n=top_n)
+    if not document["totals"]["tokens"]:
         raise NothingToReport(f"no events for {args.month or 'any month'}")
-    output.print_json(snapshot)
+    sys.stdout.buffer.write(encode_plain(document))
     sys.stdout.flush()
     if not args.no_write:
-        write_snapshot(home, snapshot)
+        write_document(home, document)
     if args.output:
-        write_snapshot(home, snapshot, path=Path(args.output))
+        write_document(home, document, args.output)
     return 0

@@ -1,33 +1,26 @@
 """The interface of a client adapter.
 
-Here: the few types an adapter and the scanner share.  Not here: any client's own rules, or how bytes are read.
+Here: the few types an adapter and the scanner share.  Not here: any client's own rules, how its logs are found
+(``clients.logs``), or how bytes are read.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from tokenledger_dagster.clients.logs import Root
+from tokenledger_dagster.clients.walk import Entry
 from tokenledger_dagster.contracts.record import Bad, UsageRecord
 
 if TYPE_CHECKING:
     from tokenledger_dagster.clients.pack import PackFormat
 
 Environ = Mapping[str, str]
-
-
-class Root(msgspec.Struct, frozen=True):
-    """A folder (or single file) a client may log to."""
-
-    path: Path
-    origin: str
-    """How it was found: an environment variable's name, ``default``, ``desktop`` or ``--source``."""
 
 
 class SourceFile(msgspec.Struct, frozen=True):
@@ -49,9 +42,7 @@ class SourceFile(msgspec.Struct, frozen=True):
     """A subagent's own transcript; a main transcript owns what both hold."""
 
     @classmethod
-    def of(
-        cls, client: str, found: tuple[str, str, os.stat_result], *, archived: bool = False, subagent: bool = False
-    ) -> SourceFile:
+    def of(cls, client: str, found: Entry, *, archived: bool = False, subagent: bool = False) -> SourceFile:
         """The file of a ``walk.log_files`` entry."""
         path, relative, stat = found
         return cls(
@@ -116,7 +107,7 @@ class Sink:
 class Reader(Protocol):
     """Turns the lines of one file, in order, into records."""
 
-    def irrelevant(self, buffer: bytes, start: int, end: int) -> bool:
+    def irrelevant(self, buffer: bytes | bytearray, start: int, end: int) -> bool:
         """True only where ``buffer[start:end]`` provably carries no usage; the line is then not even copied."""
         ...
 
@@ -197,14 +188,19 @@ class BookingFacts(Protocol):
 
 
 class Client(Protocol):
-    """One agent's adapter."""
+    """One agent's adapter; ``clients.logs.Logs`` is the half of it that finds the logs."""
 
     name: str
     provider: str
     parser_version: int
+    override: str | None
 
     def roots(self, environ: Environ) -> list[Root]:
         """The folders that exist on this machine, from environment overrides or defaults."""
+        ...
+
+    def entries(self, root: Root) -> Iterator[Entry]:
+        """The log files below a root as the walk finds them; nothing is opened."""
         ...
 
     def files(self, root: Root) -> Iterator[SourceFile]:

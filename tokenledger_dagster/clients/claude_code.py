@@ -1,7 +1,8 @@
 """Claude Code: transcripts under ``projects/``, one JSON row per content block of a streamed message.
 
-Here: where transcripts lie, how a row becomes a usage record, and which rows are one request.  Not here: reading
-bytes, choosing among the copies (``ingest.booking``), prices.  Facts and sources: ``docs/clients/claude-code.md``.
+Here: how a row becomes a usage record, and which rows are one request.  Not here: where transcripts lie
+(``clients.claude_code_logs``), reading bytes, choosing among the copies (``ingest.booking``), prices.  Facts and
+sources: ``docs/clients/claude-code.md``.
 """
 
 from __future__ import annotations
@@ -10,14 +11,15 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from tokenledger_dagster.clients import lines, values, walk
-from tokenledger_dagster.clients.base import BookingFacts, Claim, Copy, Environ, Root, Sink, SourceFile
+from tokenledger_dagster.clients import lines, values
+from tokenledger_dagster.clients.base import BookingFacts, Claim, Copy, Sink, SourceFile
+from tokenledger_dagster.clients.claude_code_logs import ClaudeCodeLogs
 from tokenledger_dagster.clients.copies import content_claims, rank
+from tokenledger_dagster.clients.logs import Root
 from tokenledger_dagster.clients.pack import PackFormat
 from tokenledger_dagster.contracts.record import Counters, UsageRecord
 
@@ -29,12 +31,6 @@ _TAIL = 1024
 """Bytes at the end of a row in which its usage, or that of a row glued behind it, stands."""
 _HEAD = 1536
 """Bytes at the start of a row in which its own ``message`` key stands, before any content."""
-_DESKTOP_STORES = (
-    "Library/Application Support/Claude/local-agent-mode-sessions",
-    "Library/Application Support/Claude/claude-code-sessions",
-    ".config/Claude/local-agent-mode-sessions",
-)
-
 
 _ABSENT = msgspec.Raw()
 
@@ -103,7 +99,7 @@ class ClaudeReader:
         self._file = file
         self._sink = sink
 
-    def irrelevant(self, buffer: bytes, start: int, end: int) -> bool:
+    def irrelevant(self, buffer: bytes | bytearray, start: int, end: int) -> bool:
         """User rows (prompts, tool results) carry no usage of their own and are most of the bytes.
 
         Proof: the first brace after the row's own opens its ``message``, and that is a user's; and no usage object
@@ -313,35 +309,13 @@ def counters_of(usage: _Usage, flag: Callable[[str], None]) -> Counters:
     )
 
 
-class ClaudeCode:
+class ClaudeCode(ClaudeCodeLogs):
     """The Claude Code adapter."""
 
-    name = "claude-code"
-    provider = "claude"
-    parser_version = 1
-
-    def roots(self, environ: Environ) -> list[Root]:
-        """Folders of ``CLAUDE_CONFIG_DIR``, else the two defaults and the Desktop app's embedded stores.
-
-        The variable is a comma list of config folders or of their ``projects``.
-        """
-        home = Path(environ.get("HOME") or str(Path.home())).absolute()
-        override = environ.get("CLAUDE_CONFIG_DIR", "").strip()
-        if override:
-            found = [(_projects(path), "CLAUDE_CONFIG_DIR") for path in walk.listed(override, home)]
-        else:
-            config = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
-            found = [(home / ".claude" / "projects", "default"), (config / "claude" / "projects", "default")]
-            found += [(home / store, "desktop") for store in _DESKTOP_STORES]
-        return [Root(path, origin) for path, origin in walk.existing(found)]
-
     def files(self, root: Root) -> Iterator[SourceFile]:
-        """Every ``*.jsonl`` below the root; what a file holds, not where it lies, tells whether it counts."""
-        desktop = root.origin == "desktop"
-        for found in walk.log_files(root.path):
-            path, below, _ = found
-            if desktop and "/.claude/projects/" not in path:
-                continue
+        """Every transcript below the root; a subagent's own is told by its place or name."""
+        for found in self.entries(root):
+            below = found[1]
             subagent = "/subagents/" in f"/{below}" or below.rsplit("/", 1)[-1].startswith("agent-")
             yield SourceFile.of(self.name, found, subagent=subagent)
 
@@ -403,7 +377,3 @@ class ClaudeCode:
         if subagent(loser.stream) != subagent(winner.stream):
             return "claude.subagent_copy"
         return "claude.file_copy"
-
-
-def _projects(path: Path) -> Path:
-    return path if path.name == "projects" or not (path / "projects").is_dir() else path / "projects"

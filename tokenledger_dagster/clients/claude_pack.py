@@ -187,10 +187,13 @@ class ClaudePacker:
                         whole = False
                 start = end + 1
             if lines:
-                self._take_lines(decoded_lines(_decoder, lines, whole), lines, starts, base)
+                self._lines(lines, starts, base, whole)
                 for line in lines:
                     line.release()
         return start
+
+    def _lines(self, lines: list[memoryview], starts: list[int], base: int, whole: bool) -> None:
+        self._take_lines(decoded_lines(_decoder, lines, whole), lines, starts, base)
 
     def _take_lines(self, rows: list[_Row | None], lines: list[memoryview], starts: list[int], base: int) -> None:
         """Takes each row as columns, or gives its line to the careful reader.
@@ -201,6 +204,7 @@ class ClaudePacker:
         contexts, context_of, numbers, identities = self._contexts, self._context_of, self._numbers, self._identities
         event_of, winners, all_values, firsts = self._event_of, self._winners, self._values, self._firsts
         outputs, latest, skipped = self._outputs, self._latest, self._sink.skipped
+        usage: _Usage | UnsetType | None
         for row, line, start in zip(rows, lines, starts, strict=True):
             if row is None:
                 self._carefully(line, base + start)
@@ -219,7 +223,7 @@ class ClaudePacker:
                 if row.inputTokens is not None or row.outputTokens is not None:
                     self._carefully(line, base + start)
                 continue
-            if usage is None:
+            if usage is None or usage is UNSET:
                 skipped["usage_null"] += 1
                 continue
             split, tools = usage.cache_creation, usage.server_tool_use

@@ -1,7 +1,7 @@
-"""Codex: where rollouts lie, what a root's configuration adds, and which rows are one request.
+"""Codex: what a root's configuration adds, and which rows are one request.
 
-Here: the adapter.  Not here: reading rows (``clients.codex_reader``), which rows of a fork are its parent's
-(``ingest.lineage``), prices.  Facts and sources: ``docs/clients/codex.md``.
+Here: the adapter.  Not here: where rollouts lie (``clients.codex_logs``), reading rows (``clients.codex_reader``),
+which rows of a fork are its parent's (``ingest.lineage``), prices.  Facts and sources: ``docs/clients/codex.md``.
 """
 
 from __future__ import annotations
@@ -9,40 +9,28 @@ from __future__ import annotations
 import tomllib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 
-from tokenledger_dagster.clients import values, walk
-from tokenledger_dagster.clients.base import OWNER, BookingFacts, Claim, Copy, Environ, Root, Sink, SourceFile
+from tokenledger_dagster.clients import values
+from tokenledger_dagster.clients.base import OWNER, BookingFacts, Claim, Copy, Sink, SourceFile
+from tokenledger_dagster.clients.codex_logs import CodexLogs
 from tokenledger_dagster.clients.codex_pack import CodexPackFormat
 from tokenledger_dagster.clients.codex_reader import CodexReader
 from tokenledger_dagster.clients.codex_reducer import fingerprint
 from tokenledger_dagster.clients.copies import content_claims
+from tokenledger_dagster.clients.logs import Root
 from tokenledger_dagster.contracts.record import UsageRecord
 
 ARCHIVED = "codex.archived_copy"
 SHORT_HISTORY = "codex.short_history"
 
 
-class Codex:
+class Codex(CodexLogs):
     """The Codex adapter."""
 
-    name = "codex"
-    provider = "codex"
-    parser_version = 1
-
-    def roots(self, environ: Environ) -> list[Root]:
-        """``sessions`` and ``archived_sessions`` of ``CODEX_HOME`` (a comma list), else of ``~/.codex``."""
-        home = Path(environ.get("HOME") or str(Path.home())).absolute()
-        override = environ.get("CODEX_HOME", "").strip()
-        bases = walk.listed(override, home) if override else [home / ".codex"]
-        origin = "CODEX_HOME" if override else "default"
-        found = [(base / part, origin) for base in bases for part in ("sessions", "archived_sessions")]
-        return [Root(path, where) for path, where in walk.existing(found)]
-
     def files(self, root: Root) -> Iterator[SourceFile]:
-        """Every ``*.jsonl`` below the root, not only ``rollout-*``."""
+        """Every rollout below the root."""
         archived = root.path.name == "archived_sessions"
-        for found in walk.log_files(root.path):
+        for found in self.entries(root):
             yield SourceFile.of(self.name, found, archived=archived)
 
     def context(self, root: Root) -> Mapping[str, str]:

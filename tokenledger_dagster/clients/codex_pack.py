@@ -161,10 +161,13 @@ class CodexPacker:
                         whole = False
                 start = end + 1
             if lines:
-                self._take_lines(decoded_lines(_decoder, lines, whole), lines, starts, base)
+                self._lines(lines, starts, base, whole)
                 for line in lines:
                     line.release()
         return start
+
+    def _lines(self, lines: list[memoryview], starts: list[int], base: int, whole: bool) -> None:
+        self._take_lines(decoded_lines(_decoder, lines, whole), lines, starts, base)
 
     def _take_lines(self, rows: list[_Row | None], lines: list[memoryview], starts: list[int], base: int) -> None:
         """Takes each row as columns, or gives its line to the careful reader.

@@ -101,7 +101,7 @@ class CodexReader:
         self._context = context
         self.state = msgspec.msgpack.decode(carry, type=_Carry) if carry else _Carry()
 
-    def irrelevant(self, buffer: bytes, start: int, end: int) -> bool:
+    def irrelevant(self, buffer: bytes | bytearray, start: int, end: int) -> bool:
         """Conversation items in the writer's own layout; any other spacing or key order is decoded.
 
         A usage row glued behind one shows at the line's end, and the line is decoded then.

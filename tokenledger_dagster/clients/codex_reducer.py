@@ -20,7 +20,7 @@ LOWER_LINEAGE = "codex.lower_lineage"
 _PACK = struct.Struct("<5q")
 
 
-def fingerprint(*vectors: Vector | None) -> bytes:
+def fingerprint(*vectors: tuple[int, ...] | None) -> bytes:
     """Eight bytes that stand for some counter vectors."""
     packed = b"".join(b"\x00" if vector is None else _PACK.pack(*vector) for vector in vectors)
     return hashlib.blake2b(packed, digest_size=8).digest()

@@ -21,11 +21,10 @@ import msgspec
 
 from tokenledger_dagster.clients.base import Sink, SourceFile
 from tokenledger_dagster.contracts.record import UsageRecord
+from tokenledger_dagster.quarters import SLOT_US
 
 PROMPT_STEPS = (100_000, 128_000, 200_000, 256_000, 272_000, 512_000, 1_000_000)
 """Prompt sizes at which some price list changes its rate; requests between two of them can be priced as a sum."""
-SLOT_US = 900_000_000
-"""Quarter hours: every zone's days and hours begin on one (``ingest.zones``)."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -275,13 +274,14 @@ def summarise(form: PackFormat, cut: Cut) -> Packed:
         if state > WEAK:
             continue
         counted = values[row]
-        step: int | None = 0
+        step = 0
         # the first three of every layout are all there is of a prompt
         if (counted[0] or 0) + (counted[1] or 0) + (counted[2] or 0) >= least:
-            step = price_step(prompt_of(form.total([counted])))
-            if step is None:
+            found_step = price_step(prompt_of(form.total([counted])))
+            if found_step is None:
                 states[event] = CONTACT
                 continue
+            step = found_step
         key = (at // SLOT_US, context_of[row], prefix(identity), step)
         if state == WEAK:
             weak[event] = Cell(*key, 1, form.total([counted]))

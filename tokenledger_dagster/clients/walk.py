@@ -1,63 +1,78 @@
 """Walking a root for log files.
 
-Here: one recursive ``scandir`` that survives unreadable folders, symlink loops and odd names.  Not here: where the
-roots are.
+Here: one recursive ``scandir`` that survives unreadable folders, symlink loops and odd names, and how paths are spelt.
+Not here: where the roots are (``clients.logs`` and each client's).  Text in place of ``pathlib``: every report walks.
 """
 
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterator
-from pathlib import Path
+from operator import attrgetter
 
-LOG_NAME = re.compile(r"\.jsonl(\.\d+)?(\.gz|\.zst)?$")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+Entry = tuple[str, str, os.stat_result]
+"""Path, path below the root, ``stat``."""
+
 MAX_DEPTH = 24
 
 
-def log_files(root: Path) -> Iterator[tuple[str, str, os.stat_result]]:
+def is_log(name: str) -> bool:
+    """Whether a file's name ends in ``.jsonl``, perhaps with a rotation's number, ``.gz`` or ``.zst`` behind."""
+    if name.endswith(".jsonl"):
+        return True
+    stem = name.removesuffix(".gz") if name.endswith(".gz") else name.removesuffix(".zst")
+    rotated, _, number = stem.rpartition(".")
+    return (rotated if number.isdecimal() else stem).endswith(".jsonl")
+
+
+def log_files(root: str) -> Iterator[Entry]:
     """Yields ``(path, path below root, stat)`` of every ``*.jsonl`` (rotated, ``.gz`` and ``.zst`` too) below ``root``.
 
     Folders reached twice through symlinks are walked once; what cannot be read is passed over, as is a file that
     vanishes meanwhile.  ``root`` may itself be a file.  Sorted, so that runs read alike.
     """
-    if root.is_file():
-        yield str(root), root.name, root.stat()
+    if os.path.isfile(root):
+        yield root, os.path.basename(root), os.stat(root)
         return
     seen: set[tuple[int, int]] = set()
-    stack = [(str(root), "", 0)]
+    stack = [(root, "", 0)]
     while stack:
         folder, below, depth = stack.pop()
         try:
             with os.scandir(folder) as found:
-                entries = sorted(found, key=lambda entry: entry.name)
+                entries = sorted(found, key=attrgetter("name"))
         except OSError:
             continue
         for entry in entries:
+            name = entry.name
             # names may hold bytes that are no UTF-8; what is stored and shown escapes them
-            name = below + entry.name.encode("utf-8", "backslashreplace").decode("utf-8")
+            shown = name if name.isascii() else name.encode("utf-8", "backslashreplace").decode("utf-8")
             try:
-                if entry.is_dir():
+                if entry.is_file():
+                    if name.endswith(".jsonl") or is_log(name):
+                        yield entry.path, below + shown, entry.stat()
+                elif entry.is_dir():
                     stat = entry.stat() if entry.is_symlink() else None
                     if stat is not None:
                         if (stat.st_dev, stat.st_ino) in seen:
                             continue
                         seen.add((stat.st_dev, stat.st_ino))
                     if depth < MAX_DEPTH:
-                        stack.append((entry.path, f"{name}/", depth + 1))
-                elif LOG_NAME.search(entry.name) and entry.is_file():
-                    yield entry.path, name, entry.stat()
+                        stack.append((entry.path, f"{below}{shown}/", depth + 1))
             except OSError:
                 continue
 
 
-def existing(paths: list[tuple[Path, str]]) -> list[tuple[Path, str]]:
+def existing(paths: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     """Those of ``(path, origin)`` that exist, each real folder once."""
-    kept: list[tuple[Path, str]] = []
+    kept: list[tuple[str, str]] = []
     seen: set[tuple[int, int]] = set()
     for path, origin in paths:
         try:
-            stat = path.stat()
+            stat = os.stat(path)
         except (OSError, ValueError):
             continue
         if (stat.st_dev, stat.st_ino) not in seen:
@@ -66,8 +81,18 @@ def existing(paths: list[tuple[Path, str]]) -> list[tuple[Path, str]]:
     return kept
 
 
-def listed(value: str, home: Path) -> list[Path]:
-    """Paths of a comma-separated environment value, ``~`` expanded against ``home``."""
+def home_folder(environ: Mapping[str, str]) -> str:
+    """The person's home folder, absolute."""
+    return absolute(environ.get("HOME") or os.path.expanduser("~"))
+
+
+def listed(value: str, home: str) -> list[str]:
+    """Paths of a comma-separated environment value, ``~`` expanded against ``home``, absolute."""
     parts = [part.strip() for part in value.split(",")]
-    expanded = (home / part[2:] if part == "~" or part.startswith("~/") else Path(part) for part in parts if part)
-    return [path.absolute() for path in expanded]
+    return [absolute(home + part[1:] if part == "~" or part.startswith("~/") else part) for part in parts if part]
+
+
+def absolute(path: str) -> str:
+    """``path`` as ``pathlib`` spells it absolutely: no empty parts and no dots, but ``..`` stays where links may be."""
+    full = path if path.startswith("/") else f"{os.getcwd()}/{path}"
+    return "/" + "/".join([part for part in full.split("/") if part not in ("", ".")])

@@ -1,46 +1,58 @@
 """The UI snapshot from the manifest's cells.
 
 Here: a month's figures by provider, model and client, and writing them.  Not here: the shape (``contracts.snapshot``).
-Standard library and msgspec only: ``tokenledger snapshot`` has 50 ms of processor time, start-up included.
+Light: ``tokenledger snapshot`` has 50 ms of processor time, start-up included, so the document is plain dicts and
+``contracts.snapshot`` has the types for those who can afford their import.
 """
 
 from __future__ import annotations
 
+import os
 import sqlite3
-from calendar import monthrange
-from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Context, Decimal
-from pathlib import Path
 
-import msgspec
-
-from tokenledger_dagster.clients.registry import clients
-from tokenledger_dagster.contracts.snapshot import Snapshot, SnapshotMode, SnapshotRow, SnapshotTotals
+from tokenledger_dagster import home_files
+from tokenledger_dagster.clients.registry import logs
 from tokenledger_dagster.errors import UsageError
-from tokenledger_dagster.fileio import write_json_atomic
-from tokenledger_dagster.home import Home
-from tokenledger_dagster.ingest.manifest import get_meta
-from tokenledger_dagster.ingest.zones import Zone
+from tokenledger_dagster.fileio import write_atomic
+from tokenledger_dagster.ingest.meta import get_meta
+from tokenledger_dagster.plainjson import encode_plain
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+    from typing import Any
+
+    from tokenledger_dagster.contracts.snapshot import Snapshot, SnapshotMode
+    from tokenledger_dagster.home import Home
+    from tokenledger_dagster.ingest.zones import Zone
+
+    Document = dict[str, Any]
+    Row = tuple[str, str, int, int, int, int]
+    """Client, model, session number, tokens, list price in nano-USD, unpriced requests."""
+
+SNAPSHOT_SCHEMA_VERSION = 1
 COMPACT_ROWS = 5
 
 _EPOCH = date(1970, 1, 1)
+_DAY_US = 86_400_000_000
 _NANO = Decimal("0.000000001")
 _EXACT = Context(prec=60, rounding=ROUND_HALF_EVEN)
-_SQL = Path(__file__).parent / "sql"
-
-Row = tuple[str, str, int, int, int, int]
-"""Client, model, session number, tokens, list price in nano-USD, unpriced requests."""
+_SQL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "sql")
 
 
-class _Sum(msgspec.Struct):
+class _Sum:
     """Figures of one name."""
 
-    tokens: int = 0
-    nano: int = 0
-    unpriced: int = 0
-    sessions: set[int] = msgspec.field(default_factory=set)
+    __slots__ = ("nano", "sessions", "tokens", "unpriced")
+
+    def __init__(self) -> None:
+        self.tokens = 0
+        self.nano = 0
+        self.unpriced = 0
+        self.sessions: set[int] = set()
 
     def add(self, row: Row) -> None:
         self.sessions.add(row[2])
@@ -49,7 +61,7 @@ class _Sum(msgspec.Struct):
         self.unpriced += row[5]
 
 
-def make_snapshot(
+def snapshot_document(
     connection: sqlite3.Connection,
     mode: SnapshotMode = "compact",
     zone: str | None = None,
@@ -57,8 +69,8 @@ def make_snapshot(
     top_n: int = COMPACT_ROWS,
     now: datetime | None = None,
     suggestions: Sequence[str] = (),
-) -> Snapshot:
-    """The snapshot of one month.
+) -> Document:
+    """The snapshot of one month as plain values in the shape and order of ``contracts.snapshot``.
 
     Args:
         connection: the manifest.
@@ -76,13 +88,31 @@ def make_snapshot(
         UsageError: no such zone, or ``month`` is no month.
     """
     own = get_meta(connection, "zone") or "UTC"
-    place = Zone(zone or own)
+    name = zone or own
     now = (now or datetime.now(UTC)).astimezone(UTC)
-    from_cells = place.name == own
-    chosen = month or _latest_month(connection, place, from_cells) or _month_of(_local_day(place, now))
+    # only what the cells do not answer needs the zone itself
+    place = None if name == own else _zone(name)
+    chosen = month or _latest_month(connection, place) or _month_of(_local_day(_zone(name), now))
     first, last = _days(chosen)
-    rows = _from_cells(connection, first, last) if from_cells else _from_events(connection, place, first, last)
-    return _assemble(rows, mode, place.name, chosen, top_n, now, suggestions)
+    rows = _from_cells(connection, first, last) if place is None else _from_events(connection, place, first, last)
+    return _assemble(rows, mode, name, chosen, top_n, now, suggestions)
+
+
+def make_snapshot(
+    connection: sqlite3.Connection,
+    mode: SnapshotMode = "compact",
+    zone: str | None = None,
+    month: str | None = None,
+    top_n: int = COMPACT_ROWS,
+    now: datetime | None = None,
+    suggestions: Sequence[str] = (),
+) -> Snapshot:
+    """``snapshot_document`` as the contract's type."""
+    import msgspec
+
+    from tokenledger_dagster.contracts.snapshot import Snapshot
+
+    return msgspec.convert(snapshot_document(connection, mode, zone, month, top_n, now, suggestions), Snapshot)
 
 
 def write_snapshot(home: Home, snapshot: Snapshot, path: Path | None = None) -> Path:
@@ -90,12 +120,23 @@ def write_snapshot(home: Home, snapshot: Snapshot, path: Path | None = None) -> 
 
     The path of the latest reconcile summary is put in where there is one.
     """
-    if home.reconcile_summary_path.exists():
-        found = str(home.reconcile_summary_path)
-        snapshot = msgspec.structs.replace(snapshot, reconcile_latest_summary_path=found)
+    import msgspec
+
     target = path or home.ui_snapshot_path
-    write_json_atomic(target, snapshot)
+    document = msgspec.to_builtins(snapshot, builtin_types=(Decimal,))
+    write_document(str(home.root), document, os.fspath(target))
     return target
+
+
+def write_document(home: str, document: Document, path: str | None = None) -> None:
+    """``write_snapshot`` of plain values."""
+    reconciled = f"{home}/{home_files.RECONCILE_SUMMARY}"
+    if os.path.exists(reconciled):
+        places = list(document)
+        before = places[: places.index("timezone")]
+        after = {name: document[name] for name in places if name not in before}
+        document = {**{name: document[name] for name in before}, "reconcile_latest_summary_path": reconciled, **after}
+    write_atomic(path or f"{home}/{home_files.UI_SNAPSHOT}", encode_plain(document))
 
 
 def _assemble(
@@ -106,8 +147,8 @@ def _assemble(
     top_n: int,
     now: datetime,
     suggestions: Sequence[str],
-) -> Snapshot:
-    known = clients()
+) -> Document:
+    known = logs()
     total = _Sum()
     providers: dict[str, _Sum] = {}
     models: dict[str, _Sum] = {}
@@ -120,39 +161,40 @@ def _assemble(
         providers.setdefault(provider, _Sum()).add(row)
     limit = top_n if mode == "compact" else None
     cost = _usd(total.nano)
-    return Snapshot(
-        generated_at=now.isoformat(timespec="seconds").replace("+00:00", "Z"),
-        month=month,
-        mode=mode,
-        totals=SnapshotTotals(
-            cost_usd=cost,
-            tokens=total.tokens,
-            blended_usd_per_mtok=_blended(cost, total.tokens),
-            session_count=len(total.sessions),
-            skipped_unpriced_count=total.unpriced,
-            list_price_usd=cost,
-        ),
-        top_providers=_ranked(providers)[:limit],
-        top_models=_ranked(models)[:limit],
-        suggestions=list(suggestions),
-        timezone=zone,
-        top_clients=_ranked(by_client)[:limit],
-    )
+    return {
+        "schema_version": SNAPSHOT_SCHEMA_VERSION,
+        "generated_at": now.isoformat(timespec="seconds").replace("+00:00", "Z"),
+        "month": month,
+        "mode": mode,
+        "totals": {
+            "cost_usd": cost,
+            "tokens": total.tokens,
+            "blended_usd_per_mtok": _blended(cost, total.tokens),
+            "session_count": len(total.sessions),
+            "skipped_unpriced_count": total.unpriced,
+            "list_price_usd": cost,
+        },
+        "top_providers": _ranked(providers)[:limit],
+        "top_models": _ranked(models)[:limit],
+        "suggestions": list(suggestions),
+        "timezone": zone,
+        "top_clients": _ranked(by_client)[:limit],
+    }
 
 
-def _ranked(sums: dict[str, _Sum]) -> list[SnapshotRow]:
+def _ranked(sums: dict[str, _Sum]) -> list[Document]:
     rows = []
     for name, found in sorted(sums.items(), key=lambda item: (-item[1].tokens, item[0])):
         cost = _usd(found.nano)
         rows.append(
-            SnapshotRow(
-                name=name,
-                tokens=found.tokens,
-                total_cost_usd=cost,
-                blended_usd_per_mtok=_blended(cost, found.tokens),
-                session_count=len(found.sessions),
-                list_price_usd=cost,
-            )
+            {
+                "name": name,
+                "tokens": found.tokens,
+                "total_cost_usd": cost,
+                "blended_usd_per_mtok": _blended(cost, found.tokens),
+                "session_count": len(found.sessions),
+                "list_price_usd": cost,
+            }
         )
     return rows
 
@@ -170,24 +212,34 @@ def _blended(cost: Decimal, tokens: int) -> Decimal:
 
 
 def _from_cells(connection: sqlite3.Connection, first: int, last: int) -> Iterator[Row]:
-    return connection.execute((_SQL / "snapshot_cells.sql").read_text("utf-8"), (first, last))
+    return connection.execute(_query("snapshot_cells.sql"), (first, last))
 
 
 def _from_events(connection: sqlite3.Connection, zone: Zone, first: int, last: int) -> Iterator[Row]:
     # no zone is further than a day from UTC; which day an event falls on is decided by the zone itself
-    day_us = 86_400_000_000
-    query = (_SQL / "snapshot_events.sql").read_text("utf-8")
-    for at, *row in connection.execute(query, ((first - 1) * day_us, (last + 2) * day_us)):
+    query = _query("snapshot_events.sql")
+    for at, *row in connection.execute(query, ((first - 1) * _DAY_US, (last + 2) * _DAY_US)):
         if first <= zone.day(at) <= last:
             client, model, session, tokens, nano, unpriced = row
             yield client, model, session, tokens, nano, unpriced
 
 
+def _query(name: str) -> str:
+    with open(os.path.join(_SQL, name), encoding="utf-8") as handle:
+        return handle.read()
+
+
 # -------------------------------------------------------------------- months
 
 
-def _latest_month(connection: sqlite3.Connection, zone: Zone, from_cells: bool) -> str | None:
-    if from_cells:
+def _zone(name: str) -> Zone:
+    from tokenledger_dagster.ingest.zones import Zone
+
+    return Zone(name)
+
+
+def _latest_month(connection: sqlite3.Connection, zone: Zone | None) -> str | None:
+    if zone is None:
         (day,) = connection.execute("SELECT max(day) FROM cells").fetchone()
     else:
         (at,) = connection.execute("SELECT max(timestamp_us) FROM events").fetchone()
@@ -209,5 +261,6 @@ def _days(month: str) -> tuple[int, int]:
         start = date.fromisoformat(f"{month}-01")
     except ValueError as error:
         raise UsageError(f"--month {month}: no such month; write YYYY-MM") from error
-    last = monthrange(start.year, start.month)[1]
-    return (start - _EPOCH).days, (start - _EPOCH).days + last - 1
+    # the 28th is in every month, and four days later is the next
+    following = (start.replace(day=28) + timedelta(days=4)).replace(day=1)
+    return (start - _EPOCH).days, (following - _EPOCH).days - 1

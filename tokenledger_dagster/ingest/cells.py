@@ -12,8 +12,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from tokenledger_dagster.clients.pack import SLOT_US
 from tokenledger_dagster.ingest.zones import Zone
+from tokenledger_dagster.quarters import SLOT_US
 
 SUMS = (
     "event_count, input_tokens, output_tokens, cache_write_tokens, cache_read_tokens, tool_input_tokens, "

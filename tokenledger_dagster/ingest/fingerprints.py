@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from tokenledger_dagster.clients.base import Root
+from tokenledger_dagster.clients.logs import Root
 from tokenledger_dagster.clients.registry import clients
 from tokenledger_dagster.fileio import encode_json
 from tokenledger_dagster.home import Home

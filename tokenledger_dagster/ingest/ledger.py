@@ -17,7 +17,7 @@ import msgspec
 
 from tokenledger_dagster.clients.base import Copy
 from tokenledger_dagster.clients.codex_reducer import fingerprint
-from tokenledger_dagster.clients.pack import PROMPT_STEPS, SLOT_US, Cell, PricedContext
+from tokenledger_dagster.clients.pack import PROMPT_STEPS, Cell, PricedContext
 from tokenledger_dagster.clients.registry import clients
 from tokenledger_dagster.contracts.record import UsageRecord
 from tokenledger_dagster.ingest.booking import NEVER, Booked, Session, StreamFacts
@@ -27,6 +27,7 @@ from tokenledger_dagster.ingest.zones import DAY_US, Zone
 from tokenledger_dagster.models.names import resolve_model
 from tokenledger_dagster.pricing.events import price_event, token_prices
 from tokenledger_dagster.pricing.rates import RateTable
+from tokenledger_dagster.quarters import SLOT_US
 
 _CHUNK = 500
 _INT64_MAX = 2**63 - 1

@@ -1,7 +1,7 @@
 """The manifest: one SQLite file (WAL) that says what has been read and what is booked.
 
 Here: opening it, its schema version, and the writer lock of a home.  Not here: what is written into it
-(``ingest.commit``, ``ingest.booking``).
+(``ingest.commit``, ``ingest.booking``), its key table (``ingest.meta``, named here too).
 """
 
 from __future__ import annotations
@@ -16,8 +16,17 @@ from pathlib import Path
 
 from tokenledger_dagster.errors import TokenLedgerError
 from tokenledger_dagster.home import Home
+from tokenledger_dagster.ingest.meta import MANIFEST_VERSION, get_meta, set_meta
 
-MANIFEST_VERSION = "1"
+__all__ = [
+    "MANIFEST_VERSION",
+    "ManifestError",
+    "connect",
+    "get_meta",
+    "set_meta",
+    "transaction",
+    "writer_lock",
+]
 
 
 class ManifestError(TokenLedgerError):
@@ -66,19 +75,6 @@ def _ensure_schema(connection: sqlite3.Connection) -> None:
     version = f"INSERT OR IGNORE INTO meta VALUES ('manifest_version', '{MANIFEST_VERSION}')"
     # one transaction: a kill in between must not leave some of the tables
     connection.executescript(f"BEGIN IMMEDIATE;\n{script}\n{version};\nCOMMIT;")
-
-
-def get_meta(connection: sqlite3.Connection, key: str) -> str | None:
-    """A value of the manifest's own key table, or None."""
-    row = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-    return None if row is None else str(row[0])
-
-
-def set_meta(connection: sqlite3.Connection, key: str, value: str) -> None:
-    """Sets a value of the manifest's own key table."""
-    connection.execute(
-        "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", (key, value)
-    )
 
 
 @contextlib.contextmanager

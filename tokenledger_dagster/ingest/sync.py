@@ -19,7 +19,8 @@ from pathlib import Path
 
 import msgspec
 
-from tokenledger_dagster.clients.base import Client, Root, SourceFile
+from tokenledger_dagster.clients.base import Client, SourceFile
+from tokenledger_dagster.clients.logs import Root
 from tokenledger_dagster.clients.registry import clients
 from tokenledger_dagster.contracts.summaries import (
     CacheCounts,
@@ -32,10 +33,12 @@ from tokenledger_dagster.home import Home, keep_apart
 from tokenledger_dagster.ingest import commit as committing
 from tokenledger_dagster.ingest.ledger import Ledger
 from tokenledger_dagster.ingest.manifest import ManifestError, connect, get_meta, set_meta, transaction, writer_lock
+from tokenledger_dagster.ingest.meta import BOOKING_VERSION
 from tokenledger_dagster.ingest.plan import Known, Plan, Task, load_known, make_plan, start_of
 from tokenledger_dagster.ingest.rebuild import rebuild
 from tokenledger_dagster.ingest.scan import Scanned
 from tokenledger_dagster.ingest.segments import absent, fold_journals, is_lost, sweep
+from tokenledger_dagster.ingest.unchanged import remember
 from tokenledger_dagster.ingest.workers import scan_all
 from tokenledger_dagster.ingest.zones import Zone
 from tokenledger_dagster.models.rules import CONFIG_DIRECTORY
@@ -44,8 +47,6 @@ from tokenledger_dagster.observability.metrics import MetricsBackend, NoopMetric
 from tokenledger_dagster.pricing.rates import rate_table
 
 BATCH_RECORDS = 250_000
-BOOKING_VERSION = "1"
-"""Raised when a rule of booking changes: the past is then booked anew from the stored records."""
 FIRST_FILL_WAIT_SECONDS = 600.0
 
 Progress = Callable[[int, int, int, int], None]
@@ -157,7 +158,10 @@ class _Sync:
         self._mark_missing(plan)
         for path in absent(self._home, self._db):
             self._problems.append(f"{path} is missing or cut; restore it from a backup while its logs still exist")
-        return self._finish(bool(work))
+        summary = self._finish(bool(work))
+        if not self._options.only and not self._problems:
+            remember(str(self._home.root), self._db, self._environ, files)
+        return summary
 
     # ---------------------------------------------------------------- discovery
 
@@ -176,7 +180,7 @@ class _Sync:
         read: list[Path] = []
         for client in self._clients():
             roots = client.roots(self._environ)
-            if not roots and (named := _override(client.name, self._environ)):
+            if not roots and (named := _override(client, self._environ)):
                 self._problems.append(f"{named} names no folder of {client.name} logs; correct or unset it")
             for name, path in extra:
                 if name == client.name:
@@ -377,8 +381,8 @@ def _pending(task: Task) -> int:
     return task.file.size
 
 
-def _override(client: str, environ: Mapping[str, str]) -> str | None:
-    variable = {"claude-code": "CLAUDE_CONFIG_DIR", "codex": "CODEX_HOME"}.get(client)
+def _override(client: Client, environ: Mapping[str, str]) -> str | None:
+    variable = client.override
     return f"{variable}={environ[variable]}" if variable and environ.get(variable) else None
 
 

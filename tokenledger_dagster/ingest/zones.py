@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from tokenledger_dagster.errors import UsageError
+from tokenledger_dagster.ingest.zone_names import named_zone
 
 DAY_US = 86_400_000_000
 _SLOT_US = 900_000_000
@@ -20,16 +20,8 @@ _SLOT_US = 900_000_000
 
 def system_zone(environ: Mapping[str, str] = os.environ) -> str:
     """IANA name of the system's time zone: ``TZ``, else the /etc/localtime link, else UTC."""
-    name = environ.get("TZ", "").lstrip(":")
-    if not name:
-        try:
-            target = str(Path("/etc/localtime").resolve())
-        except OSError:
-            return "UTC"
-        name = target.partition("zoneinfo/")[2]
-        for prefix in ("posix/", "right/"):
-            name = name.removeprefix(prefix)
-    return name if name not in ("", "Etc/UTC") and _known(name) else "UTC"
+    name = named_zone(environ)
+    return name if name == "UTC" or _known(name) else "UTC"
 
 
 def _known(name: str) -> bool:

@@ -21,7 +21,7 @@ from tokenledger_dagster.ingest.reading import opened
 from tokenledger_dagster.ingest.zones import Zone
 from tokenledger_dagster.pricing.rates import rate_table
 from tokenledger_dagster.usage.report import KINDS, usd
-from tokenledger_dagster.usage.selection import ModelDim, Part, Selection, SessionDim, block_starts
+from tokenledger_dagster.usage.selection import ModelDim, Selection, SessionDim, block_starts
 
 if TYPE_CHECKING:
     import duckdb
@@ -88,8 +88,10 @@ def events_of(
     for start, row in block_starts(connection.execute(query)):
         timestamp_us, event_id, session_no, model_no, estimated, price, total = row
         day = zone.day(timestamp_us)
-        part = Part(start if kind == "block" else day, sessions[session_no], models[model_no], ())
-        if key_of(part) != key or not selection.matches(part.session, part.model, day, bool(estimated)):
+        session, model = sessions[session_no], models[model_no]
+        if key_of(start if kind == "block" else day, session, model) != key:
+            continue
+        if not selection.matches(session, model, day, bool(estimated)):
             continue
         found.append(event_id)
         tokens += total

@@ -1,0 +1,87 @@
+"""`report` and `snapshot` where nothing has changed since the last sync: the same answer without its imports.
+
+Here: telling that the stored cells are the answer, and handing them to the command's own printing.  Not here: any
+figure, any text, any error: whatever is not plain is left to the ordinary way (`cli.main`), which is the reference.
+Nothing imported from here on may import `msgspec`, `pathlib`, `re`, `typing` or anything heavier; a test holds it to
+that.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sqlite3
+
+from tokenledger_dagster import home_files
+from tokenledger_dagster.cli.arguments import selection_of, simple
+from tokenledger_dagster.errors import UsageError
+from tokenledger_dagster.ingest.meta import MANIFEST_VERSION, get_meta
+from tokenledger_dagster.ingest.unchanged import is_unchanged
+from tokenledger_dagster.ingest.zone_names import named_zone
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import SimpleNamespace
+
+COMMANDS = ("report", "snapshot")
+
+
+def answer(command: str, given: Sequence[str], environ: Mapping[str, str]) -> int | None:
+    """The exit code of a command that could be answered from the stored cells, else None, with nothing printed.
+
+    Raises NothingToReport where the cells say so.
+    """
+    args = simple(command, given)
+    home = _home(environ)
+    if args is None or home is None or not os.path.exists(f"{home}/{home_files.MANIFEST}"):
+        return None
+    gc.disable()  # the process ends before a collection would pay
+    try:
+        connection = sqlite3.connect(f"{home}/{home_files.MANIFEST}", isolation_level=None, timeout=30)
+        try:
+            connection.execute("PRAGMA query_only=1")
+            connection.execute("BEGIN")  # fingerprint and cells of one and the same commit
+            return _answer(args, connection, home, environ)
+        finally:
+            connection.close()
+    except (sqlite3.Error, UsageError):
+        return None
+    finally:
+        gc.enable()
+
+
+def _answer(args: SimpleNamespace, connection: sqlite3.Connection, home: str, environ: Mapping[str, str]) -> int | None:
+    zone = environ.get("TOKENLEDGER_TIMEZONE") or named_zone(environ)
+    if get_meta(connection, "manifest_version") != MANIFEST_VERSION or get_meta(connection, "zone") != zone:
+        return None
+    if args.command == "report":
+        selection = selection_of(args, args.tz or zone)
+        if not is_unchanged(home, connection, environ):
+            return None
+        from tokenledger_dagster.cli.report import show_report
+
+        return show_report(connection, args, selection)
+    top_n = _top_n(environ)
+    if top_n is None or not is_unchanged(home, connection, environ):
+        return None
+    from tokenledger_dagster.cli.snapshot import check_month, show_snapshot
+
+    check_month(args.month)
+    return show_snapshot(connection, args, home, top_n)
+
+
+def _home(environ: Mapping[str, str]) -> str | None:
+    """The home as the settings would spell it, None where they have to say."""
+    found = environ.get("TOKENLEDGER_HOME") or home_files.default_root()
+    return found if found and found.startswith("/") and found == os.path.normpath(found) else None
+
+
+def _top_n(environ: Mapping[str, str]) -> int | None:
+    given = environ.get("TOKENLEDGER_SNAPSHOT_TOP_N")
+    if given:
+        return int(given) if given.isascii() and given.isdecimal() else None
+    from tokenledger_dagster import settings_defaults
+
+    # a default that was edited by hand is read from its file
+    return settings_defaults.SNAPSHOT_TOP_N if settings_defaults.are_current() else None

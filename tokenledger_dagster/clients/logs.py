@@ -1,0 +1,56 @@
+"""Where a client's logs lie: the part of an adapter that every report runs, also where nothing has changed.
+
+Here: what roots and discovery have in common.  Not here: what a log holds (the adapter itself, ``clients.base``).
+Standard library only, and little of it: a report on unchanged logs has a few milliseconds for its imports, so neither
+this module nor a client's ``*_logs`` module may import ``msgspec``, ``pathlib``, ``re`` or ``typing``.
+"""
+
+from __future__ import annotations
+
+import os
+
+from tokenledger_dagster.clients import walk
+
+TYPE_CHECKING = False  # typing itself costs more than this module
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+
+class Root:
+    """A folder (or single file) a client may log to."""
+
+    __slots__ = ("origin", "where")
+
+    def __init__(self, path: str | os.PathLike[str], origin: str) -> None:
+        self.where = os.fspath(path)
+        """The path as text."""
+        self.origin = origin
+        """How it was found: an environment variable's name, ``default``, ``desktop`` or ``--source``."""
+
+    @property
+    def path(self) -> Path:
+        """The path."""
+        from pathlib import Path
+
+        return Path(self.where)
+
+
+class Logs:
+    """Base of every adapter: its name, and how its logs are found."""
+
+    name: str
+    provider: str
+    """Key of the pricing book for whoever bills the requests."""
+    parser_version: int
+    """Raised when rows are read differently: files are then read anew."""
+    override: str | None = None
+    """The agent's own variable that names its folders, so that one that leads nowhere can be told."""
+
+    def roots(self, environ: Mapping[str, str]) -> list[Root]:
+        """The folders that exist on this machine, from environment overrides or defaults."""
+        raise NotImplementedError
+
+    def entries(self, root: Root) -> Iterator[walk.Entry]:
+        """The log files below a root: path, path below the root, ``stat``."""
+        return walk.log_files(root.where)

@@ -1,0 +1,29 @@
+"""Names of what lies in a home, and where the home is when nobody says: all as text.
+
+Here: the names that the first milliseconds of a command need.  Not here: the whole layout (`home.py`), other settings
+(`settings.py`).  Standard library's `os` and `sys` only.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+HOME_JSON = "home.json"
+LAKE = "lake"
+MANIFEST = "lake/manifest.sqlite"
+JOURNAL = "lake/journal"
+RECORDS = "lake/records"
+UI_SNAPSHOT = "ui-snapshot.json"
+INGEST_SUMMARY = "ingest-summary.json"
+RECONCILE_SUMMARY = "reconcile-latest-summary.json"
+
+
+def default_root() -> str | None:
+    """The platform's folder for user data, as `platformdirs` names it; None where only `platformdirs` knows."""
+    if sys.platform == "linux" and "ANDROID_DATA" not in os.environ:
+        found = os.environ.get("XDG_DATA_HOME", "")
+        return os.path.join(found if os.path.isabs(found) else os.path.expanduser("~/.local/share"), "tokenledger")
+    if sys.platform == "darwin" and "XDG_DATA_HOME" not in os.environ:
+        return os.path.expanduser("~/Library/Application Support/tokenledger")
+    return None

@@ -1,0 +1,53 @@
+"""The defaults of `config/default.yaml`, so that a command need not import a YAML reader to learn them.
+
+Here: generated data; `python -m tests.docs.generated` writes it anew.  Not here: what the defaults are: that file alone
+says so, and where it was edited since, it is read (`are_current`).
+"""
+
+from __future__ import annotations
+
+import os
+
+try:
+    from _blake2 import blake2b  # hashlib would load OpenSSL for it
+except ImportError:  # an interpreter built without it
+    from hashlib import blake2b
+
+# generated: begin
+DIGEST = "ab8c2f09a990c40d6da4723f19daed7f"
+DEFAULTS: dict[str, object] = {
+    "home": None,
+    "timezone": None,
+    "month": None,
+    "host": None,
+    "executor": "in_process",
+    "on_unpriced": "skip",
+    "journal_compact_rows": 50000,
+    "snapshot_top_n": 5,
+}
+FEATURES: dict[str, object] = {
+    "coreml": False,
+    "inference": False,
+    "observability.prometheus": False,
+    "observability.redis": False,
+    "observability.statsd": False,
+    "storage.db_artifacts": False,
+}
+SNAPSHOT_TOP_N = 5
+# generated: end
+
+_CONFIG = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "config", "default.yaml")
+
+
+def are_current() -> bool:
+    """Whether the file is the one that this copy was made of."""
+    try:
+        with open(_CONFIG, "rb") as handle:
+            return digest(handle.read()) == DIGEST
+    except OSError:
+        return False
+
+
+def digest(content: bytes) -> str:
+    """What stands for the file's content."""
+    return blake2b(content, digest_size=16).hexdigest()
