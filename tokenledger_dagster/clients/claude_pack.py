@@ -35,7 +35,7 @@ from tokenledger_dagster.clients.pack import (
     Context,
     Cut,
     Moment,
-    PricedContext,
+    Priced,
     Tokens,
     Values,
     decoded_lines,
@@ -54,12 +54,11 @@ _HEAD = 1536
 _OPEN, _BRACE, _CR = ord("{"), ord("}"), ord("\r")
 _EARLIEST = datetime(1971, 1, 1, tzinfo=UTC)
 _LONGEST = 1024
-_NO_ITERATIONS = (b"", b"[]", b"null")
 
 # places in a context
 _SESSION, _SIDECHAIN, _AGENT, _CWD, _BRANCH, _VERSION, _MODEL, _TIER, _GEO, _SPEED, _PROGRESS, _EMPTY = range(12)
 # places in a row's values
-_INPUT, _WRITE, _READ, _FIVE, _HOUR, _OUTPUT, _SEARCHES, _FETCHES = range(8)
+_INPUT, _WRITE, _READ, _OUTPUT, _FIVE, _HOUR, _SEARCHES, _FETCHES = range(8)
 
 
 class _Split(msgspec.Struct, gc=False, forbid_unknown_fields=True):
@@ -82,7 +81,7 @@ class _Usage(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     service_tier: str | None = None
     inference_geo: str | None = None
     speed: str | None = None
-    iterations: msgspec.Raw = msgspec.Raw()
+    iterations: Any = None
 
 
 class _Message(msgspec.Struct, gc=False):
@@ -205,6 +204,7 @@ class ClaudePacker:
         event_of, winners, all_values, firsts = self._event_of, self._winners, self._values, self._firsts
         outputs, latest, skipped = self._outputs, self._latest, self._sink.skipped
         usage: _Usage | UnsetType | None
+        place, last_context = -1, ()  # type: tuple[int, Context]
         for row, line, start in zip(rows, lines, starts, strict=True):
             if row is None:
                 self._carefully(line, base + start)
@@ -226,23 +226,23 @@ class ClaudePacker:
             if usage is None or usage is UNSET:
                 skipped["usage_null"] += 1
                 continue
-            split, tools = usage.cache_creation, usage.server_tool_use
-            five, hour = (None, None) if split is None else (split.five, split.hour)
             fresh, write, read, output = usage.fresh, usage.write, usage.read, usage.output
-            total = (fresh or 0) + (write or 0) + (read or 0) + (output or 0)
-            iterations = bytes(usage.iterations)
-            name = message.id
-            if (
-                moment is None
-                or not _EARLIEST <= moment <= latest
-                or ((five or hour) and (five or 0) + (hour or 0) != (write or 0))
-                or (iterations not in _NO_ITERATIONS and (not total or b"advisor" in iterations))
-            ):
-                self._carefully(line, base + start)
-                continue
-            if not total:
-                skipped["zero_usage"] += 1
-                continue
+            try:
+                total = fresh + write + read + output  # type: ignore[operator]
+            except TypeError:  # a counter that the writer always logs is missing
+                total = -1
+            split, iterations = usage.cache_creation, usage.iterations
+            if split is not None:
+                five, hour = split.five or 0, split.hour or 0
+                if five + hour != write and (five or hour):
+                    total = -1
+            if total <= 0 or iterations or moment is None or not _EARLIEST <= moment <= latest:
+                if total == 0 and not iterations and moment is not None:
+                    skipped["zero_usage"] += 1
+                    continue
+                if total < 0 or moment is None or not _EARLIEST <= moment <= latest or "advisor" in repr(iterations):
+                    self._carefully(line, base + start)
+                    continue
             context = (
                 row.sessionId,
                 row.isSidechain is True or is_progress,
@@ -255,32 +255,39 @@ class ClaudePacker:
                 usage.inference_geo,
                 usage.speed,
                 is_progress,
-                iterations == b"[]",
+                iterations is not None and not iterations,
             )
-            place = contexts.get(context)
-            event = numbers.get(name) if name is not None else None
+            if context != last_context:
+                known = contexts.get(context)
+                if known is None:
+                    if not _is_plain(context):
+                        self._carefully(line, base + start)
+                        continue
+                    known = contexts[context] = len(contexts)
+                place, last_context = known, context
+            name = message.id
             at = len(offsets)
-            if place is None or event is None or request != identities[event][1]:
-                if (place is None and not _is_plain(context)) or not self._is_known(event, name, request):
+            event = numbers.get(name) if name is not None else None
+            if event is None:
+                if not _are_ids(name, request):
                     self._carefully(line, base + start)
                     continue
-                if place is None:
-                    place = contexts[context] = len(contexts)
-            if (iterations not in _NO_ITERATIONS or row.costUSD is not None) and not self._extra(
-                at, iterations, row.costUSD
-            ):
+            elif request != identities[event][1]:
+                self._carefully(line, base + start)
+                continue
+            if (iterations or row.costUSD is not None) and not self._extra(at, iterations, row.costUSD):
                 self._carefully(line, base + start)
                 continue
             digest = sha256(line).digest()
             if event is None:
-                event = numbers[str(name)] = len(identities)
+                event = numbers[str(name)] = len(winners)
                 identities.append((str(name), request))
                 winners.append(at)
                 outputs.append(output or 0)
                 firsts.append(moment)
             else:
                 if (output or 0) > outputs[event] or (
-                    (output or 0) == outputs[event] and (-total, moment, digest) < self._standing(winners[event])
+                    output == outputs[event] and (-total, moment, digest) < self._standing(winners[event])
                 ):
                     winners[event] = at
                     outputs[event] = output or 0
@@ -292,11 +299,15 @@ class ClaudePacker:
             times.append(moment)
             context_of.append(place)
             event_of.append(event)
-            all_values.append(
-                (fresh, write, read, five, hour, output)
-                if tools is None
-                else (fresh, write, read, five, hour, output, tools.web_search_requests, tools.web_fetch_requests)
-            )
+            tools = usage.server_tool_use
+            if tools is not None:
+                searches, fetches = tools.web_search_requests, tools.web_fetch_requests
+                parts = (None, None) if split is None else (split.five, split.hour)
+                all_values.append((fresh, write, read, output, *parts, searches, fetches))
+            elif split is not None:
+                all_values.append((fresh, write, read, output, split.five, split.hour))
+            else:
+                all_values.append((fresh, write, read, output))
 
     def _carefully(self, line: memoryview, offset: int) -> None:
         sink = self._sink
@@ -306,17 +317,11 @@ class ClaudePacker:
         if len(sink.records) > before:
             self._gaps.append((len(self._offsets), len(sink.records) - before))
 
-    def _is_known(self, event: int | None, name: str | None, request: str | None) -> bool:
-        """Whether a row's ids are those of its event, or fit for a new one."""
-        if event is not None:
-            return request == self._identities[event][1]
-        return bool(name) and _usable(str(name)) and (request is None or (request != "" and _usable(request)))
-
-    def _extra(self, at: int, iterations: bytes, cost: float | None) -> bool:
+    def _extra(self, at: int, iterations: Any, cost: float | None) -> bool:
         """Notes what only some rows have; False where it is more than numbers."""
         extra: dict[str, Any] = {}
-        if iterations not in _NO_ITERATIONS:
-            extra["iterations"] = values.safe_usage(iterations)
+        if iterations:
+            extra["iterations"] = values.safe_usage(msgspec.json.encode(iterations))
             if extra["iterations"] is None:
                 return False
         if cost is not None:
@@ -327,8 +332,7 @@ class ClaudePacker:
     def _standing(self, row: int) -> tuple[int, datetime, bytes]:
         """Order of the rows of one event with the same output: the winner comes first (``clients.copies.rank``)."""
         found = self._values[row]
-        total = (found[_OUTPUT] or 0) + (found[_INPUT] or 0) + (found[_WRITE] or 0) + (found[_READ] or 0)
-        return -total, self._times[row], self._hashes[row]
+        return -sum(found[: _OUTPUT + 1]), self._times[row], self._hashes[row]
 
     def cut(self) -> Cut:
         """The rows taken since the last time."""
@@ -366,15 +370,25 @@ class ClaudePackFormat:
 
     def total(self, rows: Sequence[Values]) -> list[int]:
         """Counters of some rows."""
-        fresh, write, read, _, hour, output, *tools = (
-            sum(filter(None, column)) for column in zip_longest(*(rows if len(rows) > 1 else (*rows, ())))
-        )
-        return [fresh, output, write, read, 0, 0, hour, 0, tools[0] if tools else 0]
+        if len(rows) == 1:
+            fresh, write, read, output, *rest = rows[0]
+            hour = rest[1] if rest else None
+            searches = rest[2] if len(rest) > 2 else None
+            return [fresh, output, write, read, 0, 0, hour or 0, 0, searches or 0]
+        columns = [sum(filter(None, column)) for column in zip_longest(*rows)]
+        fresh, write, read, output, _, hour, searches, *_ = (*columns, 0, 0, 0, 0)
+        return [fresh, output, write, read, 0, 0, hour, 0, searches]
+
+    def prompt(self, row: Values) -> int:
+        """Prompt tokens of a row."""
+        prompt: int = row[_INPUT] + row[_WRITE] + row[_READ]
+        return prompt
 
     def prefix(self, identity: Any) -> str:
         """Prefix of the message id where it names a channel."""
         name: str = identity[0]
-        return "" if name.startswith("msg_0") else _prefix(name)
+        # Anthropic's own ids go on with digits
+        return "" if name[4:5].isdigit() else _prefix(name)
 
     def states(self, columns: Columns) -> bytearray:
         """A request that rows of several sessions or kinds show is not for one file to book."""
@@ -416,11 +430,9 @@ class ClaudePackFormat:
         rows = zip(columns.identities, columns.winners, strict=True)
         return array("I", [crc32((name[1] or "").encode(), sessions[columns.context_of[row]]) for name, row in rows])
 
-    def priced(self, context: Context) -> PricedContext:
+    def priced(self, context: Context) -> Priced:
         """Session, model, speed and tier."""
-        return PricedContext(
-            context[_SESSION], values.text(context[_MODEL]), values.word(context[_SPEED]), values.word(context[_TIER])
-        )
+        return context[_SESSION], context[_MODEL], values.word(context[_SPEED]), values.word(context[_TIER])
 
     def project(self, context: Context) -> str | None:
         """The working folder."""
@@ -436,7 +448,7 @@ class ClaudePackFormat:
             name, request = columns.identities[event]
             found = columns.values[row]
             extra = columns.extras.get(row, {})
-            raw = _raw_usage(found if len(found) > _SEARCHES else (*found, None, None), context, extra)
+            raw = _raw_usage((*found, None, None, None, None), context, extra)
             flags: list[str] = []
             counters = counters_of(usage_of(raw), flags.append)
             model = values.text(context[_MODEL])
@@ -468,6 +480,13 @@ class ClaudePackFormat:
                     raw_usage=raw,
                 ),
             )
+
+
+def _are_ids(name: str | None, request: str | None) -> bool:
+    """Whether a row's ids are kept as they stand."""
+    if not name or not _usable(name):
+        return False
+    return request is None or (request != "" and _usable(request))
 
 
 def _usable(text: str) -> bool:

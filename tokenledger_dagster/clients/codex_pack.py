@@ -29,7 +29,7 @@ from tokenledger_dagster.clients.pack import (
     Context,
     Cut,
     Moment,
-    PricedContext,
+    Priced,
     Tokens,
     Values,
     decoded_lines,
@@ -320,8 +320,16 @@ class CodexPackFormat:
 
     def total(self, rows: Sequence[Values]) -> list[int]:
         """Counters of some rows that are not odd."""
-        inclusive, cached, write, output, reasoning = (sum(column) for column in islice(zip(*rows, strict=False), 5))
+        if len(rows) == 1:
+            inclusive, cached, write, output, reasoning = rows[0][:5]
+        else:
+            inclusive, cached, write, output, reasoning = map(sum, islice(zip(*rows, strict=False), 5))
         return [inclusive - cached - write, output, write, cached, 0, 0, 0, reasoning, 0]
+
+    def prompt(self, row: Values) -> int:
+        """Prompt tokens of a row: all that went in."""
+        prompt: int = row[0]
+        return prompt
 
     def prefix(self, identity: Any) -> str:
         """Totals name no channel."""
@@ -360,9 +368,9 @@ class CodexPackFormat:
         """Nothing: equal totals are always for general booking to judge."""
         return array("I", bytes(4 * len(columns.winners)))
 
-    def priced(self, context: Context) -> PricedContext:
+    def priced(self, context: Context) -> Priced:
         """Session, model and tier."""
-        return PricedContext(context[_SESSION], context[_MODEL], None, context[_TIER])
+        return context[_SESSION], context[_MODEL], None, context[_TIER]
 
     def project(self, context: Context) -> str | None:
         """The working folder."""

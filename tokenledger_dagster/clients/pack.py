@@ -85,7 +85,11 @@ class Cell(msgspec.Struct, array_like=True, gc=False):
     """In the order of ``contracts.record.Counters``."""
 
 
-class PricedContext(msgspec.Struct, array_like=True, gc=False):
+Priced = tuple[str, str | None, str | None, str | None]
+"""The fields of a ``PricedContext``."""
+
+
+class PricedContext(msgspec.Struct, array_like=True, gc=False, frozen=True):
     """The part of a context that sessions, models and prices are told by."""
 
     session: str
@@ -158,6 +162,10 @@ class PackFormat(Protocol):
         """Sums of the counters of some winners, in the order of ``contracts.record.Counters``."""
         ...
 
+    def prompt(self, row: Values) -> int:
+        """Prompt tokens of a row, caches included."""
+        ...
+
     def prefix(self, identity: Any) -> str:
         """Prefix of a message id that names the channel; usually empty."""
         ...
@@ -182,7 +190,7 @@ class PackFormat(Protocol):
         """32-bit check of the rest of each event's identity, its session included."""
         ...
 
-    def priced(self, context: Context) -> PricedContext:
+    def priced(self, context: Context) -> Priced:
         """What is priced of a context."""
         ...
 
@@ -265,24 +273,26 @@ def summarise(form: PackFormat, cut: Cut) -> Packed:
     columns = cut.columns
     states = form.states(columns)
     times = array("q", [(moment - EPOCH) // _MICROSECOND for moment in cut.firsts])
+    kinds: dict[Priced, int] = {}
+    kind_of = [kinds.setdefault(form.priced(context), len(kinds)) for context in columns.contexts]
     found: dict[tuple[int, int, str, int], list[Values]] = {}
     weak: dict[int, Cell] = {}
-    values, context_of, prefix = columns.values, columns.context_of, form.prefix
+    values, context_of, prefix, prompt = columns.values, columns.context_of, form.prefix, form.prompt
     least = PROMPT_STEPS[0]
-    for event, (row, at, identity) in enumerate(zip(columns.winners, times, columns.identities, strict=True)):
-        state = states[event]
+    for event, (state, row, at, identity) in enumerate(
+        zip(bytes(states), columns.winners, times, columns.identities, strict=True)
+    ):
         if state > WEAK:
             continue
         counted = values[row]
-        step = 0
-        # the first three of every layout are all there is of a prompt
-        if (counted[0] or 0) + (counted[1] or 0) + (counted[2] or 0) >= least:
-            found_step = price_step(prompt_of(form.total([counted])))
+        step, size = 0, prompt(counted)
+        if size >= least:
+            found_step = price_step(size)
             if found_step is None:
                 states[event] = CONTACT
                 continue
             step = found_step
-        key = (at // SLOT_US, context_of[row], prefix(identity), step)
+        key = (at // SLOT_US, kind_of[context_of[row]], prefix(identity), step)
         if state == WEAK:
             weak[event] = Cell(*key, 1, form.total([counted]))
         elif key in found:
@@ -296,25 +306,21 @@ def summarise(form: PackFormat, cut: Cut) -> Packed:
         checks=form.checks(columns).tobytes(),
         times=times.tobytes(),
         states=bytes(states),
-        contexts=[form.priced(context) for context in columns.contexts],
+        contexts=[PricedContext(*kind) for kind in kinds],
         rules=form.rules(columns),
         cells=[Cell(*key, len(rows), form.total(rows)) for key, rows in found.items()],
         weak_cells=weak,
     )
 
 
-def cell_of(form: PackFormat, columns: Columns, event: int, at_us: int) -> Cell:
-    """What one event adds to the sums; ``at_us`` is its time."""
+def cell_of(form: PackFormat, columns: Columns, event: int, at_us: int) -> tuple[PricedContext, Cell]:
+    """What one event adds to the sums, the cell's own context beside it; ``at_us`` is the event's time."""
     row = columns.winners[event]
-    counters = form.total([columns.values[row]])
-    step = price_step(prompt_of(counters)) or 0
+    counted = columns.values[row]
+    step = price_step(form.prompt(counted)) or 0
     prefix = form.prefix(columns.identities[event])
-    return Cell(at_us // SLOT_US, columns.context_of[row], prefix, step, 1, counters)
-
-
-def prompt_of(counters: Sequence[int]) -> int:
-    """Tokens that a price list's tier looks at."""
-    return counters[0] + counters[2] + counters[3] + counters[4]
+    priced = PricedContext(*form.priced(columns.contexts[columns.context_of[row]]))
+    return priced, Cell(at_us // SLOT_US, 0, prefix, step, 1, form.total([counted]))
 
 
 def session_notes(form: PackFormat, columns: Columns, notes: dict[str, SessionNote]) -> None:
@@ -325,7 +331,7 @@ def session_notes(form: PackFormat, columns: Columns, notes: dict[str, SessionNo
         if known is None or moment < known:
             first[context] = moment
     for context, moment in first.items():
-        name = form.priced(columns.contexts[context]).session
+        name = form.priced(columns.contexts[context])[0]
         note_session(notes, name, microseconds(moment), form.project(columns.contexts[context]))
 
 

@@ -16,7 +16,17 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 
 from tokenledger_dagster.clients.base import Copy, SourceFile
-from tokenledger_dagster.clients.pack import BOOKED, CONTACT, DOMINATED, WEAK, Cell, Packed, SessionNote, key_of
+from tokenledger_dagster.clients.pack import (
+    BOOKED,
+    CONTACT,
+    DOMINATED,
+    WEAK,
+    Cell,
+    Packed,
+    PricedContext,
+    SessionNote,
+    key_of,
+)
 from tokenledger_dagster.clients.registry import clients
 from tokenledger_dagster.contracts.record import UsageRecord
 from tokenledger_dagster.home import Home
@@ -188,14 +198,16 @@ def _add_cells(ledger: Ledger, pack: Pack) -> None:
     if packed is None:
         return
     ledger.rules.update(packed.rules)
-    odd = [cell for cell in packed.cells if not ledger.add_cell(pack.client, packed.contexts[cell.context], cell, 1)]
-    if odd:
-        keys = {(cell.slot, cell.context, cell.prefix, cell.step) for cell in odd}
-        for event in ledger.packs.events_in(pack, {cell.context for cell in odd}):
-            if pack.states[event] == BOOKED:
-                cell = ledger.packs.cell(pack, event)
-                if (cell.slot, cell.context, cell.prefix, cell.step) in keys:
-                    pack.states[event] = CONTACT
+    odd = {
+        (packed.contexts[cell.context], cell.slot, cell.prefix, cell.step)
+        for cell in packed.cells
+        if not ledger.add_cell(pack.client, packed.contexts[cell.context], cell, 1)
+    }
+    for event, state in enumerate(pack.states if odd else ()):
+        if state == BOOKED:
+            context, cell = ledger.packs.cell(pack, event)
+            if (context, cell.slot, cell.prefix, cell.step) in odd:
+                pack.states[event] = CONTACT
 
 
 def _add_weak_cells(ledger: Ledger, pack: Pack) -> None:
@@ -225,11 +237,9 @@ def _expand(ledger: Ledger, pack: Pack, events: Iterable[int]) -> list[Taken]:
     return taken
 
 
-def _subtract(ledger: Ledger, pack: Pack, cells: Sequence[Cell]) -> None:
-    if cells:
-        form, columns = ledger.packs.form(pack), ledger.packs.columns(pack)
-        for cell in cells:
-            ledger.add_cell(pack.client, form.priced(columns.contexts[cell.context]), cell, -1)
+def _subtract(ledger: Ledger, pack: Pack, cells: Sequence[tuple[PricedContext, Cell]]) -> None:
+    for context, cell in cells:
+        ledger.add_cell(pack.client, context, cell, -1)
 
 
 def _row_of(ledger: Ledger, taken: Taken) -> tuple[int, Copy]:

@@ -222,7 +222,9 @@ class Packs:
             )
         return form
 
-    def expand(self, pack: Pack, events: Iterable[int]) -> tuple[list[Taken], list[Cell], Counter[str]]:
+    def expand(
+        self, pack: Pack, events: Iterable[int]
+    ) -> tuple[list[Taken], list[tuple[PricedContext, Cell]], Counter[str]]:
         """Hands events to general booking.
 
         Returns their records, the sums that stood for them until now, and how many records were set aside by rule.
@@ -242,21 +244,16 @@ class Packs:
         pack.changed = True
         return taken, cells, rules
 
-    def cell(self, pack: Pack, event: int) -> Cell:
+    def cell(self, pack: Pack, event: int) -> tuple[PricedContext, Cell]:
         """What one event adds to the sums."""
         return cell_of(self.form(pack), self.columns(pack), event, pack.times[event])
-
-    def events_in(self, pack: Pack, contexts: set[int]) -> list[int]:
-        """The events of a pack that stand in one of some contexts."""
-        columns = self.columns(pack)
-        return [event for event, row in enumerate(columns.winners) if columns.context_of[row] in contexts]
 
     def first_of(self, session_no: int, name: str) -> int:
         """Time of the first event of a session that its file alone booked; a time after all where there is none."""
         first = _NEVER
         for pack in self.of_session(session_no):
             columns, form = self.columns(pack), self.form(pack)
-            sessions = [form.priced(context).session == name for context in columns.contexts]
+            sessions = [form.priced(context)[0] == name for context in columns.contexts]
             for event, row in enumerate(columns.winners):
                 if pack.states[event] in (BOOKED, WEAK) and sessions[columns.context_of[row]]:
                     first = min(first, pack.times[event])

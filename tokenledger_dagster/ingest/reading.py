@@ -11,6 +11,7 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import zlib
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, cast
@@ -56,6 +57,19 @@ def opened(path: str, encoding: str) -> Iterator[BinaryIO]:
             yield io.BytesIO(raw.read().decode("utf-16", "replace").encode("utf-8", "replace"))
         else:
             yield raw
+
+
+@contextlib.contextmanager
+def opened_as_told(path: str) -> Iterator[tuple[BinaryIO, str]]:
+    """The same for a file that is to tell itself how it is packed; yields the bytes and the packing."""
+    with open(path, "rb", buffering=0) as raw:
+        head = os.pread(raw.fileno(), 4, 0)
+        encoding = next((name for magic, name in _MAGIC if head.startswith(magic)), "plain")
+        if encoding == "plain":
+            yield raw, encoding
+            return
+    with opened(path, encoding) as handle:
+        yield handle, encoding
 
 
 class Position(msgspec.Struct, frozen=True):

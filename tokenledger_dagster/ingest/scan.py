@@ -109,8 +109,7 @@ def _scan(
     offset, rest, error, encoding = start.offset, b"", None, "plain"
     position = reading.Position(start.offset, "", 0, "", 0, 0)
     try:
-        encoding = reading.encoding_of(file.path)
-        with reading.opened(file.path, encoding) as handle:
+        with reading.opened_as_told(file.path) as (handle, encoding):
             if offset:
                 handle.seek(offset)
             try:
