@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-__all__ = ["encode_json", "staged", "write_atomic", "write_json_atomic"]
+__all__ = ["encode_json", "publish", "staged", "write_atomic", "write_json_atomic"]
 
 
 class staged:  # noqa: N801 - used as a function; contextlib would cost a report more than writing does
@@ -56,6 +56,15 @@ def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
         _publish(temporary, os.fspath(path), failed=True)
         raise
     _publish(temporary, os.fspath(path), failed=False)
+
+
+def publish(temporary: str | os.PathLike[str], path: str | os.PathLike[str]) -> None:
+    """Gives a flushed file its final name, which lasts from then on; the temporary file goes where that fails.
+
+    Raises:
+        OSError: the disk refused; `path` is as it was.
+    """
+    _publish(os.fspath(temporary), os.fspath(path), failed=False)
 
 
 def _temporary_name(name: str) -> str:

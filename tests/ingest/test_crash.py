@@ -19,7 +19,7 @@ from tokenledger_dagster.ingest.compaction import compact
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 POINTS = {
-    "before the journal is written": "journal.staged",
+    "before the journal is written": "journal.SegmentWriter",
     "after the journal is flushed, before its rename": "fileio.os.replace",
     "after the journal is written": "segments.record",
     "inside the transaction, before booking": "booking.book",

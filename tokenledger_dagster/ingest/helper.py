@@ -16,11 +16,11 @@ import msgspec
 from tokenledger_dagster.ingest.workers import FRAME, Job, scan_one, tokens_from
 
 
-def main(taking: int) -> None:
-    """Works until no token is left, or nobody listens any more."""
+def main(taking: int, given: int) -> None:
+    """Does the job in the file ``given`` until no token is left, or nobody listens any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command itself stops its helpers
     gc.disable()  # rows hold no cycles
-    job = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=Job)
+    job = msgspec.msgpack.decode(os.pread(given, os.fstat(given).st_size, 0), type=Job)
     encoder, out = msgspec.msgpack.Encoder(), sys.stdout.fileno()
     try:
         for start, end in tokens_from(taking, job):

@@ -9,8 +9,11 @@ headers where segments were folded: it is written without heavy imports and read
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
+from uuid import uuid4
 
 import msgspec
 
@@ -18,7 +21,7 @@ from tokenledger_dagster.clients.pack import decode_columns
 from tokenledger_dagster.clients.registry import clients
 from tokenledger_dagster.contracts.record import UsageRecord
 from tokenledger_dagster.errors import TokenLedgerError
-from tokenledger_dagster.fileio import staged
+from tokenledger_dagster.fileio import publish, staged
 
 JOURNAL_VERSION = 2
 """1 had no packs and is read as well."""
@@ -75,39 +78,65 @@ class Segment(msgspec.Struct, frozen=True):
     last_rid: int
 
 
-class PackLine(msgspec.Struct, frozen=True):
-    """A pack to be written."""
+class SegmentWriter:
+    """A new segment below a lake: a hidden file until it is finished."""
 
-    head: PackHead
-    body: bytes
+    def __init__(self, lake: Path, host: str) -> None:
+        self._folder = lake / "journal"
+        self._path = self._folder / f".{uuid4().hex}.tmp"
+        self._host = host
+        self._file: BinaryIO | None = None
+        self._hash = hashlib.sha256()
+        self._size = self._rows = self._first = self._last = 0
+
+    def add_lines(self, stream: int, head: StreamHead, rows: Sequence[Line]) -> None:
+        """Writes records of one stream, in ascending order of their numbers."""
+        header = Header(JOURNAL_VERSION, self._host, {stream: head})
+        self._write(_encoder.encode(header) + b"\n" + _encoder.encode_lines(rows))
+        self._count(rows[0].rid, len(rows))
+
+    def add_pack(self, pack: PackHead, head: StreamHead, body: bytes) -> int:
+        """Writes the columns of many records; returns where they begin."""
+        self._write(_encoder.encode(Header(JOURNAL_VERSION, self._host, {pack.stream: head}, pack)) + b"\n")
+        place = self._size
+        self._write(body)
+        self._write(b"\n")
+        self._count(pack.first_rid, pack.rows)
+        return place
+
+    def finish(self) -> Segment | None:
+        """Flushes the file and gives it its name; None where nothing was written."""
+        if self._file is None:
+            return None
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        digest = self._hash.hexdigest()
+        name = f"journal/{self._first:012d}-{self._last:012d}-{digest[:12]}.jsonl"
+        publish(self._path, self._folder.parent / name)
+        return Segment(name, digest, self._size, self._rows, self._first, self._last)
+
+    def abandon(self) -> None:
+        """Removes what was written."""
+        if self._file is not None:
+            self._file.close()
+            self._path.unlink(missing_ok=True)
+
+    def _write(self, data: bytes) -> None:
+        if self._file is None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._file = self._path.open("wb", buffering=1 << 18)
+        self._file.write(data)
+        self._hash.update(data)
+        self._size += len(data)
+
+    def _count(self, first: int, rows: int) -> None:
+        self._first = self._first or first
+        self._last = max(self._last, first + rows - 1)
+        self._rows += rows
 
 
-def write_segment(
-    lake: Path, host: str, streams: dict[int, StreamHead], rows: Sequence[Line], packs: Sequence[PackLine] = ()
-) -> tuple[Segment, list[int]]:
-    """Writes ``rows`` and ``packs`` (not both empty) as a new segment below ``lake``, flushed to the disk.
-
-    Returns the segment and where in it each pack's body begins.
-    """
-    encoder = msgspec.json.Encoder()
-    parts: list[bytes] = []
-    rids: list[int] = []
-    if rows:
-        loose = {row.stream for row in rows}
-        heads = {number: head for number, head in streams.items() if number in loose}
-        parts += [encoder.encode(Header(JOURNAL_VERSION, host, heads)), b"\n", encoder.encode_lines(rows)]
-        rids += [rows[0].rid, rows[-1].rid]
-    at = sum(map(len, parts))
-    places: list[int] = []
-    for pack in packs:
-        number = pack.head.stream
-        head = encoder.encode(Header(JOURNAL_VERSION, host, {number: streams[number]}, pack.head))
-        places.append(at + len(head) + 1)
-        at += len(head) + len(pack.body) + 2
-        parts += [head, b"\n", pack.body, b"\n"]
-        rids += [pack.head.first_rid, pack.head.first_rid + pack.head.rows - 1]
-    count = len(rows) + sum(pack.head.rows for pack in packs)
-    return _written(lake, parts, count, min(rids), max(rids)), places
+_encoder = msgspec.json.Encoder()
 
 
 def fold(lake: Path, old: Sequence[Segment]) -> tuple[Segment, list[int]]:

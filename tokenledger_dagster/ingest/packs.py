@@ -88,6 +88,9 @@ class Packs:
         self._settled: list[array[int]] = []
         self._sessions: dict[int, set[int]] = {}
         """Sessions of packs that are not stored yet."""
+        self._seen: set[int] = set()
+        self._twice: set[int] = set()
+        """Keys of packs admitted since the last ``met``, and those that several of them have."""
         self._next = 0
 
     # ---------------------------------------------------------------- key columns
@@ -107,55 +110,42 @@ class Packs:
         self._next += 1
         return self._next
 
-    def add(self, new: Sequence[Pack], sessions: dict[int, set[int]], loose: Iterable[int]) -> None:
-        """Takes the new packs, and the keys of new records that general booking gets anyway, into the key columns.
-
-        ``sessions`` holds the session numbers of each pack, by pack number.
-        """
+    def admit(self, pack: Pack, sessions: set[int]) -> None:
+        """Takes a new pack, with the numbers of its sessions, and remembers which of its keys are not new."""
         keys = self._load()
-        self._sessions.update(sessions)
-        for pack in new:
-            keys[pack.pack_no] = pack.keys
-            self._packs[pack.pack_no] = pack
-        column = array("I", sorted(set(loose)))
-        if column:
-            self._settled.append(column)
-            self._db.execute("INSERT INTO settled_keys (keys) VALUES (?)", (column.tobytes(),))
+        keys[pack.pack_no] = pack.keys
+        self._packs[pack.pack_no] = pack
+        self._sessions[pack.pack_no] = sessions
+        found = set(pack.keys)
+        self._twice |= found & self._seen
+        self._seen |= found
+        if len(found) < len(pack.keys):  # two of its own events are as good as another file's
+            self._twice.update(_repeated(pack.keys))
 
-    def met(self, new: Sequence[Pack], loose: set[int]) -> tuple[dict[int, list[tuple[Pack, int]]], set[int]]:
-        """Keys that more than one record source shows since the ``new`` packs came.
+    def met(self, loose: set[int]) -> tuple[dict[int, list[tuple[Pack, int]]], set[int]]:
+        """Keys that more than one source of records shows, among those that packs were admitted with since the last time
+        and the ``loose`` keys of new records that are in no pack.
 
         Returns the holders of each such key, (pack, event), and which of the keys records outside of packs have too.
-        To be asked before ``add``.
         """
         stored = self._load()
-        seen: set[int] = set(loose)
-        twice: set[int] = set(loose)
-        for pack in new:
-            twice.update(seen.intersection(pack.keys))
-            # a key of two events of one pack is as good as another file's
-            if len(set(pack.keys)) < len(pack.keys):
-                twice.update(_repeated(pack.keys))
-            seen.update(pack.keys)
-        for column in stored.values():
-            if not seen.isdisjoint(column):
+        seen, twice = self._seen | loose, self._twice | loose
+        for number, column in stored.items():
+            if number not in self._sessions and not seen.isdisjoint(column):
                 twice.update(seen.intersection(column))
         outside = set(loose)
         for column in self._settled:
             if not seen.isdisjoint(column):
                 outside.update(seen.intersection(column))
-        twice |= outside
-        holders: dict[int, list[tuple[Pack, int]]] = defaultdict(list)
-        if twice:
-            for pack in new:
-                _collect(holders, pack, twice)
-            for number, column in stored.items():
-                if not twice.isdisjoint(column):
-                    _collect(holders, self.pack(number), twice)
-        return holders, outside
+        self._seen, self._twice = set(), set()
+        if loose:
+            column = array("I", sorted(loose))
+            self._settled.append(column)
+            self._db.execute("INSERT INTO settled_keys (keys) VALUES (?)", (column.tobytes(),))
+        return self.holders(twice | outside), outside
 
     def holders(self, keys: set[int]) -> dict[int, list[tuple[Pack, int]]]:
-        """The stored packs' events with one of some keys."""
+        """The packs' events with one of some keys."""
         found: dict[int, list[tuple[Pack, int]]] = defaultdict(list)
         for number, column in self._load().items():
             if not keys.isdisjoint(column):
@@ -190,6 +180,10 @@ class Packs:
         stored = [number for (number,) in self._db.execute(query, (session_no,))]
         new = [number for number, sessions in self._sessions.items() if session_no in sessions]
         return [self.pack(number) for number in stored + new]
+
+    def sessions(self, pack: Pack) -> set[int]:
+        """Sessions of a pack that is not stored yet."""
+        return self._sessions[pack.pack_no]
 
     def every(self) -> list[int]:
         """Numbers of all packs, in order."""
@@ -329,7 +323,7 @@ def new_pack(number: int, stream_no: int, client: str, packed: Packed) -> Pack:
         checks=_column("I", packed.checks),
         times=_column("q", packed.times),
         states=bytearray(packed.states),
-        place=Place("", 0, 0),
+        place=Place("", 0, len(packed.body)),
         body=packed.body,
         contexts=packed.contexts,
         new=packed,

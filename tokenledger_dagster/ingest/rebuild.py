@@ -19,7 +19,7 @@ from tokenledger_dagster.clients.codex_reader import FORK_PREFIX, SPAWN_REPLAY
 from tokenledger_dagster.contracts import record_table
 from tokenledger_dagster.contracts.record import Counters, UsageRecord
 from tokenledger_dagster.home import Home
-from tokenledger_dagster.ingest import commit, families, journal, segments
+from tokenledger_dagster.ingest import bookkeeping, families, journal, segments
 from tokenledger_dagster.ingest.ledger import Ledger
 from tokenledger_dagster.ingest.manifest import transaction
 from tokenledger_dagster.ingest.scan import chain_of, notes_of
@@ -61,7 +61,7 @@ def rebuild(home: Home, connection: sqlite3.Connection, ledger: Ledger, now_us: 
         placed = [
             _place(connection, heads[key], sorted(rows, key=_ordinal), now_us) for key, rows in sorted(streams.items())
         ]
-        commit.restore(connection, ledger, placed)
+        bookkeeping.restore(connection, ledger, placed)
     return len(seen)
 
 
@@ -127,7 +127,7 @@ def _place(
     head: journal.StreamHead,
     rows: list[tuple[int, UsageRecord]],
     now_us: int,
-) -> commit.Placed:
+) -> bookkeeping.Added:
     """Makes the source and stream rows of one stream; the file itself is read anew by the next sync."""
     records = [record for _, record in rows]
     known = connection.execute("SELECT source_no FROM sources WHERE source_id = ?", (head.source_id,)).fetchone()
@@ -149,7 +149,7 @@ def _place(
         "UPDATE sources SET stream_no = ?, chain = ?, chain_parts = ? WHERE source_no = ?",
         (stream_no, chain.digest, str(chain.length), source_no),
     )
-    return commit.Placed(stream_no, source_no, head.client, records, [], notes_of(records), [rid for rid, _ in rows])
+    return bookkeeping.Added(stream_no, head.client, records, [], notes_of(records), [rid for rid, _ in rows])
 
 
 def _new_source(connection: sqlite3.Connection, head: journal.StreamHead, now_us: int) -> int:

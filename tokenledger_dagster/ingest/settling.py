@@ -1,6 +1,6 @@
 """Making the booked state complete row by row, for whatever looks at single events.
 
-Here: settling the packs of a home under the writer lock.  Not here: how a pack is settled (``ingest.commit``).  Reports
+Here: settling the packs of a home under the writer lock.  Not here: how a pack is settled (``ingest.bookkeeping``).  Reports
 and snapshots are answered from cells and need none of this.
 """
 
@@ -10,7 +10,7 @@ import sqlite3
 
 from tokenledger_dagster.errors import TokenLedgerError
 from tokenledger_dagster.home import Home
-from tokenledger_dagster.ingest import commit
+from tokenledger_dagster.ingest import bookkeeping
 from tokenledger_dagster.ingest.ledger import Ledger
 from tokenledger_dagster.ingest.manifest import connect, get_meta, transaction, writer_lock
 from tokenledger_dagster.ingest.zones import Zone
@@ -45,7 +45,7 @@ def settle_packs(home: Home, connection: sqlite3.Connection) -> None:
     if has_packs(connection):
         ledger = Ledger(connection, Zone(get_meta(connection, "zone") or "UTC"), rate_table(), home.lake)
         with transaction(connection):
-            commit.settle(ledger, ledger.packs.every())
+            bookkeeping.settle(ledger, ledger.packs.every())
 
 
 def has_packs(connection: sqlite3.Connection) -> bool:

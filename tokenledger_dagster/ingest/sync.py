@@ -30,10 +30,12 @@ from tokenledger_dagster.contracts.summaries import (
 )
 from tokenledger_dagster.fileio import write_json_atomic
 from tokenledger_dagster.home import Home, keep_apart
-from tokenledger_dagster.ingest import commit as committing
+from tokenledger_dagster.ingest import bookkeeping
+from tokenledger_dagster.ingest.commit import Batch
 from tokenledger_dagster.ingest.ledger import Ledger
 from tokenledger_dagster.ingest.manifest import ManifestError, connect, get_meta, set_meta, transaction, writer_lock
 from tokenledger_dagster.ingest.meta import BOOKING_VERSION
+from tokenledger_dagster.ingest.placing import Result
 from tokenledger_dagster.ingest.plan import Known, Plan, Task, load_known, make_plan, start_of
 from tokenledger_dagster.ingest.rebuild import rebuild
 from tokenledger_dagster.ingest.scan import Scanned
@@ -128,6 +130,7 @@ class _Sync:
         self._options = options
         self._metrics = metrics
         self._progress = progress or (lambda *_: None)
+        self._host = options.host or platform.node()
         self._started = time.time()
         self._now_us = int(self._started * 1_000_000)
         self._problems: list[str] = []
@@ -230,7 +233,7 @@ class _Sync:
         stored = get_meta(self._db, "booking_key")
         with transaction(self._db):
             if self._options.full or (stored is not None and stored != key):
-                committing.rebook(self._db, ledger)
+                bookkeeping.rebook(self._db, ledger)
             elif get_meta(self._db, "zone") not in (None, self._options.zone):
                 ledger.cells.recut()
             set_meta(self._db, "booking_key", key)
@@ -238,22 +241,28 @@ class _Sync:
 
     def _read(self, ledger: Ledger, work: Sequence[Task]) -> None:
         total = sum(_pending(task) for task in work)
-        done, batch, batched = 0, [], 0
+        done = 0
         files = [(task.file, start_of(task, self._carry(task))) for task in work]
         contexts = [self._contexts[task.file.path] for task in work]
+        batch: Batch | None = None
         with _no_collection():
-            for number, (place, scanned) in enumerate(scan_all(files, contexts, self._now_us), 1):
-                task = work[place]
-                done += _pending(task)
-                self._note(task, scanned)
-                batch.append(committing.Result(task, scanned, self._origins[task.file.path].origin))
-                batched += scanned.count
-                if batched >= BATCH_RECORDS:
-                    self._commit(ledger, batch)
-                    batch, batched = [], 0
-                self._progress(number, len(work), done, total)
-            if batch:
-                self._commit(ledger, batch)
+            try:
+                for number, (place, scanned) in enumerate(scan_all(files, contexts, self._now_us), 1):
+                    task = work[place]
+                    done += _pending(task)
+                    self._note(task, scanned)
+                    batch = batch or Batch(self._home, self._db, ledger, self._now_us, self._host)
+                    batch.add(Result(task, scanned, self._origins[task.file.path].origin))
+                    if batch.records >= BATCH_RECORDS:
+                        self._commit(batch)
+                        batch = None
+                    self._progress(number, len(work), done, total)
+                if batch is not None:
+                    self._commit(batch)
+                    batch = None
+            finally:
+                if batch is not None:
+                    batch.abandon()
 
     def _carry(self, task: Task) -> bytes | None:
         if task.action != "tail" or task.known is None:
@@ -274,10 +283,9 @@ class _Sync:
             counts.skipped["unfinished_last_line"] = counts.skipped.get("unfinished_last_line", 0) + 1
         self._metrics.counter(names.INGEST_BYTES, scanned.bytes_read, client=task.file.client)
 
-    def _commit(self, ledger: Ledger, batch: list[committing.Result]) -> None:
+    def _commit(self, batch: Batch) -> None:
         started = time.perf_counter()
-        host = self._options.host or platform.node()
-        counts = committing.commit(self._home, self._db, ledger, batch, self._now_us, host)
+        counts = batch.commit()
         self._metrics.histogram(names.BOOKING_DURATION, time.perf_counter() - started)
         self._cache.invalidate += counts.invalidated
         for name in counts.scanned.keys() | counts.emitted.keys():

@@ -16,6 +16,7 @@ import select
 import struct
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
@@ -33,8 +34,8 @@ _PIPE_BYTES = 1 << 20
 TOKEN = struct.Struct("<i")
 FRAME = struct.Struct("<q")
 _BOOT = (
-    "import sys; sys.path[:] = sys.argv[2].split(chr(10)); sys.modules['typing_extensions'] = None; "
-    "from tokenledger_dagster.ingest.helper import main; main(int(sys.argv[1]))"
+    "import sys; sys.path[:] = sys.argv[3].split(chr(10)); sys.modules['typing_extensions'] = None; "
+    "from tokenledger_dagster.ingest.helper import main; main(int(sys.argv[1]), int(sys.argv[2]))"
 )
 
 
@@ -110,12 +111,13 @@ def _tokens(pending: Sequence[int]) -> list[tuple[int, int]]:
 def _shared(job: Job, helpers: int) -> Iterator[Found]:
     taking, giving = os.pipe()
     started: list[subprocess.Popen[bytes]] = []
+    given = _kept(msgspec.msgpack.encode(job))
     missing = set(range(len(job.files)))
     try:
         os.write(giving, b"".join(TOKEN.pack(number) for number in range(len(job.tokens))))
         os.close(giving)
         for _ in range(helpers):
-            helper = _start(taking, job)
+            helper = _start(taking, given)
             if helper is not None:
                 started.append(helper)
         streams = {helper.stdout.fileno(): bytearray() for helper in started if helper.stdout is not None}
@@ -134,33 +136,37 @@ def _shared(job: Job, helpers: int) -> Iterator[Found]:
             yield scan_one(job, number)
     finally:
         os.close(taking)
+        os.close(given)
         for helper in started:
             helper.kill()
             helper.wait()
-            for pipe in (helper.stdin, helper.stdout):
-                if pipe is not None:
-                    with contextlib.suppress(OSError):
-                        pipe.close()
+            if helper.stdout is not None:
+                helper.stdout.close()
 
 
-def _start(taking: int, job: Job) -> subprocess.Popen[bytes] | None:
-    """A helper that has its job; None where none can be had."""
+def _kept(data: bytes) -> int:
+    """A file without a name that holds ``data``: a pipe would make the giver wait until the helper has started."""
+    with tempfile.TemporaryFile() as handle:
+        handle.write(data)
+        handle.flush()
+        return os.dup(handle.fileno())
+
+
+def _start(taking: int, given: int) -> subprocess.Popen[bytes] | None:
+    """A helper for the job in ``given``; None where none can be had."""
     try:
         helper = subprocess.Popen(
-            [sys.executable, "-S", "-E", "-c", _BOOT, str(taking), "\n".join(sys.path)],
-            stdin=subprocess.PIPE,
+            [sys.executable, "-S", "-E", "-c", _BOOT, str(taking), str(given), "\n".join(sys.path)],
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            pass_fds=(taking,),
+            pass_fds=(taking, given),
         )
     except (OSError, ValueError):
         return None
-    if helper.stdin is not None and helper.stdout is not None:
+    if helper.stdout is not None:
         with contextlib.suppress(OSError, AttributeError):
             fcntl.fcntl(helper.stdout.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-        with contextlib.suppress(OSError):  # it died at once: its share is done here
-            helper.stdin.write(msgspec.msgpack.encode(job))
-            helper.stdin.close()
     return helper
 
 

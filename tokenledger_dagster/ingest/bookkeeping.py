@@ -1,0 +1,293 @@
+"""Booking batches: packs by themselves, everything else by the rules of ``ingest.booking``.
+
+Here: what a batch of records, packed or not, does to the booked state, and settling packs.  Not here: the order of a commit
+(``ingest.commit``), or which requests meet (``ingest.packs``).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+
+import msgspec
+
+from tokenledger_dagster.clients.base import Copy
+from tokenledger_dagster.clients.pack import (
+    BOOKED,
+    CONTACT,
+    DOMINATED,
+    WEAK,
+    Cell,
+    Packed,
+    PricedContext,
+    SessionNote,
+    key_of,
+)
+from tokenledger_dagster.clients.registry import clients
+from tokenledger_dagster.contracts.record import UsageRecord
+from tokenledger_dagster.ingest import booking, families
+from tokenledger_dagster.ingest.ledger import Ledger
+from tokenledger_dagster.ingest.packs import Pack, Taken, dominates
+
+_UNTIMED = "timestamp_from_file"
+_CHUNK = 50_000
+
+
+class Added(msgspec.Struct):
+    """What a batch adds to one stream."""
+
+    stream_no: int
+    client: str
+    records: list[UsageRecord]
+    packs: list[Packed] = []
+    sessions: list[SessionNote] = []
+    rids: list[int] | None = None
+    """Numbers of the records, where they have some already; ascending."""
+
+
+def restore(connection: sqlite3.Connection, ledger: Ledger, added: Sequence[Added]) -> None:
+    """Books records whose segments are listed already, in an empty manifest; call inside a transaction."""
+    rows = [row for one in added for row in number(ledger, one, 0)]
+    for one in added:
+        runs = [(one.stream_no, *run) for run in runs_of(one.rids or [])]
+        connection.executemany("INSERT INTO stream_runs VALUES (?, ?, ?)", runs)
+        store_sessions(connection, [(ledger.session_number(one.client, note.name), note) for note in one.sessions])
+    _, touched = families.update(connection, ledger, added)
+    ledger.packs.met({key for one in added for key in _loose_keys(one)})
+    for start in range(0, len(rows), _CHUNK):
+        batch = rows[start : start + _CHUNK]
+        _book_groups(ledger, booking.by_group(batch), touched, batch)
+        touched = set()
+    ledger.finish()
+
+
+def rebook(connection: sqlite3.Connection, ledger: Ledger, chunk: int = _CHUNK) -> None:
+    """Books everything anew from the stored records, as after a change of prices, names or rules."""
+    settle(ledger, ledger.packs.every())
+    ledger.forget_models()
+    for table in ("events", "cells", "slots", "shared_groups", "session_order", "models"):
+        connection.execute(f"DELETE FROM {table}")
+    groups = [group for (group,) in connection.execute("SELECT DISTINCT grp FROM records ORDER BY grp")]
+    for start in range(0, len(groups), chunk):
+        _book_groups(ledger, {}, set(groups[start : start + chunk]), [])
+    ledger.finish()
+
+
+def settle(ledger: Ledger, numbers: Sequence[int], chunk: int = _CHUNK) -> None:
+    """Hands the records of packs to general booking, so that each stands as a row; call inside a transaction.
+
+    What they sum to does not change: their own file had told all about them.
+    """
+    batch: list[Pack] = []
+    for number in numbers:
+        batch.append(ledger.packs.pack(number))
+        if sum(pack.rows for pack in batch) >= chunk:
+            _settle(ledger, batch)
+            batch = []
+    if batch:
+        _settle(ledger, batch)
+
+
+def _settle(ledger: Ledger, packs: Sequence[Pack]) -> None:
+    taken: list[Taken] = []
+    own = {pack.pack_no for pack in packs}
+    # where another pack's row stands for a request of these, both are booked together
+    partners: dict[int, set[int]] = defaultdict(set)
+    for holders in ledger.packs.holders({key for pack in packs for key in pack.keys}).values():
+        for pack, event in holders:
+            if pack.pack_no not in own:
+                partners[pack.pack_no].add(event)
+    for number, events in partners.items():
+        taken += _expand(ledger, ledger.packs.pack(number), events)
+    for pack in packs:
+        taken += _expand(ledger, pack, range(len(pack.states)))
+    rows = [_row_of(ledger, one) for one in taken]
+    _book_groups(ledger, booking.by_group(rows), set(), rows)
+    ledger.packs.drop(packs)
+    ledger.finish()
+
+
+def admit(ledger: Ledger, pack: Pack) -> None:
+    """Takes a new pack in, with the sums of what its own file tells."""
+    sessions = {ledger.session_number(pack.client, context.session) for context in pack.contexts}
+    ledger.packs.admit(pack, sessions)
+    _add_cells(ledger, pack)
+
+
+def book(
+    connection: sqlite3.Connection,
+    ledger: Ledger,
+    added: Sequence[Added],
+    packs: Sequence[Pack],
+    rows: list[tuple[int, Copy]],
+) -> None:
+    """Books in general what several files show or one file cannot tell; ``packs`` have been admitted."""
+    taken: list[Taken] = []
+    holders, outside = ledger.packs.met({key for one in added for key in _loose_keys(one)})
+    doomed: dict[int, set[int]] = defaultdict(set)
+    for key, found in holders.items():
+        standing = dominates(found) if key not in outside else None
+        for pack, event in found:
+            if standing is None:
+                doomed[pack.pack_no].add(event)
+            elif pack.states[event] == WEAK:
+                _dominate(ledger, pack, event)
+    for pack in packs:
+        _add_weak_cells(ledger, pack)
+        if CONTACT in pack.states:
+            doomed[pack.pack_no].update(event for event, state in enumerate(pack.states) if state == CONTACT)
+    for number, events in doomed.items():
+        taken += _expand(ledger, ledger.packs.pack(number), events)
+    changed, touched = families.update(connection, ledger, added)
+    for pack in ledger.packs.of_streams(changed):
+        taken += _expand(ledger, pack, range(len(pack.states)))
+    rows = rows + [_row_of(ledger, one) for one in taken]
+    stirred = _stirred(ledger, packs)
+    if rows or touched or stirred:
+        _book_groups(ledger, booking.by_group(rows), touched | stirred, rows)
+
+
+def _add_cells(ledger: Ledger, pack: Pack) -> None:
+    """Adds the sums of a new pack's own events; those that only one by one have a price are left to general booking."""
+    packed = pack.new
+    if packed is None:
+        return
+    ledger.rules.update(packed.rules)
+    odd = {
+        (packed.contexts[cell.context], cell.slot, cell.prefix, cell.step)
+        for cell in packed.cells
+        if not ledger.add_cell(pack.client, packed.contexts[cell.context], cell, 1)
+    }
+    for event, state in enumerate(pack.states if odd else ()):
+        if state == BOOKED:
+            context, cell = ledger.packs.cell(pack, event)
+            if (context, cell.slot, cell.prefix, cell.step) in odd:
+                pack.states[event] = CONTACT
+
+
+def _add_weak_cells(ledger: Ledger, pack: Pack) -> None:
+    """The same for requests that only repetitions show, where nobody else does."""
+    if pack.new is not None:
+        for event, cell in pack.new.weak_cells.items():
+            if pack.states[event] == WEAK and not ledger.add_cell(
+                pack.client, pack.new.contexts[cell.context], cell, 1
+            ):
+                pack.states[event] = CONTACT
+
+
+def _dominate(ledger: Ledger, pack: Pack, event: int) -> None:
+    """Another file's message stands for a repetition from now on."""
+    if pack.new is None:
+        _subtract(ledger, pack, [ledger.packs.cell(pack, event)])
+    ledger.rules[ledger.packs.form(pack).repetition] += 1
+    pack.states[event] = DOMINATED
+    pack.changed = True
+
+
+def _expand(ledger: Ledger, pack: Pack, events: Iterable[int]) -> list[Taken]:
+    """Hands events of a pack to general booking; their sums are taken back, for booking adds them again."""
+    taken, cells, rules = ledger.packs.expand(pack, events)
+    _subtract(ledger, pack, cells)
+    ledger.rules.subtract(rules)
+    return taken
+
+
+def _subtract(ledger: Ledger, pack: Pack, cells: Sequence[tuple[PricedContext, Cell]]) -> None:
+    for context, cell in cells:
+        ledger.add_cell(pack.client, context, cell, -1)
+
+
+def _row_of(ledger: Ledger, taken: Taken) -> tuple[int, Copy]:
+    client, record = taken.pack.client, taken.record
+    session = ledger.session_number(client, record.session_id)
+    group = booking.group_number(client, clients()[client].group(record))
+    return group, _copy(taken.rid, taken.pack.stream_no, session, record)
+
+
+def _loose_keys(one: Added) -> list[int]:
+    """Key column entries of the records that are in no pack."""
+    form = clients()[one.client].pack_format()
+    if form is None:
+        return [key_of(clients()[one.client].group(record).hex()) for record in one.records]
+    return [form.record_key(record) for record in one.records]
+
+
+def _stirred(ledger: Ledger, packs: Sequence[Pack]) -> set[int]:
+    """Groups whose ownership may change because a session that competed for one shows an earlier request of its own."""
+    first: dict[int, int] = {}
+    for pack in packs:
+        earliest = min(pack.times, default=booking.NEVER)
+        for session in ledger.packs.sessions(pack):
+            first[session] = min(first.get(session, booking.NEVER), earliest)
+    known = ledger.known_order(set(first))
+    return ledger.shared_groups({session for session, before in known.items() if first[session] < before})
+
+
+def _book_groups(ledger: Ledger, new: dict[int, list[Copy]], touched: set[int], rows: list[tuple[int, Copy]]) -> None:
+    ledger.replace(*booking.book(ledger, clients(), new, touched), rows)
+
+
+def number(ledger: Ledger, one: Added, first: int) -> list[tuple[int, Copy]]:
+    """Makes the copies booking works on, numbered from ``first`` unless they have numbers: (group, copy) of each."""
+    client = clients()[one.client]
+    rids: Sequence[int] = one.rids or range(first, first + len(one.records))
+    rows: list[tuple[int, Copy]] = []
+    for rid, record in zip(rids, one.records, strict=True):
+        session = ledger.session_number(one.client, record.session_id)
+        rows.append(
+            (booking.group_number(one.client, client.group(record)), _copy(rid, one.stream_no, session, record))
+        )
+    return rows
+
+
+def runs_of(rids: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Stretches of consecutive numbers, each as (first, last)."""
+    if isinstance(rids, range):
+        yield rids[0], rids[-1]
+        return
+    start = 0
+    for at in range(1, len(rids) + 1):
+        if at == len(rids) or rids[at] != rids[at - 1] + 1:
+            yield rids[start], rids[at - 1]
+            start = at
+
+
+def _copy(rid: int, stream_no: int, session: int, record: UsageRecord) -> Copy:
+    counters = record.counters
+    return Copy(
+        rid=rid,
+        stream=stream_no,
+        ordinal=record.ordinal,
+        session=session,
+        timestamp_us=record.timestamp_us,
+        timed=_UNTIMED not in record.flags,
+        sha=bytes.fromhex(record.record_sha256),
+        model_raw=record.model_raw,
+        counters=msgspec.structs.astuple(counters),
+        total=counters.total,
+        message_id=record.message_id,
+        request_id=record.request_id,
+        cumulative=record.cumulative,
+        last=record.last,
+        by_content=record.by_content,
+        file_rule=record.file_rule,
+        is_sidechain=record.is_sidechain,
+        is_progress=record.is_progress,
+        service_tier=record.service_tier,
+        speed=record.speed,
+        reported_cost_nano=record.reported_cost_nano,
+        is_estimated=record.is_estimated,
+    )
+
+
+def store_sessions(connection: sqlite3.Connection, notes: Iterable[tuple[int, SessionNote]]) -> None:
+    """Takes what rows tell of their sessions, by number, into the table."""
+    connection.executemany(
+        "UPDATE sessions SET first_us = min(coalesce(first_us, ?1), ?1), "
+        "project = CASE WHEN ?2 IS NOT NULL AND (project_us IS NULL OR (?2, ?3) < (project_us, project)) "
+        "THEN ?3 ELSE project END, "
+        "project_us = CASE WHEN ?2 IS NOT NULL AND (project_us IS NULL OR ?2 < project_us) THEN ?2 ELSE project_us END "
+        "WHERE session_no = ?4",
+        ((note.first_us, note.project_us, note.project, number) for number, note in notes),
+    )
