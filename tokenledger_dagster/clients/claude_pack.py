@@ -439,6 +439,10 @@ class ClaudePackFormat:
         folder: str | None = context[_CWD]
         return folder
 
+    def vectors(self, columns: Columns) -> Iterator[tuple[int, bytes]]:
+        """None: copies are told by their ids."""
+        return iter(())
+
     def records(self, columns: Columns, events: Container[int] | None = None) -> Iterator[tuple[int, UsageRecord]]:
         """The records of the rows, in order."""
         for row, (event, place) in enumerate(zip(columns.event_of, columns.context_of, strict=True)):

@@ -20,7 +20,7 @@ import msgspec
 from tokenledger_dagster.clients import values
 from tokenledger_dagster.clients.base import Sink, SourceFile
 from tokenledger_dagster.clients.codex_reader import SPAWN_REPLAY, CodexReader, disjoint
-from tokenledger_dagster.clients.codex_reducer import LOWER_LINEAGE, reduce_row
+from tokenledger_dagster.clients.codex_reducer import LOWER_LINEAGE, ZERO, fingerprint, reduce_row
 from tokenledger_dagster.clients.pack import (
     BARRED,
     CONTACT,
@@ -82,10 +82,6 @@ class _Payload(msgspec.Struct, gc=False):
     model: Any = None
     model_name: Any = None
     metadata: Any = None
-
-    def odd(self) -> bool:
-        """Whether the row names a model of its own."""
-        return self.model is not None or self.model_name is not None or self.metadata is not None
 
 
 class _Row(msgspec.Struct, gc=False):
@@ -189,22 +185,21 @@ class CodexPacker:
                 self._sink.skipped["usage_null"] += 1  # a heartbeat: rate limits only
                 continue
             found, newest, moment = info.total, info.last, row.timestamp
-            if (
-                found is None
-                or moment is None
-                or not _EARLIEST <= moment <= latest
-                or info.model is not None
-                or payload.odd()
-            ):
+            if found is None or moment is None or not _EARLIEST <= moment <= latest or info.model is not None:
                 self._carefully(line, base + start)
                 continue
             inclusive, cached, output, reasoning = found.inclusive, found.cached, found.output, found.reasoning
             if inclusive is None or cached is None or output is None or reasoning is None or not (inclusive or output):
                 self._carefully(line, base + start)
                 continue
+            if payload.model is not None or payload.model_name is not None or payload.metadata is not None:
+                self._carefully(line, base + start)
+                continue
             total = (inclusive, cached, found.write or 0, output, reasoning)
             last: Vector | None = None
+            tokens = None
             if newest is not None:
+                tokens = newest.tokens
                 last = (
                     newest.inclusive or 0,
                     newest.cached or 0,
@@ -212,7 +207,7 @@ class CodexPacker:
                     newest.output or 0,
                     newest.reasoning or 0,
                 )
-                if not any(last):
+                if last == ZERO:
                     self._carefully(line, base + start)
                     continue
             billed, rule = reduce_row(reducer, total, last)
@@ -221,9 +216,10 @@ class CodexPacker:
                 self._mark(rule, moment, at)
             elif billed[1] + billed[2] > billed[0] or billed[4] > billed[3]:
                 extras[at] = {"odd": True}
-            place = places.get((moment >= tiered_from, found.write is not None))
+            kind = (moment >= tiered_from, found.write is not None)
+            place = places.get(kind)
             if place is None:
-                place = self._context(moment >= tiered_from, found.write is not None)
+                place = self._context(*kind)
             event = numbers.get(total)
             if event is None:
                 event = numbers[total] = len(winners)
@@ -240,7 +236,10 @@ class CodexPacker:
             times.append(moment)
             context_of.append(place)
             event_of.append(event)
-            all_values.append((*billed, found.tokens, None if newest is None else newest.tokens, *(last or ())))
+            # most rows bill what they say of the latest request
+            all_values.append(
+                (*billed, found.tokens, tokens, *last) if last is not None else (*billed, found.tokens, None)
+            )
 
     def _carefully(self, line: memoryview, offset: int) -> None:
         sink = self._sink
@@ -376,6 +375,11 @@ class CodexPackFormat:
         """The working folder."""
         folder: str | None = context[_CWD]
         return folder
+
+    def vectors(self, columns: Columns) -> Iterator[tuple[int, bytes]]:
+        """Of total and latest request."""
+        for ordinal, event, found in zip(columns.ordinals, columns.event_of, columns.values, strict=True):
+            yield ordinal, fingerprint(columns.identities[event], found[7:] or None)
 
     def records(self, columns: Columns, events: Container[int] | None = None) -> Iterator[tuple[int, UsageRecord]]:
         """The records of the rows, in order."""

@@ -43,7 +43,7 @@ def reduce_row(state: ReducerState, total: Vector | None, last: Vector | None) -
         return ZERO, REPEATED
     billed, baseline = _bill(state, total, last)
     state.previous = baseline
-    if not any(billed):
+    if billed == ZERO:
         return ZERO, REPEATED if baseline == total or total is None else LOWER_LINEAGE
     state.counted = _add(state.counted, billed)
     if total is not None:
@@ -71,11 +71,15 @@ def _bill(state: ReducerState, total: Vector | None, last: Vector | None) -> tup
 
 
 def _add(left: Vector, right: Vector) -> Vector:
-    return (left[0] + right[0], left[1] + right[1], left[2] + right[2], left[3] + right[3], left[4] + right[4])
+    a, b, c, d, e = left
+    f, g, h, i, j = right
+    return a + f, b + g, c + h, d + i, e + j
 
 
 def _subtract(left: Vector, right: Vector) -> Vector:
-    return (left[0] - right[0], left[1] - right[1], left[2] - right[2], left[3] - right[3], left[4] - right[4])
+    a, b, c, d, e = left
+    f, g, h, i, j = right
+    return a - f, b - g, c - h, d - i, e - j
 
 
 def _smaller(left: Vector, right: Vector) -> Vector:

@@ -198,6 +198,10 @@ class PackFormat(Protocol):
         """Working folder of a context."""
         ...
 
+    def vectors(self, columns: Columns) -> Iterator[tuple[int, bytes]]:
+        """(ordinal, fingerprint of the logged counters) of every row, where copied prefixes are told by them."""
+        ...
+
     def records(self, columns: Columns, events: Container[int] | None = None) -> Iterator[tuple[int, UsageRecord]]:
         """(row, record) of the rows of some events (None: all), as the careful reader would have made them."""
         ...

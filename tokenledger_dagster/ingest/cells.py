@@ -24,6 +24,7 @@ NAMES = SUMS.split(", ")
 Key = tuple[int, int, int, int]
 """Slot or day, session, model, whether estimated."""
 
+_NOTHING = [0] * len(NAMES)
 _ADDED = ", ".join(f"{name} = {name} + excluded.{name}" for name in NAMES)
 
 
@@ -42,19 +43,15 @@ class Cells:
 
         ``price`` is None where they have none.
         """
-        sums = self._slots.get(key)
-        if sums is None:
-            sums = self._slots[key] = [0] * len(NAMES)
-        sign = 1 if count > 0 else -1
-        sums[0] += count
+        sums = self._slots.get(key, _NOTHING)
         self.events[key[1]] += count
-        for place, value in enumerate(counters, 1):
-            sums[place] += sign * value
-        if price is None:
-            sums[11] += count
-            sums[12] += sign * sum(counters[:6])
-        else:
-            sums[10] += sign * price
+        sign = 1 if count > 0 else -1
+        unpriced = 0 if price is not None else count
+        missing = 0 if price is not None else sum(counters[:6])
+        self._slots[key] = [
+            before + sign * more
+            for before, more in zip(sums, (abs(count), *counters, price or 0, abs(unpriced), missing), strict=True)
+        ]
 
     def store(self) -> None:
         """Writes what was added since the last time."""

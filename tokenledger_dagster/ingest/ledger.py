@@ -32,6 +32,7 @@ from tokenledger_dagster.quarters import SLOT_US
 _CHUNK = 500
 _INT64_MAX = 2**63 - 1
 _UNKNOWN: Any = object()
+_SLOTS_A_DAY = 96
 _encode_copy = msgspec.msgpack.Encoder().encode
 _decode_copy = msgspec.msgpack.Decoder(Copy).decode
 
@@ -71,6 +72,7 @@ class Ledger:
         self._session_numbers: dict[tuple[str, str], int] = {}
         self._models: dict[tuple[str, str | None, int], tuple[int, Any]] = {}
         self._new: dict[int, list[UsageRecord]] = {}
+        self._contexts: dict[tuple[str, PricedContext, int], tuple[int, Any, int, bool]] = {}
         self._units: dict[tuple[Any, ...], tuple[int, ...] | None] = {}
         self.rules: Counter[str] = Counter()
         """New records set aside so far, by rule."""
@@ -113,6 +115,7 @@ class Ledger:
         """Drops cached models and prices before all that was booked is thrown away."""
         self._models.clear()
         self._units.clear()
+        self._contexts.clear()
 
     def is_superseded(self, stream: int) -> bool:
         """True for the archived copy of a file that is also there as an active one, unless it carries that one on."""
@@ -140,8 +143,7 @@ class Ledger:
         for record in self._new.get(stream, ()):
             found[record.ordinal] = fingerprint(record.cumulative, record.last)
         for pack in self.packs.of_streams([stream]):
-            for _, record in self.packs.form(pack).records(self.packs.columns(pack)):
-                found[record.ordinal] = fingerprint(record.cumulative, record.last)
+            found.update(self.packs.form(pack).vectors(self.packs.columns(pack)))
         query = "SELECT r.copy FROM stream_runs s JOIN records r ON r.rid BETWEEN s.first_rid AND s.last_rid WHERE s.stream_no = ?"
         for (data,) in self._db.execute(query, (stream,)):
             copy = _decode_copy(data)
@@ -355,16 +357,23 @@ class Ledger:
 
     def add_cell(self, client: str, context: PricedContext, cell: Cell, sign: int) -> bool:
         """Adds the sums of packed events (``sign`` -1: takes them away); False where only one by one they have a price."""
-        at_us = cell.slot * SLOT_US
-        model_no, name = self._model(client, context.model_raw, at_us)
-        key = (client, context.model_raw, context.speed, context.service_tier, cell.prefix, cell.step, cell.slot)
+        day = cell.slot // _SLOTS_A_DAY
+        known = self._contexts.get((client, context, day))
+        if known is None:
+            model_no, name = self._model(client, context.model_raw, cell.slot * SLOT_US)
+            session = self.session_number(client, context.session)
+            # rates change at midnight, but for models with rates by time of day
+            changing = name.model in self._rates.slotted_models
+            known = self._contexts[client, context, day] = (model_no, name, session, changing)
+        model_no, name, session, changing = known
+        key = (client, name.model, context, cell.prefix, cell.step, cell.slot if changing else -day)
         units = self._units.get(key, _UNKNOWN)
         if units is _UNKNOWN:
             units = self._units[key] = token_prices(
                 self._rates,
                 client=client,
                 name=name,
-                ts_us=at_us,
+                ts_us=cell.slot * SLOT_US,
                 message_id=cell.prefix or None,
                 speed=context.speed,
                 service_tier=context.service_tier,
@@ -387,7 +396,6 @@ class Ledger:
             if price > _INT64_MAX:
                 return False
         self.priced["unpriced" if price is None else "priced"] += sign * cell.count
-        session = self.session_number(client, context.session)
         self.cells.add((cell.slot, session, model_no, 0), counters, price, sign * cell.count)
         return True
 

@@ -20,6 +20,7 @@ from pathlib import Path
 import msgspec
 
 from tokenledger_dagster.clients.pack import (
+    BARRED,
     BOOKED,
     DOMINATED,
     EXPANDED,
@@ -123,7 +124,7 @@ class Packs:
             self._twice.update(_repeated(pack.keys))
 
     def met(self, loose: set[int]) -> tuple[dict[int, list[tuple[Pack, int]]], set[int]]:
-        """Keys that more than one source of records shows, among those that packs were admitted with since the last time
+        """Keys that more than one source of records shows, of packs admitted since the last time and of ``loose`` records.
         and the ``loose`` keys of new records that are in no pack.
 
         Returns the holders of each such key, (pack, event), and which of the keys records outside of packs have too.
@@ -340,8 +341,8 @@ def dominates(holders: Sequence[tuple[Pack, int]]) -> tuple[Pack, int] | None:
         return None
     pack, event = standing[0]
     for other, number in holders:
-        if other is pack and number == event:
-            continue
+        if (other is pack and number == event) or other.states[number] == BARRED:
+            continue  # what its own file bars neither wins nor lends its time
         if (
             other is pack
             or other.states[number] not in (WEAK, DOMINATED)
