@@ -327,13 +327,17 @@ def cell_of(form: PackFormat, columns: Columns, event: int, at_us: int) -> tuple
     return priced, Cell(at_us // SLOT_US, 0, prefix, step, 1, form.total([counted]))
 
 
-def session_notes(form: PackFormat, columns: Columns, notes: dict[str, SessionNote]) -> None:
+def session_notes(form: PackFormat, cut: Cut, notes: dict[str, SessionNote]) -> None:
     """Takes what the rows of a pack tell of their sessions into ``notes``."""
-    first: dict[int, datetime] = {}
-    for context, moment in zip(columns.context_of, columns.times, strict=True):
-        known = first.get(context)
-        if known is None or moment < known:
-            first[context] = moment
+    columns = cut.columns
+    if len(columns.contexts) == 1:
+        first = {0: min(cut.firsts)}
+    else:
+        first = {}
+        for context, moment in zip(columns.context_of, columns.times, strict=True):
+            known = first.get(context)
+            if known is None or moment < known:
+                first[context] = moment
     for context, moment in first.items():
         name = form.priced(columns.contexts[context])[0]
         note_session(notes, name, microseconds(moment), form.project(columns.contexts[context]))

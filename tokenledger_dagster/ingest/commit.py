@@ -14,12 +14,13 @@ from collections import Counter
 import msgspec
 
 from tokenledger_dagster.clients.base import Copy
+from tokenledger_dagster.clients.pack import SessionNote
 from tokenledger_dagster.home import Home
 from tokenledger_dagster.ingest import bookkeeping, journal, segments
 from tokenledger_dagster.ingest.bookkeeping import Added
 from tokenledger_dagster.ingest.ledger import Ledger
 from tokenledger_dagster.ingest.packs import Pack, new_pack
-from tokenledger_dagster.ingest.placing import Result, head_of, place
+from tokenledger_dagster.ingest.placing import Placing, Result
 
 
 class BatchCounts(msgspec.Struct):
@@ -41,11 +42,14 @@ class Batch:
         self._ledger = ledger
         self._now_us = now_us
         self._writer = journal.SegmentWriter(home.lake, host)
+        self._runs: list[tuple[int, int, int]] = []
+        self._notes: list[tuple[int, SessionNote]] = []
         self._added: list[Added] = []
         self._packs: list[Pack] = []
         self._rows: list[tuple[int, Copy]] = []
         self._counts = BatchCounts(Counter(), Counter())
         connection.execute("BEGIN IMMEDIATE")
+        self._placing = Placing(connection, now_us)
         self._last_rid = int(connection.execute("SELECT coalesce(max(last_rid), 0) FROM stream_runs").fetchone()[0])
 
     @property
@@ -55,7 +59,7 @@ class Batch:
 
     def add(self, result: Result) -> None:
         """Takes one result: its file's row, its records' numbers and journal lines, and the sums that stand alone."""
-        placed = place(self._db, result, self._now_us)
+        placed = self._placing.place(result)
         if placed is None:
             return
         scanned, client = result.scanned, result.task.file.client
@@ -66,8 +70,7 @@ class Batch:
             return
         one = Added(placed.stream_no, client, scanned.records, scanned.packs, scanned.sessions)
         self._added.append(one)
-        head = head_of(self._db, placed.stream_no)
-        ledger = self._ledger
+        head, ledger = placed.head, self._ledger
         if one.records:
             first = self._take_rids(one.stream_no, len(one.records))
             rows = bookkeeping.number(ledger, one, first)
@@ -85,17 +88,19 @@ class Batch:
             )
             self._packs.append(pack)
             bookkeeping.admit(ledger, pack)
-        notes = [(ledger.session_number(client, note.name), note) for note in one.sessions]
-        bookkeeping.store_sessions(self._db, notes)
+        self._notes += ((ledger.session_number(client, note.name), note) for note in one.sessions)
 
     def _take_rids(self, stream_no: int, count: int) -> int:
         first = self._last_rid + 1
         self._last_rid += count
-        self._db.execute("INSERT INTO stream_runs VALUES (?, ?, ?)", (stream_no, first, self._last_rid))
+        self._runs.append((stream_no, first, self._last_rid))
         return first
 
     def commit(self) -> BatchCounts:
         """Books the batch and makes it durable."""
+        self._placing.flush()
+        self._db.executemany("INSERT INTO stream_runs VALUES (?, ?, ?)", self._runs)
+        bookkeeping.store_sessions(self._db, self._notes)
         segment = self._writer.finish()
         if segment is not None:
             segments.record(self._db, segment, "journal", self._now_us)

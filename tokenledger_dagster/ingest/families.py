@@ -37,6 +37,11 @@ def set_lineage(connection: sqlite3.Connection, stream_no: int, found: Lineage) 
         "UPDATE streams SET session = ?1, copied_rule = ?2 WHERE stream_no = ?3 AND (session, copied_rule) IS NOT (?1, ?2)",
         (found.session, found.copied_rule, stream_no),
     )
+    set_ancestors(connection, stream_no, found)
+
+
+def set_ancestors(connection: sqlite3.Connection, stream_no: int, found: Lineage) -> None:
+    """Records whose history a file may begin with."""
     connection.executemany(
         "INSERT OR IGNORE INTO stream_ancestors VALUES (?, ?, ?)",
         ((session, stream_no, place) for place, session in enumerate(found.ancestors)),

@@ -366,7 +366,8 @@ class Ledger:
             changing = name.model in self._rates.slotted_models
             known = self._contexts[client, context, day] = (model_no, name, session, changing)
         model_no, name, session, changing = known
-        key = (client, name.model, context, cell.prefix, cell.step, cell.slot if changing else -day)
+        bucket = cell.slot if changing else -day
+        key = (client, context.model_raw, context.speed, context.service_tier, cell.prefix, cell.step, bucket)
         units = self._units.get(key, _UNKNOWN)
         if units is _UNKNOWN:
             units = self._units[key] = token_prices(

@@ -28,7 +28,7 @@ class Place(NamedTuple):
     """The stream that a scan's records belong to."""
 
     stream_no: int
-    source_no: int
+    head: journal.StreamHead
     invalidated: bool
     """True where the file was rewritten, so that its records begin a new stream."""
 
@@ -44,112 +44,136 @@ _INSERT_SOURCE = (
 _UPDATE_SOURCE = f"UPDATE sources SET {', '.join(f'{name} = ?' for name in _SOURCE.split(', '))} WHERE source_no = ?"
 
 
-def place(connection: sqlite3.Connection, result: Result, now_us: int) -> Place | None:
-    """Updates a file's source row, and finds or makes its stream; None where what was read before stands."""
-    task, scanned = result.task, result.scanned
-    known, file = task.known, task.file
-    invalidated = False
-    if known is None:
-        source_no = connection.execute("SELECT coalesce(max(source_no), 0) + 1 FROM sources").fetchone()[0]
-        stream_no = _new_stream(connection, source_no, 1, result)
-    else:
-        source_no, stream_no = known.source_no, known.stream_no
-        if task.action in ("reread", "reparse"):
-            if task.action == "reread" and (scanned.continues or not known.chain_parts):
-                connection.execute("DELETE FROM skips WHERE stream_no = ?", (stream_no,))
-            elif scanned.error is None:
-                invalidated = True
-                stream_no = _next_stream(connection, source_no, result)
-            else:
-                return None  # unreadable now: what was read of it before stands
-    position = scanned.position
-    row = (
-        file.shown,
-        file.relative,
-        result.origin,
-        "present",
-        file.device,
-        file.inode,
-        file.size,
-        # what could not be read must not look unchanged the next time
-        file.mtime_ns if scanned.error is None else -1,
-        file.ctime_ns,
-        scanned.encoding,
-        position.head_hash,
-        position.head_length,
-        position.offset,
-        position.tail_hash,
-        position.tail_length,
-        stream_no,
-        scanned.chain.digest,
-        ",".join(map(str, scanned.chain.parts)),
-        scanned.carry,
-        now_us,
-    )
-    if known is None:
-        connection.execute(_INSERT_SOURCE, (source_no, _source_id(connection, file), file.client, now_us, *row))
-    else:
-        connection.execute(_UPDATE_SOURCE, (*row, source_no))
-    _store_skips(connection, stream_no, scanned)
-    if scanned.lineage is not None:
-        families.set_lineage(connection, stream_no, scanned.lineage)
-    return Place(stream_no, source_no, invalidated)
+_INSERT_STREAM = (
+    "INSERT INTO streams (stream_no, source_no, generation, client, stem, parser_version, archived, subagent, session, "
+    "copied_rule, lineage) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '[]')"
+)
 
 
-def _source_id(connection: sqlite3.Connection, file: SourceFile) -> str:
-    # by where it was first seen, not by what: how much of a live file a first sync reads is chance
-    base = f"{file.client}\x00{file.relative}".encode()
-    twin = 0
-    while True:  # equal copies of a file are sources of their own
-        found = hashlib.blake2b(base + (b"" if not twin else str(twin).encode()), digest_size=12).hexdigest()
-        if not connection.execute("SELECT 1 FROM sources WHERE source_id = ?", (found,)).fetchone():
-            return found
-        twin += 1
+class Placing:
+    """The sources and streams of one transaction; rows of new files are written together by ``flush``."""
 
+    def __init__(self, connection: sqlite3.Connection, now_us: int) -> None:
+        self._db = connection
+        self._now_us = now_us
+        self._source_no = int(connection.execute("SELECT coalesce(max(source_no), 0) FROM sources").fetchone()[0])
+        self._stream_no = int(connection.execute("SELECT coalesce(max(stream_no), 0) FROM streams").fetchone()[0])
+        self._ids: set[str] | None = None
+        self._sources: list[tuple[object, ...]] = []
+        self._streams: list[tuple[object, ...]] = []
+        self._skips: list[tuple[int, str, int]] = []
+        self._bad: list[tuple[object, ...]] = []
 
-def _next_stream(connection: sqlite3.Connection, source_no: int, result: Result) -> int:
-    query = "SELECT max(generation) + 1 FROM streams WHERE source_no = ?"
-    return _new_stream(connection, source_no, connection.execute(query, (source_no,)).fetchone()[0], result)
+    def place(self, result: Result) -> Place | None:
+        """Updates a file's source row, and finds or makes its stream; None where what was read before stands."""
+        task, scanned = result.task, result.scanned
+        known, file = task.known, task.file
+        generation, invalidated = 0, False
+        if known is None:
+            generation, source_no = 1, self._source_no + 1
+            self._source_no = source_no
+            source_id = self._source_id(file)
+        else:
+            source_no, source_id = known.source_no, known.source_id
+            if task.action in ("reread", "reparse"):
+                if task.action == "reread" and (scanned.continues or not known.chain_parts):
+                    self._db.execute("DELETE FROM skips WHERE stream_no = ?", (known.stream_no,))
+                elif scanned.error is None:
+                    invalidated = True
+                    query = "SELECT max(generation) + 1 FROM streams WHERE source_no = ?"
+                    generation = int(self._db.execute(query, (source_no,)).fetchone()[0])
+                else:
+                    return None  # unreadable now: what was read of it before stands
+        if generation:
+            stream_no = self._new_stream(source_no, generation, result)
+        elif known is not None:
+            stream_no = known.stream_no
+            query = "SELECT generation FROM streams WHERE stream_no = ?"
+            generation = int(self._db.execute(query, (stream_no,)).fetchone()[0])
+            if scanned.lineage is not None:
+                families.set_lineage(self._db, stream_no, scanned.lineage)
+        row = self._row(result, stream_no)
+        if known is None:
+            self._sources.append((source_no, source_id, file.client, self._now_us, *row))
+        else:
+            self._db.execute(_UPDATE_SOURCE, (*row, source_no))
+        self._skips += ((stream_no, reason, count) for reason, count in scanned.skipped.items())
+        for bad in scanned.bad:
+            self._bad.append((stream_no, bad.byte_offset, bad.byte_length, bad.record_sha256, bad.reason))
+        parser = clients()[file.client].parser_version
+        head = journal.StreamHead(file.client, source_id, file.shown, generation, parser, scanned.encoding)
+        return Place(stream_no, head, invalidated)
 
+    def flush(self) -> None:
+        """Writes what new files added."""
+        self._db.executemany(_INSERT_SOURCE, self._sources)
+        self._db.executemany(_INSERT_STREAM, self._streams)
+        self._db.executemany(
+            "INSERT INTO skips VALUES (?, ?, ?) ON CONFLICT (stream_no, reason) "
+            "DO UPDATE SET row_count = row_count + excluded.row_count",
+            self._skips,
+        )
+        self._db.executemany("INSERT OR IGNORE INTO quarantine VALUES (?, ?, ?, ?, ?)", self._bad)
 
-def _new_stream(connection: sqlite3.Connection, source_no: int, generation: int, result: Result) -> int:
-    file, lineage = result.task.file, result.scanned.lineage
-    parser = clients()[file.client].parser_version
-    cursor = connection.execute(
-        "INSERT INTO streams (source_no, generation, client, stem, parser_version, archived, subagent, session, "
-        "copied_rule, lineage) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, '[]')",
-        (
-            source_no,
-            generation,
-            file.client,
-            file.stem,
-            parser,
-            int(file.archived),
-            int(file.subagent),
-            lineage.session if lineage else None,
-            lineage.copied_rule if lineage else "",
-        ),
-    )
-    return int(cursor.lastrowid or 0)
+    def _row(self, result: Result, stream_no: int) -> tuple[object, ...]:
+        """The columns of ``_SOURCE``."""
+        file, scanned, position = result.task.file, result.scanned, result.scanned.position
+        return (
+            file.shown,
+            file.relative,
+            result.origin,
+            "present",
+            file.device,
+            file.inode,
+            file.size,
+            # what could not be read must not look unchanged the next time
+            file.mtime_ns if scanned.error is None else -1,
+            file.ctime_ns,
+            scanned.encoding,
+            position.head_hash,
+            position.head_length,
+            position.offset,
+            position.tail_hash,
+            position.tail_length,
+            stream_no,
+            scanned.chain.digest,
+            ",".join(map(str, scanned.chain.parts)),
+            scanned.carry,
+            self._now_us,
+        )
 
+    def _source_id(self, file: SourceFile) -> str:
+        # by where it was first seen, not by what: how much of a live file a first sync reads is chance
+        if self._ids is None:
+            self._ids = {found for (found,) in self._db.execute("SELECT source_id FROM sources")}
+        base = f"{file.client}\x00{file.relative}".encode()
+        twin = 0
+        while True:  # equal copies of a file are sources of their own
+            found = hashlib.blake2b(base + (b"" if not twin else str(twin).encode()), digest_size=12).hexdigest()
+            if found not in self._ids:
+                self._ids.add(found)
+                return found
+            twin += 1
 
-def _store_skips(connection: sqlite3.Connection, stream_no: int, scanned: Scanned) -> None:
-    connection.executemany(
-        "INSERT INTO skips VALUES (?, ?, ?) ON CONFLICT (stream_no, reason) "
-        "DO UPDATE SET row_count = row_count + excluded.row_count",
-        ((stream_no, reason, count) for reason, count in scanned.skipped.items()),
-    )
-    connection.executemany(
-        "INSERT OR IGNORE INTO quarantine VALUES (?, ?, ?, ?, ?)",
-        ((stream_no, bad.byte_offset, bad.byte_length, bad.record_sha256, bad.reason) for bad in scanned.bad),
-    )
-
-
-def head_of(connection: sqlite3.Connection, stream_no: int) -> journal.StreamHead:
-    """What all records of a stream share."""
-    client, source_id, path, generation, parser, encoding = connection.execute(
-        "SELECT o.client, o.source_id, o.path, s.generation, s.parser_version, o.encoding "
-        "FROM streams s JOIN sources o USING (source_no) WHERE s.stream_no = ?",
-        (stream_no,),
-    ).fetchone()
-    return journal.StreamHead(client, source_id, path, generation, parser, encoding)
+    def _new_stream(self, source_no: int, generation: int, result: Result) -> int:
+        file, lineage = result.task.file, result.scanned.lineage
+        parser = clients()[file.client].parser_version
+        self._stream_no += 1
+        session, rule = (lineage.session, lineage.copied_rule) if lineage else (None, "")
+        self._streams.append(
+            (
+                self._stream_no,
+                source_no,
+                generation,
+                file.client,
+                file.stem,
+                parser,
+                int(file.archived),
+                int(file.subagent),
+                session,
+                rule,
+            )
+        )
+        if lineage is not None and lineage.ancestors:
+            families.set_ancestors(self._db, self._stream_no, lineage)
+        return self._stream_no

@@ -143,7 +143,7 @@ def _scan(
     if form is not None and cut:
         notes = {note.name: note for note in scanned.sessions}
         for one in cut:
-            session_notes(form, one.columns, notes)
+            session_notes(form, one, notes)
         scanned.sessions = list(notes.values())
     return scanned, rows
 
