@@ -168,12 +168,9 @@ def _add_cells(ledger: Ledger, pack: Pack) -> None:
 
 def _add_weak_cells(ledger: Ledger, pack: Pack) -> None:
     """The same for requests that only repetitions show, where nobody else does."""
-    if pack.new is not None:
-        for event, cell in pack.new.weak_cells.items():
-            if pack.states[event] == WEAK and not ledger.add_cell(
-                pack.client, pack.new.contexts[cell.context], cell, 1
-            ):
-                pack.states[event] = CONTACT
+    for event, (context, cell) in pack.weak.items():
+        if pack.states[event] == WEAK and not ledger.add_cell(pack.client, context, cell, 1):
+            pack.states[event] = CONTACT
 
 
 def _dominate(ledger: Ledger, pack: Pack, event: int) -> None:

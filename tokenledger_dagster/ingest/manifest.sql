@@ -75,7 +75,8 @@ CREATE TABLE IF NOT EXISTS packs (
   keys BLOB NOT NULL,               -- 32 bits an event: key of its booking group
   checks BLOB NOT NULL,             -- 32 bits an event: rest of its identity
   times BLOB NOT NULL,              -- 64 bits an event: microseconds
-  states BLOB NOT NULL              -- 8 bits an event (clients.pack)
+  states BLOB NOT NULL,             -- 8 bits an event (clients.pack)
+  weak BLOB NOT NULL                -- sums of the events that another file's row may stand for
 );
 CREATE INDEX IF NOT EXISTS packs_stream ON packs(stream_no);
 CREATE TABLE IF NOT EXISTS pack_sessions (

@@ -38,6 +38,7 @@ from tokenledger_dagster.contracts.record import UsageRecord
 from tokenledger_dagster.ingest.journal import SegmentDamagedError
 
 _NEVER = 2**62
+_decode_weak = msgspec.msgpack.Decoder(dict[int, tuple[PricedContext, Cell]]).decode
 
 
 class Place(msgspec.Struct):
@@ -63,6 +64,8 @@ class Pack(msgspec.Struct):
     place: Place
     body: bytes | None = None
     contexts: Sequence[PricedContext] = ()
+    weak: dict[int, tuple[PricedContext, Cell]] = {}
+    """Sums of the WEAK events, so that another file's message takes them back without a look at the body."""
     new: Packed | None = None
     """What its scan told, while it is being committed."""
     changed: bool = True
@@ -160,8 +163,8 @@ class Packs:
         found = self._packs.get(number)
         if found is None:
             row = self._db.execute(
-                "SELECT p.stream_no, s.client, p.first_rid, p.row_count, p.keys, p.checks, p.times, p.states, p.segment, "
-                "p.place, p.length FROM packs p JOIN streams s USING (stream_no) WHERE p.pack_no = ?",
+                "SELECT p.stream_no, s.client, p.first_rid, p.row_count, p.keys, p.checks, p.times, p.states, p.weak, "
+                "p.segment, p.place, p.length FROM packs p JOIN streams s USING (stream_no) WHERE p.pack_no = ?",
                 (number,),
             ).fetchone()
             found = self._packs[number] = _pack(number, row)
@@ -241,7 +244,7 @@ class Packs:
 
     def cell(self, pack: Pack, event: int) -> tuple[PricedContext, Cell]:
         """What one event adds to the sums."""
-        return cell_of(self.form(pack), self.columns(pack), event, pack.times[event])
+        return pack.weak.get(event) or cell_of(self.form(pack), self.columns(pack), event, pack.times[event])
 
     def first_of(self, session_no: int, name: str) -> int:
         """Time of the first event of a session that its file alone booked; a time after all where there is none."""
@@ -260,7 +263,7 @@ class Packs:
         """Writes what changed."""
         changed = [pack for pack in self._packs.values() if pack.changed]
         self._db.executemany(
-            "INSERT INTO packs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+            "INSERT INTO packs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
             "ON CONFLICT (pack_no) DO UPDATE SET states = excluded.states",
             (
                 (
@@ -275,6 +278,7 @@ class Packs:
                     pack.checks.tobytes(),
                     pack.times.tobytes(),
                     bytes(pack.states),
+                    msgspec.msgpack.encode(pack.weak) if pack.weak else b"",
                 )
                 for pack in changed
             ),
@@ -327,6 +331,7 @@ def new_pack(number: int, stream_no: int, client: str, packed: Packed) -> Pack:
         place=Place("", 0, len(packed.body)),
         body=packed.body,
         contexts=packed.contexts,
+        weak={event: (packed.contexts[cell.context], cell) for event, cell in packed.weak_cells.items()},
         new=packed,
     )
 
@@ -368,7 +373,7 @@ def _repeated(keys: Iterable[int]) -> Iterator[int]:
 
 
 def _pack(number: int, row: tuple[object, ...]) -> Pack:
-    stream, client, rid, rows, keys, checks, times, states, segment, offset, length = row
+    stream, client, rid, rows, keys, checks, times, states, weak, segment, offset, length = row
     return Pack(
         pack_no=number,
         stream_no=int(str(stream)),
@@ -380,6 +385,7 @@ def _pack(number: int, row: tuple[object, ...]) -> Pack:
         times=_column("q", times),
         states=bytearray(states),  # type: ignore[call-overload]
         place=Place(str(segment), int(str(offset)), int(str(length))),
+        weak=_decode_weak(weak) if weak else {},  # type: ignore[arg-type]
         changed=False,
     )
 

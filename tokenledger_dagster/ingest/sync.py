@@ -48,7 +48,7 @@ from tokenledger_dagster.observability import names
 from tokenledger_dagster.observability.metrics import MetricsBackend, NoopMetrics
 from tokenledger_dagster.pricing.rates import rate_table
 
-BATCH_RECORDS = 250_000
+BATCH_RECORDS = 50_000
 FIRST_FILL_WAIT_SECONDS = 600.0
 
 Progress = Callable[[int, int, int, int], None]
