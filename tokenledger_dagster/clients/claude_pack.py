@@ -1,7 +1,7 @@
 """Claude Code transcripts read in bulk.
 
-Here: which rows are provably of the writer's known layouts, their columns, and the records they stand for.  Not here: any
-other row: it goes to the careful reader (``clients.claude_code``), line by line.
+Here: which rows are provably of the writer's known layouts, their columns, and the records they stand for.  Not here:
+any other row: it goes to the careful reader (``clients.claude_code``), line by line.
 """
 
 from __future__ import annotations

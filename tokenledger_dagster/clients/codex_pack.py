@@ -1,7 +1,8 @@
 """Codex rollouts read in bulk.
 
-Here: which ``token_count`` rows are provably of the writer's known layout, their columns, and the records they stand for.
-Not here: any other row: it goes to the careful reader (``clients.codex_reader``), with which this one shares its state.
+Here: which ``token_count`` rows are provably of the writer's known layout, their columns, and the records they stand
+for.  Not here: any other row: it goes to the careful reader (``clients.codex_reader``), with which this one shares its
+state.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
-"""Packs: the usage rows of one file as columns, read and booked in bulk where a file's own rows tell all there is to know.
+"""Packs: the usage rows of one file as columns, read and booked in bulk where a file's own rows tell all about them.
 
-Here: the columns, what a scan tells of them, and the arithmetic both fast readers share.  Not here: any client's own rows
-(``clients.claude_pack``, ``clients.codex_pack``), or what happens when files show the same request
-(``ingest.contacts``).
+Here: the columns, what a scan tells of them, and the arithmetic both fast readers share.  Not here: any client's own
+rows (``clients.claude_pack``, ``clients.codex_pack``), or what happens when files show the same request
+(``ingest.packs``).
 
-A pack holds exactly the records that the careful reader would have made of the same rows: ``Packer.records`` makes them.
+A pack holds exactly the records that the careful reader would have made of the same rows: ``PackFormat.records`` makes
+them.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 BOOKED, WEAK, CONTACT, BARRED = range(4)
-"""States of a pack's events: booked by the pack alone; booked only if no other file shows the request; decided by general
-booking together with other records; billing nothing by the file's own account."""
+"""States of a pack's events: booked by the pack alone; booked only if no other file shows the request; decided by
+general booking together with other records; billing nothing by the file's own account."""
 
 Tokens = Annotated[int, msgspec.Meta(ge=0, le=10_000_000_000)]
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -132,8 +133,9 @@ class Packer(Protocol):
     """A client's fast reader: what it cannot vouch for it gives to the careful one (``clients.base.Reader``)."""
 
     def take(self, data: bytes | bytearray, filled: int, base: int) -> int:
-        """Reads the whole lines among the first ``filled`` bytes of ``data``, a block that begins at ``base`` in the file;
-        returns the bytes they took.
+        """Reads the whole lines of a block: the first ``filled`` bytes of ``data``, at ``base`` in the file.
+
+        Returns the bytes they took.  Nothing of ``data`` is kept: the next block comes in the same place.
         """
         ...
 

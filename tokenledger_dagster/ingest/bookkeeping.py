@@ -1,7 +1,7 @@
 """Booking batches: packs by themselves, everything else by the rules of ``ingest.booking``.
 
-Here: what a batch of records, packed or not, does to the booked state, and settling packs.  Not here: the order of a commit
-(``ingest.commit``), or which requests meet (``ingest.packs``).
+Here: what a batch of records, packed or not, does to the booked state, and settling packs.  Not here: the order of a
+commit (``ingest.commit``), or which requests meet (``ingest.packs``).
 """
 
 from __future__ import annotations

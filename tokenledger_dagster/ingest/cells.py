@@ -1,8 +1,8 @@
 """Cells: the sums that every report is answered from.
 
-Here: collecting what a commit adds and takes away by quarter hour, session and model, and writing it.  A quarter hour lies
-within one day of every time zone and within one hour, so ``slots`` answers any zone and any block exactly; ``cells`` are
-the days of the configured zone.  Not here: what an event costs (``ingest.ledger``).
+Here: collecting what a commit adds and takes away by quarter hour, session and model, and writing it.  A quarter hour
+lies within one day of every time zone and within one hour, so ``slots`` answers any zone and any block exactly;
+``cells`` are the days of the configured zone.  Not here: what an event costs (``ingest.ledger``).
 """
 
 from __future__ import annotations

@@ -34,7 +34,8 @@ class Added(Protocol):
 def set_lineage(connection: sqlite3.Connection, stream_no: int, found: Lineage) -> None:
     """Records what a reader knows of its file's session; it may learn more with every line."""
     connection.execute(
-        "UPDATE streams SET session = ?1, copied_rule = ?2 WHERE stream_no = ?3 AND (session, copied_rule) IS NOT (?1, ?2)",
+        "UPDATE streams SET session = ?1, copied_rule = ?2 "
+        "WHERE stream_no = ?3 AND (session, copied_rule) IS NOT (?1, ?2)",
         (found.session, found.copied_rule, stream_no),
     )
     set_ancestors(connection, stream_no, found)

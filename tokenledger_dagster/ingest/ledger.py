@@ -144,7 +144,10 @@ class Ledger:
             found[record.ordinal] = fingerprint(record.cumulative, record.last)
         for pack in self.packs.of_streams([stream]):
             found.update(self.packs.form(pack).vectors(self.packs.columns(pack)))
-        query = "SELECT r.copy FROM stream_runs s JOIN records r ON r.rid BETWEEN s.first_rid AND s.last_rid WHERE s.stream_no = ?"
+        query = (
+            "SELECT r.copy FROM stream_runs s JOIN records r ON r.rid BETWEEN s.first_rid AND s.last_rid "
+            "WHERE s.stream_no = ?"
+        )
         for (data,) in self._db.execute(query, (stream,)):
             copy = _decode_copy(data)
             found[copy.ordinal] = fingerprint(copy.cumulative, copy.last)
@@ -356,7 +359,7 @@ class Ledger:
         self.cells.add(key, row[9:18], row[_PRICE], sign)
 
     def add_cell(self, client: str, context: PricedContext, cell: Cell, sign: int) -> bool:
-        """Adds the sums of packed events (``sign`` -1: takes them away); False where only one by one they have a price."""
+        """Adds sums of packed events (``sign`` -1: takes them away); False where each has to be priced by itself."""
         day = cell.slot // _SLOTS_A_DAY
         known = self._contexts.get((client, context, day))
         if known is None:

@@ -1,12 +1,12 @@
 """Packs in the manifest: requests that one file alone tells all about stay columns until somebody asks for them by one.
 
-Here: which events of a pack stand as their own file booked them, what happens when another record shows one of them, and
-handing a pack's records to general booking.  Not here: reading packs (``clients.pack``), booking rules
+Here: which events of a pack stand as their own file booked them, what happens when another record shows one of them,
+and handing a pack's records to general booking.  Not here: reading packs (``clients.pack``), booking rules
 (``ingest.booking``), or the rows that general booking keeps (``ingest.ledger``).
 
-Every booking group ever seen has its 32-bit key in a key column, of its pack or of what was settled.  Two records of one
-request have equal keys, so records that meet nobody's key need no look at any stored row; a key met by chance only costs
-the look.
+Every booking group ever seen has its 32-bit key in a key column, of its pack or of what was settled.  Two records of
+one request have equal keys, so records that meet nobody's key need no look at any stored row; a key met by chance only
+costs the look.
 """
 
 from __future__ import annotations
@@ -127,8 +127,7 @@ class Packs:
             self._twice.update(_repeated(pack.keys))
 
     def met(self, loose: set[int]) -> tuple[dict[int, list[tuple[Pack, int]]], set[int]]:
-        """Keys that more than one source of records shows, of packs admitted since the last time and of ``loose`` records.
-        and the ``loose`` keys of new records that are in no pack.
+        """Keys of the packs admitted since the last time, and of ``loose`` new records, that somebody else shows too.
 
         Returns the holders of each such key, (pack, event), and which of the keys records outside of packs have too.
         """
@@ -337,7 +336,7 @@ def new_pack(number: int, stream_no: int, client: str, packed: Packed) -> Pack:
 
 
 def dominates(holders: Sequence[tuple[Pack, int]]) -> tuple[Pack, int] | None:
-    """The one event that stands for all holders of a key: a message of its own beside mere repetitions in progress rows.
+    """The one event that stands for all holders of a key: a message beside mere repetitions in progress rows.
 
     None where general booking must decide: other requests or sessions, several messages, a repetition that is earlier.
     """

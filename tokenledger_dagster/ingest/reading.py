@@ -85,14 +85,14 @@ class Position(msgspec.Struct, frozen=True):
 
 
 Take = Callable[[bytes | bytearray, int, int], int]
-"""Reads the whole lines among the first bytes of a block: (block, how many bytes, the block's offset in the file); returns
-the bytes they took."""
+"""Reads the whole lines among the first bytes of a block: (block, how many bytes, the block's offset in the file);
+returns the bytes they took."""
 
 _buffer = bytearray(BLOCK_BYTES)
 
 
 def walk_blocks(handle: BinaryIO, take: Take, offset: int) -> tuple[int, bytes]:
-    """Gives ``take`` every whole line from ``offset`` on; returns the offset after the last one and the unfinished rest.
+    """Gives ``take`` every whole line from ``offset`` on; returns the offset after the last one, and what follows it.
 
     The rest is given too if it is a complete JSON value: a writer flushes whole rows, sometimes before the newline.
     All blocks share one buffer, which grows only for a line that is longer: what is kept of a block must be copied.

@@ -149,7 +149,7 @@ def _scan(
 
 
 def _taking(packer: Packer, cut: list[Cut]) -> reading.Take:
-    """Reads with the fast reader; a pack is closed when it is large, so that memory is bounded whatever a file's size."""
+    """Reads with the fast reader, and closes a pack when it is large: memory is bounded whatever a file's size."""
 
     def take(data: bytes | bytearray, filled: int, base: int) -> int:
         used = packer.take(data, filled, base)

@@ -1,7 +1,7 @@
 """Making the booked state complete row by row, for whatever looks at single events.
 
-Here: settling the packs of a home under the writer lock.  Not here: how a pack is settled (``ingest.bookkeeping``).  Reports
-and snapshots are answered from cells and need none of this.
+Here: settling the packs of a home under the writer lock.  Not here: how a pack is settled (``ingest.bookkeeping``).
+Reports and snapshots are answered from cells and need none of this.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Scanning many files with several processes.
 
 Here: sharing files out among this process and spawned helpers, largest first, and bringing back what they found.  Not
-here: scanning one file (``ingest.scan``), which is all a helper does (``ingest.helper``), or what becomes of the results.
+here: scanning one file (``ingest.scan``), which is all that a helper does (``ingest.helper``), or what becomes of the
+results.
 
 Files are taken from one pipe of tokens, so that nobody waits while there is work.  A helper that dies costs time only:
 what it had taken and not brought back is scanned here.  No helper outlives its command.

@@ -96,11 +96,11 @@ def token_prices(
     steps: tuple[int, ...],
     step: int,
 ) -> tuple[int, ...] | None:
-    """Return what one token costs, for requests whose prices are summed: nano-USD of input, cache read, 5-minute write,
-    1-hour write and output; None where they have no price.
+    """Return what one token costs, for requests whose prices are summed.
 
-    Empty where sums would not do: a rate that is no whole number of nano-USD a token, for each request is rounded, or one
-    whose tier begins at none of `steps`. The prompts lie above `step` of them, and on none.
+    Nano-USD of input, cache read, 5-minute write, 1-hour write and output; None where they have no price. Empty where
+    sums would not do: a rate that is no whole number of nano-USD a token, for each request is rounded, or one whose
+    tier begins at none of `steps`. The prompts lie above `step` of them, and on none.
     """
     if name.confidence < MIN_CONFIDENCE:
         return None
