@@ -10,7 +10,6 @@ import contextlib
 import gc
 import os
 import signal
-import sys
 
 import msgspec
 
@@ -20,18 +19,23 @@ _MOST_WAITING = 32 << 20
 """Bytes of results that are kept before the reader is waited for."""
 
 
-def main(taking: int, given: int) -> None:
-    """Does the job in the file ``given`` until no token is left, or nobody listens any more."""
+def main(taking: int, given: int, going: int, out: int) -> None:
+    """Does the job in the file ``given``, once ``going`` says it is there, until no token is left in ``taking``.
+
+    Ends at once where nobody listens to ``out`` any more, or no job ever comes.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command itself stops its helpers
     gc.disable()  # rows hold no cycles
+    if not os.read(going, 1):
+        return
     job = msgspec.msgpack.decode(os.pread(given, os.fstat(given).st_size, 0), type=Job)
-    encoder, out = msgspec.msgpack.Encoder(), _Out(sys.stdout.fileno())
+    encoder, results = msgspec.msgpack.Encoder(), _Out(out)
     try:
         for start, end in tokens_from(taking, job):
             for number in range(start, end):
                 data = encoder.encode(scan_one(job, number))
-                out.send(FRAME.pack(len(data)) + data)
-        out.flush()
+                results.send(FRAME.pack(len(data)) + data)
+        results.flush()
     except BrokenPipeError:
         os._exit(1)
 
