@@ -121,13 +121,18 @@ def book(
     added: Sequence[Added],
     packs: Sequence[Pack],
     rows: list[tuple[int, Copy]],
+    relinked: set[int],
 ) -> None:
-    """Books in general what several files show or one file cannot tell; ``packs`` have been admitted."""
+    """Books in general what several files show or one file cannot tell; ``packs`` have been admitted.
+
+    ``relinked``: streams all of whose rows have to be looked at again, for some may be copies.
+    """
     taken: list[Taken] = []
     holders, outside = ledger.packs.met({key for one in added for key in _loose_keys(one)})
     doomed: dict[int, set[int]] = defaultdict(set)
+    linked = families.linked_streams(connection)
     for key, found in holders.items():
-        standing = dominates(found) if key not in outside else None
+        standing = dominates(found, linked) if key not in outside else None
         for pack, event in found:
             if standing is None:
                 doomed[pack.pack_no].add(event)
@@ -140,7 +145,7 @@ def book(
     for number, events in doomed.items():
         taken += _expand(ledger, ledger.packs.pack(number), events)
     changed, touched = families.update(connection, ledger, added)
-    for pack in ledger.packs.of_streams(changed):
+    for pack in ledger.packs.of_streams(changed | relinked):
         taken += _expand(ledger, pack, range(len(pack.states)))
     rows = rows + [_row_of(ledger, one) for one in taken]
     stirred = _stirred(ledger, packs)
