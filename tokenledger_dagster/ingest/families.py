@@ -43,10 +43,13 @@ def set_lineage(connection: sqlite3.Connection, stream_no: int, found: Lineage) 
     )
 
 
-def update(connection: sqlite3.Connection, ledger: Ledger, added: Sequence[Added]) -> tuple[set[int], set[int]]:
+def update(
+    connection: sqlite3.Connection, ledger: Ledger, added: Sequence[Added]
+) -> tuple[set[int], set[int], set[int]]:
     """Brings prefixes copied between files up to date after records were ``added`` to streams.
 
-    Returns the archived streams all of whose records must be booked anew, and the stored groups whose owner may change.
+    Returns the archived streams all of whose records must be booked anew, the streams that may begin with rows that
+    are now another session's, and the stored groups whose owner may change.
     """
     ledger.forget_streams()
     named = {name for (name,) in connection.execute("SELECT DISTINCT session FROM stream_ancestors")}
@@ -80,7 +83,8 @@ def update(connection: sqlite3.Connection, ledger: Ledger, added: Sequence[Added
     if sessions:
         changed |= _family_changes(connection, ledger, sessions)
     ledger.forget_streams()
-    return superseded, _groups_of(connection, changed | superseded)
+    copied = changed | {one.stream_no for one in added if one.stream_no in linked}
+    return superseded, copied, _groups_of(connection, changed | superseded)
 
 
 def _family_changes(connection: sqlite3.Connection, ledger: Ledger, sessions: set[str]) -> set[int]:
