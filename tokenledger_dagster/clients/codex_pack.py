@@ -120,7 +120,7 @@ class CodexPacker:
         self._values: list[Values] = []
         self._extras: dict[int, Any] = {}
         self._firsts: list[datetime] = []
-        """Earliest time of each event."""
+        """Time of each event."""
         self._gaps: list[tuple[int, int]] = []
         self._places: dict[tuple[bool, bool], int] = {}
         """Numbers of the contexts in force, by (configured tier holds, cache writes are logged); the careful reader may
@@ -226,11 +226,9 @@ class CodexPacker:
                 event = numbers[total] = len(winners)
                 winners.append(at)
                 firsts.append(moment)
-            else:
-                if "rule" not in extras.get(at, ()):
-                    winners[event] = at
-                if moment < firsts[event]:
-                    firsts[event] = moment
+            elif "rule" not in extras.get(at, ()):
+                # a total bills once; what its own file bars neither wins nor lends its time
+                winners[event], firsts[event] = at, moment
             offsets.append(base + start)
             lengths.append(len(line))
             hashes.append(sha256(line).digest())
