@@ -1,8 +1,8 @@
 """Keeping the lake small under thousands of small syncs, such as a status bar's polls.
 
 Here: joining small journals, settling the small packs in them, and joining what each sync adds a row of.  Not here:
-Parquet (``ingest.compaction``), or what settling means (``ingest.bookkeeping``).  The work of one fold is bounded: by the
-number of small journals it joins, never by what the ledger holds.
+Parquet (``ingest.compaction``), or what settling means (``ingest.bookkeeping``).  The work of one fold is bounded by
+the number of small journals it joins, whatever the ledger holds.
 """
 
 from __future__ import annotations
