@@ -24,7 +24,7 @@ from tokenledger_dagster.contracts.tables import TABLES
 from tokenledger_dagster.errors import TokenLedgerError
 from tokenledger_dagster.governance.doctor import CLAUDE_DEFAULT_DAYS
 from tokenledger_dagster.home import Home
-from tokenledger_dagster.ingest import compaction, reading, segments
+from tokenledger_dagster.ingest import compaction, folding, reading
 from tokenledger_dagster.ingest.sync import BATCH_RECORDS, FIRST_FILL_WAIT_SECONDS
 from tokenledger_dagster.pricing.events import MIN_CONFIDENCE
 from tokenledger_dagster.pricing.rates import MAKER_CONFIDENCE_CAP, RateTable
@@ -239,7 +239,7 @@ def test_home_page_names_every_path_of_a_home() -> None:
         ("clients/README.md", "over {:,} per request", values.MAX_TOKENS_PER_REQUEST),
         ("contracts/home.md", "more than {} files", compaction.MERGE_FILES),
         ("contracts/home.md", "under {} MiB is merged", compaction.MERGE_BYTES >> 20),
-        ("contracts/home.md", "more than {} journals", segments.FOLD_ABOVE),
+        ("contracts/home.md", "more than {} journals", folding.FOLD_ABOVE),
         ("contracts/cli.md", "up to {:.0f} minutes", FIRST_FILL_WAIT_SECONDS / 60),
         ("contracts/pricing.md", "Below {}: not priced", MIN_CONFIDENCE),
         ("contracts/pricing.md", "60 to {}: priced", MAKER_CONFIDENCE_CAP),

@@ -9,7 +9,7 @@ import duckdb
 import pytest
 
 from tests.support import World, claude, meta, tokens, turn
-from tokenledger_dagster.ingest import compaction, segments
+from tokenledger_dagster.ingest import compaction, folding
 from tokenledger_dagster.ingest.compaction import compact
 from tokenledger_dagster.ingest.journal import SegmentDamagedError
 from tokenledger_dagster.ingest.lake import attach
@@ -104,7 +104,7 @@ def test_many_small_parquet_files_of_a_partition_become_one(world: World, monkey
 
 
 def test_thousands_of_polls_do_not_make_thousands_of_files(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(segments, "FOLD_ABOVE", 4)
+    monkeypatch.setattr(folding, "FOLD_ABOVE", 4)
     path = world.claude()
     for number in range(20):
         world.append(path, claude(f"m{number}", f"r{number}", minutes=number))

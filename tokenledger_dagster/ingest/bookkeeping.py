@@ -17,6 +17,7 @@ from tokenledger_dagster.clients.pack import (
     BOOKED,
     CONTACT,
     DOMINATED,
+    EXPANDED,
     WEAK,
     Cell,
     Packed,
@@ -30,9 +31,11 @@ from tokenledger_dagster.ingest import booking, families
 from tokenledger_dagster.ingest.ledger import Ledger
 from tokenledger_dagster.ingest.lineage import owner_at
 from tokenledger_dagster.ingest.packs import Pack, Taken, dominates
+from tokenledger_dagster.ingest.settling_rows import StandingRows
 
 _UNTIMED = "timestamp_from_file"
 _CHUNK = 50_000
+_WRITE_ROWS = 10_000
 
 
 class Added(msgspec.Struct):
@@ -76,37 +79,53 @@ def rebook(connection: sqlite3.Connection, ledger: Ledger, chunk: int = _CHUNK) 
 
 
 def settle(ledger: Ledger, numbers: Sequence[int], chunk: int = _CHUNK) -> None:
-    """Hands the records of packs to general booking, so that each stands as a row; call inside a transaction.
+    """Makes each record of packs stand as a row; call inside a transaction.
 
-    What they sum to does not change: their own file had told all about them.
+    What they sum to does not change: their own file had told all about them.  What no other file shows is written as it
+    stands, everything else is handed to general booking.
     """
+    packs = [ledger.packs.pack(number) for number in numbers]
+    elsewhere = ledger.packs.shown_twice({key for pack in packs for key in pack.keys})
+    with ledger.unindexed(sum(pack.rows for pack in packs)):
+        rows = StandingRows(ledger)
+        for pack in packs:
+            rows.take(pack, elsewhere)
+            pack.opened = None
+            if len(rows) >= _WRITE_ROWS:
+                rows.write()
+        rows.write()
     batch: list[Pack] = []
-    for number in numbers:
-        batch.append(ledger.packs.pack(number))
-        if sum(pack.rows for pack in batch) >= chunk:
+    count = 0
+    for pack in packs:
+        batch.append(pack)
+        count += sum(state != EXPANDED for state in pack.states)
+        if count >= chunk:
             _settle(ledger, batch)
-            batch = []
-    if batch:
-        _settle(ledger, batch)
+            batch, count = [], 0
+    _settle(ledger, batch)
+    ledger.packs.drop(packs)
+    ledger.finish()
 
 
 def _settle(ledger: Ledger, packs: Sequence[Pack]) -> None:
+    """Hands what is left of packs to general booking."""
     taken: list[Taken] = []
-    own = {pack.pack_no for pack in packs}
+    left = {pack.pack_no: [event for event, state in enumerate(pack.states) if state != EXPANDED] for pack in packs}
     # where another pack's row stands for a request of these, both are booked together
+    keys = {pack.keys[event] for pack in packs for event in left[pack.pack_no]}
     partners: dict[int, set[int]] = defaultdict(set)
-    for holders in ledger.packs.holders({key for pack in packs for key in pack.keys}).values():
+    for holders in ledger.packs.holders(keys).values() if keys else ():
         for pack, event in holders:
-            if pack.pack_no not in own:
+            if pack.pack_no not in left:
                 partners[pack.pack_no].add(event)
     for number, events in partners.items():
         taken += _expand(ledger, ledger.packs.pack(number), events)
     for pack in packs:
-        taken += _expand(ledger, pack, range(len(pack.states)))
-    rows = [_row_of(ledger, one) for one in taken]
-    _book_groups(ledger, booking.by_group(rows), set(), rows)
-    ledger.packs.drop(packs)
-    ledger.finish()
+        taken += _expand(ledger, pack, left[pack.pack_no])
+        pack.opened = None
+    if taken:
+        rows = [_row_of(ledger, one) for one in taken]
+        _book_groups(ledger, booking.by_group(rows), set(), rows)
 
 
 def admit(ledger: Ledger, pack: Pack) -> None:
@@ -151,7 +170,7 @@ def book(
 
 
 def _expand_copied(ledger: Ledger, streams: set[int]) -> list[Taken]:
-    """Hands requests to general booking that their own file booked, but that its copied history makes another session's.
+    """Hands requests to general booking that their own file booked, but its copied history makes another session's.
 
     Mostly the other file's row has met them; where its own file bars that one, nobody has.
     """

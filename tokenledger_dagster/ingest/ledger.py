@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from tokenledger_dagster.pricing.rates import RateTable
 from tokenledger_dagster.quarters import SLOT_US
 
 _CHUNK = 500
+_INDEX_ROWS = 10_000
 _INT64_MAX = 2**63 - 1
 _UNKNOWN: Any = object()
 _SLOTS_A_DAY = 96
@@ -42,7 +44,8 @@ _EVENT_COLUMNS = (
     "cache_write_1h_tokens, reasoning_tokens, web_search_requests, booking_flags, channel, list_price_nano, "
     "list_basis, price_confidence, requested_context, priced_context, unpriced_reason"
 )
-_EVENT_INSERT = f"INSERT INTO events ({_EVENT_COLUMNS}) VALUES ({', '.join('?' * 26)})"
+RECORD_INSERT = "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?)"
+EVENT_INSERT = f"INSERT INTO events ({_EVENT_COLUMNS}) VALUES ({', '.join('?' * 26)})"
 
 _PRICE = _EVENT_COLUMNS.split(", ").index("list_price_nano")
 
@@ -62,7 +65,7 @@ class Ledger:
 
     def __init__(self, connection: sqlite3.Connection, zone: Zone, rates: RateTable, lake: Path) -> None:
         self._db = connection
-        self._rates = rates
+        self.rates = rates
         self.packs = Packs(connection, lake)
         self.cells = Cells(connection, zone)
         self._streams: dict[int, StreamFacts] = {}
@@ -245,7 +248,7 @@ class Ledger:
         """Makes ``booked`` all there is of ``groups``."""
         self._void(groups)
         verdicts: dict[int, tuple[int | None, str | None]] = {rid: (None, rule) for rid, rule in orphans}
-        number = self._db.execute("SELECT coalesce(max(event_no), 0) FROM events").fetchone()[0]
+        number = self.last_event()
         events = []
         for event in booked:
             number += 1
@@ -254,10 +257,10 @@ class Ledger:
             self._add(row, 1)
             for rid, rule in event.verdicts:
                 verdicts[rid] = (number, rule)
-        self._db.executemany(_EVENT_INSERT, events)
+        self._db.executemany(EVENT_INSERT, events)
         known = {copy.rid for _, copy in new}
         self._db.executemany(
-            "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?)",
+            RECORD_INSERT,
             (
                 (copy.rid, group, copy.stream, copy.session, _encode_copy(copy), *verdicts.get(copy.rid, (None, None)))
                 for group, copy in new
@@ -268,6 +271,20 @@ class Ledger:
         self._db.executemany("UPDATE records SET event_no = ?, rule = ? WHERE rid = ?", changed)
         shared = [(session, event.group) for event in booked if event.shared for session in event.contenders]
         self._db.executemany("INSERT OR IGNORE INTO shared_groups VALUES (?, ?)", shared)
+
+    def last_event(self) -> int:
+        """The highest number of an event."""
+        return int(self._db.execute("SELECT coalesce(max(event_no), 0) FROM events").fetchone()[0])
+
+    def insert(self, events: Sequence[tuple[Any, ...]], records: Sequence[tuple[Any, ...]]) -> None:
+        """Writes rows of groups that have none, and that the sums hold already."""
+        self._db.executemany(EVENT_INSERT, events)
+        self._db.executemany(RECORD_INSERT, records)
+
+    def unindexed(self, rows: int) -> AbstractContextManager[None]:
+        """Writes ``rows`` of records without their indexes, where making these anew is cheaper."""
+        stored = int(self._db.execute("SELECT count(*) FROM records").fetchone()[0])
+        return _unindexed(self._db) if rows > max(_INDEX_ROWS, stored) else nullcontext()
 
     def _void(self, groups: set[int]) -> None:
         """Takes the events of ``groups`` out of the state and off the cells."""
@@ -293,10 +310,10 @@ class Ledger:
     def _event_row(self, number: int, event: Booked) -> tuple[Any, ...]:
         winner = event.winner
         client = self.stream(winner.stream).client
-        model_no, name = self._model(client, winner.model_raw, event.timestamp_us)
+        model_no, name = self.model(client, winner.model_raw, event.timestamp_us)
         counters = winner.counters
         priced = price_event(
-            self._rates,
+            self.rates,
             client=client,
             name=name,
             ts_us=event.timestamp_us,
@@ -331,7 +348,8 @@ class Ledger:
             priced.reason,
         )
 
-    def _model(self, client: str, raw: str | None, timestamp_us: int) -> tuple[int, Any]:
+    def model(self, client: str, raw: str | None, timestamp_us: int) -> tuple[int, Any]:
+        """Number of a model as logged at a time, made if it is new, and its resolved name."""
         key = (client, raw, timestamp_us // DAY_US)
         found = self._models.get(key)
         if found is None:
@@ -363,10 +381,10 @@ class Ledger:
         day = cell.slot // _SLOTS_A_DAY
         known = self._contexts.get((client, context, day))
         if known is None:
-            model_no, name = self._model(client, context.model_raw, cell.slot * SLOT_US)
+            model_no, name = self.model(client, context.model_raw, cell.slot * SLOT_US)
             session = self.session_number(client, context.session)
             # rates change at midnight, but for models with rates by time of day
-            changing = name.model in self._rates.slotted_models
+            changing = name.model in self.rates.slotted_models
             known = self._contexts[client, context, day] = (model_no, name, session, changing)
         model_no, name, session, changing = known
         bucket = cell.slot if changing else -day
@@ -374,7 +392,7 @@ class Ledger:
         units = self._units.get(key, _UNKNOWN)
         if units is _UNKNOWN:
             units = self._units[key] = token_prices(
-                self._rates,
+                self.rates,
                 client=client,
                 name=name,
                 ts_us=cell.slot * SLOT_US,
@@ -406,6 +424,17 @@ class Ledger:
     def provider(self, client: str) -> str:
         """The pricing book's key of a client."""
         return clients()[client].provider
+
+
+@contextmanager
+def _unindexed(connection: sqlite3.Connection) -> Iterator[None]:
+    query = "SELECT name, sql FROM sqlite_master WHERE name IN ('records_grp', 'events_grp')"
+    indexes = connection.execute(query).fetchall()
+    for name, _ in indexes:
+        connection.execute(f"DROP INDEX {name}")
+    yield
+    for _, made in indexes:
+        connection.execute(made)
 
 
 def _utc_day(day: int) -> str:

@@ -21,8 +21,8 @@ CREATE TABLE IF NOT EXISTS sources (
   read_offset INTEGER NOT NULL,     -- uncompressed bytes consumed
   tail_hash TEXT NOT NULL, tail_length INTEGER NOT NULL,
   stream_no INTEGER NOT NULL,
-  chain TEXT NOT NULL,              -- digest over (offset, length, hash) of the stream's records ...
-  chain_parts TEXT NOT NULL,        -- ... in parts of so many records, separated by commas, as they were read
+  chain TEXT NOT NULL,              -- digest over (offset, hash) of the stream's records (ingest.scan) ...
+  chain_length INTEGER NOT NULL,    -- ... and how many these are
   carry BLOB NOT NULL,
   first_seen_us INTEGER NOT NULL, last_seen_us INTEGER NOT NULL
 );

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 
-MANIFEST_VERSION = "1"
+MANIFEST_VERSION = "2"
 BOOKING_VERSION = "1"
 """Raised when a rule of booking changes: the past is then booked anew from the stored records."""
 

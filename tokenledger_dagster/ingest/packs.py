@@ -38,6 +38,8 @@ from tokenledger_dagster.contracts.record import UsageRecord
 from tokenledger_dagster.ingest.journal import SegmentDamagedError
 
 _NEVER = 2**62
+_SHORT, _SHORT_ONES = 64 << 10, 8
+"""Bytes below which a key column is short, and how many of these there may be."""
 _decode_weak = msgspec.msgpack.Decoder(dict[int, tuple[PricedContext, Cell]]).decode
 
 
@@ -154,6 +156,19 @@ class Packs:
             if not keys.isdisjoint(column):
                 _collect(found, self.pack(number), keys)
         return found
+
+    def shown_twice(self, keys: set[int]) -> set[int]:
+        """Those of some keys that more than one event of all packs has."""
+        seen: set[int] = set()
+        twice: set[int] = set()
+        for column in self._load().values():
+            if not keys.isdisjoint(column):
+                found = keys.intersection(column)
+                twice |= found & seen
+                seen |= found
+                if len(found) < len(column):
+                    twice.update(_repeated(key for key in column if key in found))
+        return twice
 
     # ---------------------------------------------------------------- single packs
 
@@ -296,23 +311,22 @@ class Packs:
         """Forgets packs all of whose records general booking has; their keys stay."""
         keys = self._load()
         column = array("I", sorted({key for pack in packs for key in pack.keys}))
+        self._db.executemany("DELETE FROM packs WHERE pack_no = ?", ((pack.pack_no,) for pack in packs))
+        # by pack there is no index: one look at all of them costs less than keeping one
+        self._db.execute("DELETE FROM pack_sessions WHERE pack_no NOT IN (SELECT pack_no FROM packs)")
         for pack in packs:
-            self._db.execute("DELETE FROM packs WHERE pack_no = ?", (pack.pack_no,))
-            self._db.execute("DELETE FROM pack_sessions WHERE pack_no = ?", (pack.pack_no,))
             keys.pop(pack.pack_no, None)
             self._packs.pop(pack.pack_no, None)
         if column:
             self._settled.append(column)
             self._db.execute("INSERT INTO settled_keys (keys) VALUES (?)", (column.tobytes(),))
-        self._join_settled()
 
-    def _join_settled(self) -> None:
-        """One key column for all that is settled, so that polls do not make many."""
-        if len(self._settled) > 8:
-            joined = array("I", sorted({key for column in self._settled for key in column}))
-            self._settled = [joined]
-            self._db.execute("DELETE FROM settled_keys")
-            self._db.execute("INSERT INTO settled_keys (keys) VALUES (?)", (joined.tobytes(),))
+    def join_settled(self) -> None:
+        """Joins short key columns of what is settled, where polls have made many."""
+        short = self._db.execute("SELECT run_no, keys FROM settled_keys WHERE length(keys) < ?", (_SHORT,)).fetchall()
+        if len(short) > _SHORT_ONES:
+            self._db.executemany("DELETE FROM settled_keys WHERE run_no = ?", ((run,) for run, _ in short))
+            self._db.execute("INSERT INTO settled_keys (keys) VALUES (?)", (b"".join(keys for _, keys in short),))
 
 
 def new_pack(number: int, stream_no: int, client: str, packed: Packed) -> Pack:

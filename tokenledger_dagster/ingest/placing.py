@@ -35,7 +35,7 @@ class Place(NamedTuple):
 
 _SOURCE = (
     "path, relative, origin, status, device, inode, size, mtime_ns, ctime_ns, encoding, head_hash, head_length, "
-    "read_offset, tail_hash, tail_length, stream_no, chain, chain_parts, carry, last_seen_us"
+    "read_offset, tail_hash, tail_length, stream_no, chain, chain_length, carry, last_seen_us"
 )
 _INSERT_SOURCE = (
     f"INSERT INTO sources (source_no, source_id, client, first_seen_us, {_SOURCE}) "
@@ -76,7 +76,7 @@ class Placing:
         else:
             source_no, source_id = known.source_no, known.source_id
             if task.action in ("reread", "reparse"):
-                if task.action == "reread" and (scanned.continues or not known.chain_parts):
+                if task.action == "reread" and (scanned.continues or not known.chain_length):
                     self._db.execute("DELETE FROM skips WHERE stream_no = ?", (known.stream_no,))
                 elif scanned.error is None:
                     invalidated = True
@@ -137,7 +137,7 @@ class Placing:
             position.tail_length,
             stream_no,
             scanned.chain.digest,
-            ",".join(map(str, scanned.chain.parts)),
+            scanned.chain.length,
             scanned.carry,
             self._now_us,
         )

@@ -44,7 +44,7 @@ class Known(msgspec.Struct, frozen=True):
     tail_length: int
     stream_no: int
     chain: str
-    chain_parts: str
+    chain_length: int
     parser_version: int
 
 
@@ -166,9 +166,7 @@ def start_of(task: Task, carry: bytes | None) -> Start:
     """Where the scan of a task begins."""
     if task.known is None:
         return Start()
-    chain = Chain(
-        task.known.chain, tuple(map(int, task.known.chain_parts.split(","))) if task.known.chain_parts else ()
-    )
+    chain = Chain(task.known.chain, task.known.chain_length)
     if task.action == "tail":
         return Start(task.known.read_offset, chain, carry)
     return Start(kept=chain if task.action == "reread" else None)

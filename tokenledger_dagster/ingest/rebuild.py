@@ -146,8 +146,8 @@ def _place(
         families.set_lineage(connection, stream_no, lineage)
     chain = chain_of(records)
     connection.execute(
-        "UPDATE sources SET stream_no = ?, chain = ?, chain_parts = ? WHERE source_no = ?",
-        (stream_no, chain.digest, str(chain.length), source_no),
+        "UPDATE sources SET stream_no = ?, chain = ?, chain_length = ? WHERE source_no = ?",
+        (stream_no, chain.digest, chain.length, source_no),
     )
     return bookkeeping.Added(stream_no, head.client, records, [], notes_of(records), [rid for rid, _ in rows])
 
@@ -156,10 +156,10 @@ def _new_source(connection: sqlite3.Connection, head: journal.StreamHead, now_us
     cursor = connection.execute(
         "INSERT INTO sources (source_id, client, path, relative, origin, status, device, inode, size, mtime_ns, "
         "ctime_ns, encoding, head_hash, head_length, read_offset, tail_hash, tail_length, stream_no, chain, "
-        "chain_parts, carry, "
+        "chain_length, carry, "
         "first_seen_us, last_seen_us) VALUES (?, ?, ?, '', 'rebuilt', 'missing', 0, 0, -1, -1, 0, ?, '', 0, 0, '', 0, "
         "0, "
-        "'', '', x'', ?, ?)",
+        "'', 0, x'', ?, ?)",
         (head.source_id, head.client, head.source_path, head.encoding, now_us, now_us),
     )
     return int(cursor.lastrowid or 0)

@@ -6,7 +6,6 @@ Here: a pure function over one file, fit to run in another process.  Not here: w
 
 from __future__ import annotations
 
-import hashlib
 from array import array
 from collections.abc import Mapping, Sequence
 
@@ -32,16 +31,15 @@ PACK_ROWS = 50_000
 
 
 class Chain(msgspec.Struct, frozen=True):
-    """What all records of a stream hash to: (offset, length, hash) of each, in parts as they were read."""
+    """What all records of a stream come to: (offset, hash) of each, in order, however many readings they took.
+
+    A hash that could not be extended would have to be taken in the same pieces again.  So the records are the digits of
+    one large number, of which the remainder by a prime is kept: more records shift it.
+    """
 
     digest: str = ""
-    parts: tuple[int, ...] = ()
-    """Number of records that each reading added."""
-
-    @property
-    def length(self) -> int:
-        """Records in all."""
-        return sum(self.parts)
+    length: int = 0
+    """Records in all."""
 
 
 class Start(msgspec.Struct, frozen=True):
@@ -168,28 +166,27 @@ def notes_of(records: Sequence[UsageRecord]) -> list[SessionNote]:
     return list(notes.values())
 
 
-def _digest(before: str, offsets: Sequence[int], lengths: Sequence[int], hashes: bytes) -> str:
-    """Digest over some rows and all that came before them."""
-    state = bytes.fromhex(before) + array("q", offsets).tobytes() + array("q", lengths).tobytes() + hashes
-    return hashlib.blake2b(state, digest_size=16).hexdigest()
+_PRIME = 2**150 - 3
+_DIGIT_BYTES = 32
 
 
-def _extended(chain: Chain, offsets: Sequence[int], lengths: Sequence[int], hashes: bytes) -> Chain:
+def _extended(chain: Chain, offsets: Sequence[int], _lengths: Sequence[int], hashes: bytes) -> Chain:
+    """The chain with some rows more; a row's length needs no place in it, for its hash tells it."""
     if not offsets:
         return chain
-    return Chain(_digest(chain.digest, offsets, lengths, hashes), (*chain.parts, len(offsets)))
+    spread = array("q", bytes(len(hashes)))
+    spread[::4] = array("q", offsets)
+    digits = int.from_bytes(hashes, "big") + int.from_bytes(spread.tobytes(), "big")
+    before = int(chain.digest or "0", 16) * pow(2, 8 * _DIGIT_BYTES * len(offsets), _PRIME)
+    return Chain(f"{(before + digits) % _PRIME:038x}", chain.length + len(offsets))
 
 
 def _begins_with(kept: Chain, offsets: Sequence[int], lengths: Sequence[int], hashes: bytes) -> bool:
     """Whether the rows of a file read again begin with those stored of it."""
-    if kept.length > len(offsets):
+    count = kept.length
+    if count > len(offsets):
         return False
-    digest, at = "", 0
-    for count in kept.parts:
-        end = at + count
-        digest = _digest(digest, offsets[at:end], lengths[at:end], hashes[32 * at : 32 * end])
-        at = end
-    return digest == kept.digest
+    return _extended(Chain(), offsets[:count], lengths[:count], hashes[: _DIGIT_BYTES * count]) == kept
 
 
 def _cut(

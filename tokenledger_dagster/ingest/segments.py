@@ -19,12 +19,8 @@ from tokenledger_dagster.ingest import journal
 from tokenledger_dagster.ingest.journal import SegmentDamagedError
 from tokenledger_dagster.ingest.manifest import ManifestError, transaction
 
-FOLD_ABOVE = 64
-"""Journals above which a sync folds them, so that thousands of polls never make thousands of files."""
 _KEEP_RETIRED_US = 900_000_000
 """Quarter of an hour: no reader of the lake takes longer."""
-_FOLD_BYTES = 8 << 20
-"""Journals above this size are left for compaction."""
 
 
 _RIDS = re.compile(r"\d{12}-(\d{12})-")
@@ -112,18 +108,15 @@ def swap(
             (home.lake / row.name).unlink(missing_ok=True)
 
 
-def fold_journals(home: Home, connection: sqlite3.Connection) -> int:
-    """Joins small journals into one where there are many; returns how many it joined."""
-    small = [one for one in segments(connection) if one.format == "journal" and one.bytes < _FOLD_BYTES]
-    if len(small) <= FOLD_ABOVE:
-        return 0
-    for one in small:
+def join_journals(home: Home, connection: sqlite3.Connection, old: Sequence[SegmentRow]) -> int:
+    """Joins journals into one; returns how many.  Raises SegmentDamagedError where one is not as it was written."""
+    for one in old:
         verify(home, one)
-    old = [journal.Segment(o.name, o.sha256, o.bytes, o.row_count, o.first_rid, o.last_rid) for o in small]
-    folded, starts = journal.fold(home.lake, old)
-    moved = {one.name: (folded.name, start) for one, start in zip(old, starts, strict=True)}
-    swap(home, connection, small, [folded], "journal", moved)
-    return len(small)
+    parts = [journal.Segment(o.name, o.sha256, o.bytes, o.row_count, o.first_rid, o.last_rid) for o in old]
+    joined, starts = journal.fold(home.lake, parts)
+    moved = {one.name: (joined.name, start) for one, start in zip(old, starts, strict=True)}
+    swap(home, connection, old, [joined], "journal", moved)
+    return len(old)
 
 
 def is_lost(home: Home, connection: sqlite3.Connection) -> bool:

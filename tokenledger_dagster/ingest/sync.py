@@ -32,6 +32,7 @@ from tokenledger_dagster.fileio import write_json_atomic
 from tokenledger_dagster.home import Home, keep_apart
 from tokenledger_dagster.ingest import bookkeeping
 from tokenledger_dagster.ingest.commit import Batch
+from tokenledger_dagster.ingest.folding import fold
 from tokenledger_dagster.ingest.ledger import Ledger
 from tokenledger_dagster.ingest.manifest import ManifestError, connect, get_meta, set_meta, transaction, writer_lock
 from tokenledger_dagster.ingest.meta import BOOKING_VERSION
@@ -39,7 +40,7 @@ from tokenledger_dagster.ingest.placing import Result
 from tokenledger_dagster.ingest.plan import Known, Plan, Task, load_known, make_plan, start_of
 from tokenledger_dagster.ingest.rebuild import rebuild
 from tokenledger_dagster.ingest.scan import Scanned
-from tokenledger_dagster.ingest.segments import absent, fold_journals, is_lost, sweep
+from tokenledger_dagster.ingest.segments import absent, is_lost, sweep
 from tokenledger_dagster.ingest.spawning import Crew, early
 from tokenledger_dagster.ingest.unchanged import remember
 from tokenledger_dagster.ingest.workers import scan_all
@@ -163,7 +164,7 @@ class _Sync:
             self._refresh(ledger)
             self._read(ledger, work)
             self._tell_booking(ledger)
-            fold_journals(self._home, self._db)
+            fold(self._home, self._db, ledger)
         self._mark_missing(plan)
         for path in absent(self._home, self._db):
             self._problems.append(f"{path} is missing or cut; restore it from a backup while its logs still exist")
@@ -370,8 +371,7 @@ def _no_collection() -> Iterator[None]:
 def ledger_counts(connection: sqlite3.Connection) -> tuple[int, int]:
     """Records and events of the whole ledger."""
     row = connection.execute(
-        "SELECT (SELECT coalesce(sum(last_rid - first_rid + 1), 0) FROM stream_runs), "
-        "(SELECT coalesce(sum(event_count), 0) FROM cells)"
+        "SELECT (SELECT coalesce(sum(row_count), 0) FROM segments), (SELECT coalesce(sum(event_count), 0) FROM cells)"
     ).fetchone()
     return int(row[0]), int(row[1])
 
