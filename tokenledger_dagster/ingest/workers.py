@@ -14,15 +14,17 @@ import fcntl
 import os
 import select
 import struct
-import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from tokenledger_dagster.clients.base import SourceFile
 from tokenledger_dagster.ingest.scan import Scanned, Start, scan
+
+if TYPE_CHECKING:
+    import subprocess
 
 HELP_FROM_BYTES = 24 << 20
 """Less than this is read sooner than a helper starts."""
@@ -146,6 +148,8 @@ def _shared(job: Job, helpers: int) -> Iterator[Found]:
 
 def _kept(data: bytes) -> int:
     """A file without a name that holds ``data``: a pipe would make the giver wait until the helper has started."""
+    import tempfile  # with subprocess costs more than reading a few small files
+
     with tempfile.TemporaryFile() as handle:
         handle.write(data)
         handle.flush()
@@ -154,6 +158,8 @@ def _kept(data: bytes) -> int:
 
 def _start(taking: int, given: int) -> subprocess.Popen[bytes] | None:
     """A helper for the job in ``given``; None where none can be had."""
+    import subprocess
+
     try:
         helper = subprocess.Popen(
             [sys.executable, "-S", "-E", "-c", _BOOT, str(taking), str(given), "\n".join(sys.path)],
