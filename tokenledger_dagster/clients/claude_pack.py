@@ -81,7 +81,7 @@ class _Usage(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     service_tier: str | None = None
     inference_geo: str | None = None
     speed: str | None = None
-    iterations: Any = None
+    iterations: list[Any] | None = None
 
 
 class _Message(msgspec.Struct, gc=False):
@@ -321,8 +321,9 @@ class ClaudePacker:
         """Notes what only some rows have; False where it is more than numbers."""
         extra: dict[str, Any] = {}
         if iterations:
-            extra["iterations"] = values.safe_usage(msgspec.json.encode(iterations))
-            if extra["iterations"] is None:
+            told = msgspec.json.encode(iterations)
+            extra["iterations"] = values.safe_usage(told)
+            if extra["iterations"] != told.decode():
                 return False
         if cost is not None:
             extra["cost"] = values.cost_nano(cost)

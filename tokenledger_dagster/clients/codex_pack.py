@@ -428,7 +428,7 @@ def _raw_usage(writes: bool, total: Vector, total_tokens: int | None, last: Any,
 
 def _object(writes: bool, vector: Vector, tokens: int | None) -> dict[str, int]:
     found = {"input_tokens": vector[0], "cached_input_tokens": vector[1]}
-    if writes:
+    if writes or vector[2]:
         found["cache_write_input_tokens"] = vector[2]
     found |= {"output_tokens": vector[3], "reasoning_output_tokens": vector[4]}
     return found if tokens is None else {**found, "total_tokens": tokens}
