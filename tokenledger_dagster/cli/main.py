@@ -98,7 +98,19 @@ def _dispatch(arguments: list[str], *, whole_process: bool) -> int:
                 # nothing is left to close, and taking the interpreter apart would cost as much as grouping the rows
                 os._exit(code)
             return code
+        if whole_process:
+            _start_helpers()
     return _run(arguments[0], arguments[1:])
+
+
+def _start_helpers() -> None:
+    """Starts helpers for the first reading of a home: they get ready while this process imports what it needs."""
+    from tokenledger_dagster.cli.warm import is_filled
+
+    if not is_filled(os.environ):
+        from tokenledger_dagster.ingest.spawning import start_early
+
+        start_early()
 
 
 def _run(name: str, arguments: list[str]) -> int:

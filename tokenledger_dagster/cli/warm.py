@@ -51,6 +51,12 @@ def answer(command: str, given: Sequence[str], environ: Mapping[str, str]) -> in
         gc.enable()
 
 
+def is_filled(environ: Mapping[str, str]) -> bool:
+    """Whether the home holds anything, as far as can be told without the settings."""
+    home = _home(environ)
+    return home is None or os.path.exists(f"{home}/{home_files.MANIFEST}")
+
+
 def _answer(args: SimpleNamespace, connection: sqlite3.Connection, home: str, environ: Mapping[str, str]) -> int | None:
     zone = environ.get("TOKENLEDGER_TIMEZONE") or named_zone(environ)
     if get_meta(connection, "manifest_version") != MANIFEST_VERSION or get_meta(connection, "zone") != zone:

@@ -215,7 +215,7 @@ class CodexPacker:
             at = len(offsets)
             if rule is not None or state.spawn_second is not None:
                 self._mark(rule, moment, at)
-            elif billed[1] + billed[2] > billed[0] or billed[4] > billed[3]:
+            if (billed[1] + billed[2] > billed[0] or billed[4] > billed[3]) and at not in extras:
                 extras[at] = {"odd": True}
             kind = (moment >= tiered_from, found.write is not None)
             place = places.get(kind)

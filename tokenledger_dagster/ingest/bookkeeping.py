@@ -30,7 +30,6 @@ from tokenledger_dagster.contracts.record import UsageRecord
 from tokenledger_dagster.ingest import booking, families
 from tokenledger_dagster.ingest.ledger import Ledger
 from tokenledger_dagster.ingest.packs import Pack, Taken, dominates
-from tokenledger_dagster.ingest.settling_rows import StandingRows
 
 _UNTIMED = "timestamp_from_file"
 _CHUNK = 50_000
@@ -83,6 +82,8 @@ def settle(ledger: Ledger, numbers: Sequence[int], chunk: int = _CHUNK) -> None:
     What they sum to does not change: their own file had told all about them.  What no other file shows is written as it
     stands, everything else is handed to general booking.
     """
+    from tokenledger_dagster.ingest.settling_rows import StandingRows  # a sync needs none of it
+
     packs = [ledger.packs.pack(number) for number in numbers]
     elsewhere = ledger.packs.shown_twice({key for pack in packs for key in pack.keys})
     with ledger.unindexed(sum(pack.rows for pack in packs)):
@@ -140,13 +141,18 @@ def book(
     added: Sequence[Added],
     packs: Sequence[Pack],
     rows: list[tuple[int, Copy]],
+    relinked: set[int],
 ) -> None:
-    """Books in general what several files show or one file cannot tell; ``packs`` have been admitted."""
+    """Books in general what several files show or one file cannot tell; ``packs`` have been admitted.
+
+    ``relinked``: streams all of whose rows have to be looked at again, for some may be copies.
+    """
     taken: list[Taken] = []
     holders, outside = ledger.packs.met({key for one in added for key in _loose_keys(one)})
     doomed: dict[int, set[int]] = defaultdict(set)
+    linked = families.linked_streams(connection)
     for key, found in holders.items():
-        standing = dominates(found) if key not in outside else None
+        standing = dominates(found, linked) if key not in outside else None
         for pack, event in found:
             if standing is None:
                 doomed[pack.pack_no].add(event)
@@ -159,7 +165,7 @@ def book(
     for number, events in doomed.items():
         taken += _expand(ledger, ledger.packs.pack(number), events)
     changed, touched = families.update(connection, ledger, added)
-    for pack in ledger.packs.of_streams(changed):
+    for pack in ledger.packs.of_streams(changed | relinked):
         taken += _expand(ledger, pack, range(len(pack.states)))
     rows = rows + [_row_of(ledger, one) for one in taken]
     stirred = _stirred(ledger, packs)

@@ -31,22 +31,31 @@ class Added(Protocol):
     packs: list[Packed]
 
 
-def set_lineage(connection: sqlite3.Connection, stream_no: int, found: Lineage) -> None:
-    """Records what a reader knows of its file's session; it may learn more with every line."""
+def set_lineage(connection: sqlite3.Connection, stream_no: int, found: Lineage) -> bool:
+    """Records what a reader knows of its file's session; it may learn more with every line.
+
+    Returns whether it has learned of another ancestor.
+    """
     connection.execute(
         "UPDATE streams SET session = ?1, copied_rule = ?2 "
         "WHERE stream_no = ?3 AND (session, copied_rule) IS NOT (?1, ?2)",
         (found.session, found.copied_rule, stream_no),
     )
-    set_ancestors(connection, stream_no, found)
+    return set_ancestors(connection, stream_no, found)
 
 
-def set_ancestors(connection: sqlite3.Connection, stream_no: int, found: Lineage) -> None:
-    """Records whose history a file may begin with."""
-    connection.executemany(
+def linked_streams(connection: sqlite3.Connection) -> set[int]:
+    """Streams that may begin with another's history."""
+    return {number for (number,) in connection.execute("SELECT DISTINCT stream_no FROM stream_ancestors")}
+
+
+def set_ancestors(connection: sqlite3.Connection, stream_no: int, found: Lineage) -> bool:
+    """Records whose history a file may begin with; returns whether that is news."""
+    cursor = connection.executemany(
         "INSERT OR IGNORE INTO stream_ancestors VALUES (?, ?, ?)",
         ((session, stream_no, place) for place, session in enumerate(found.ancestors)),
     )
+    return cursor.rowcount > 0
 
 
 def update(connection: sqlite3.Connection, ledger: Ledger, added: Sequence[Added]) -> tuple[set[int], set[int]]:
@@ -56,7 +65,7 @@ def update(connection: sqlite3.Connection, ledger: Ledger, added: Sequence[Added
     """
     ledger.forget_streams()
     named = {name for (name,) in connection.execute("SELECT DISTINCT session FROM stream_ancestors")}
-    linked = {number for (number,) in connection.execute("SELECT DISTINCT stream_no FROM stream_ancestors")}
+    linked = linked_streams(connection)
     archived = set(connection.execute("SELECT client, stem FROM streams WHERE archived = 1"))
     sessions: set[str] = set()
     changed: set[int] = set()

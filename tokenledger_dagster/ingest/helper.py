@@ -6,32 +6,65 @@ Not here: who starts it and what becomes of its results (``ingest.workers``).
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
-import sys
 
 import msgspec
 
 from tokenledger_dagster.ingest.workers import FRAME, Job, scan_one, tokens_from
 
+_MOST_WAITING = 32 << 20
+"""Bytes of results that are kept before the reader is waited for."""
 
-def main(taking: int, given: int) -> None:
-    """Does the job in the file ``given`` until no token is left, or nobody listens any more."""
+
+def main(taking: int, given: int, going: int, out: int) -> None:
+    """Does the job in the file ``given``, once ``going`` says it is there, until no token is left in ``taking``.
+
+    Ends at once where nobody listens to ``out`` any more, or no job ever comes.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command itself stops its helpers
     gc.disable()  # rows hold no cycles
+    if not os.read(going, 1):
+        return
     job = msgspec.msgpack.decode(os.pread(given, os.fstat(given).st_size, 0), type=Job)
-    encoder, out = msgspec.msgpack.Encoder(), sys.stdout.fileno()
+    encoder, results = msgspec.msgpack.Encoder(), _Out(out)
     try:
         for start, end in tokens_from(taking, job):
             for number in range(start, end):
                 data = encoder.encode(scan_one(job, number))
-                _send(out, FRAME.pack(len(data)) + data)
+                results.send(FRAME.pack(len(data)) + data)
+        results.flush()
     except BrokenPipeError:
         os._exit(1)
 
 
-def _send(out: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(out, view) :]
+class _Out:
+    """A pipe whose reader may be busy: what it does not take at once waits here while scanning goes on."""
+
+    def __init__(self, pipe: int) -> None:
+        self._pipe = pipe
+        self._waiting = bytearray()
+        os.set_blocking(pipe, False)
+
+    def send(self, data: bytes) -> None:
+        """Sends what can be sent now; waits only where too much would be kept."""
+        self._waiting += data
+        if len(self._waiting) > _MOST_WAITING:
+            self.flush()
+        else:
+            self._push()
+
+    def flush(self) -> None:
+        """Sends everything."""
+        os.set_blocking(self._pipe, True)
+        while self._waiting:
+            self._push()
+        os.set_blocking(self._pipe, False)
+
+    def _push(self) -> None:
+        sent = 0
+        with contextlib.suppress(BlockingIOError), memoryview(self._waiting) as view:
+            sent = os.write(self._pipe, view)
+        del self._waiting[:sent]

@@ -349,17 +349,20 @@ def new_pack(number: int, stream_no: int, client: str, packed: Packed) -> Pack:
     )
 
 
-def dominates(holders: Sequence[tuple[Pack, int]]) -> tuple[Pack, int] | None:
+def dominates(holders: Sequence[tuple[Pack, int]], linked: set[int]) -> tuple[Pack, int] | None:
     """The one event that stands for all holders of a key: a message beside mere repetitions in progress rows.
 
     None where general booking must decide: other requests or sessions, several messages, a repetition that is earlier.
+    ``linked``: streams whose rows may be copied from another's.
     """
     standing = [(pack, event) for pack, event in holders if pack.states[event] == BOOKED]
     if len(standing) != 1:
         return None
     pack, event = standing[0]
     for other, number in holders:
-        if (other is pack and number == event) or other.states[number] == BARRED:
+        if other is pack and number == event:
+            continue
+        if other.states[number] == BARRED and pack.stream_no not in linked:
             continue  # what its own file bars neither wins nor lends its time
         if (
             other is pack

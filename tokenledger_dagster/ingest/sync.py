@@ -41,6 +41,7 @@ from tokenledger_dagster.ingest.plan import Known, Plan, Task, load_known, make_
 from tokenledger_dagster.ingest.rebuild import rebuild
 from tokenledger_dagster.ingest.scan import Scanned
 from tokenledger_dagster.ingest.segments import absent, is_lost, sweep
+from tokenledger_dagster.ingest.spawning import Crew, early
 from tokenledger_dagster.ingest.unchanged import remember
 from tokenledger_dagster.ingest.workers import scan_all
 from tokenledger_dagster.ingest.zones import Zone
@@ -86,14 +87,17 @@ def sync(
     the other's first commit is waited for.  Raises ManifestError where the state cannot be used.
     """
     deadline = time.monotonic() + FIRST_FILL_WAIT_SECONDS
+    crew = early()
     while True:
         with writer_lock(home) as held:
             if held:
                 connection = connect(home)
                 try:
-                    return _Sync(home, connection, environ, options, metrics or NoopMetrics(), progress).run()
+                    return _Sync(home, connection, environ, options, metrics or NoopMetrics(), progress, crew).run()
                 finally:
                     connection.close()
+                    if crew is not None:
+                        crew.dismiss()
         if _filled(home) or time.monotonic() > deadline:
             return _unsynced(home)
         time.sleep(0.1)
@@ -124,12 +128,14 @@ class _Sync:
         options: SyncOptions,
         metrics: MetricsBackend,
         progress: Progress | None,
+        crew: Crew | None,
     ) -> None:
         self._home = home
         self._db = connection
         self._environ = environ
         self._options = options
         self._metrics = metrics
+        self._crew = crew
         self._progress = progress or (lambda *_: None)
         self._host = options.host or platform.node()
         self._started = time.time()
@@ -248,7 +254,7 @@ class _Sync:
         batch: Batch | None = None
         with _no_collection():
             try:
-                for number, (place, scanned) in enumerate(scan_all(files, contexts, self._now_us), 1):
+                for number, (place, scanned) in enumerate(scan_all(files, contexts, self._now_us, self._crew), 1):
                     task = work[place]
                     done += _pending(task)
                     self._note(task, scanned)

@@ -15,15 +15,13 @@ import fcntl
 import os
 import select
 import struct
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
 from tokenledger_dagster.clients.base import SourceFile
 from tokenledger_dagster.ingest.scan import Scanned, Start, scan
+from tokenledger_dagster.ingest.spawning import Crew, spare_cores
 
 HELP_FROM_BYTES = 24 << 20
 """Less than this is read sooner than a helper starts."""
@@ -34,10 +32,6 @@ _MOST_TOKENS = 8_000
 _PIPE_BYTES = 1 << 20
 TOKEN = struct.Struct("<i")
 FRAME = struct.Struct("<q")
-_BOOT = (
-    "import sys; sys.path[:] = sys.argv[3].split(chr(10)); sys.modules['typing_extensions'] = None; "
-    "from tokenledger_dagster.ingest.helper import main; main(int(sys.argv[1]), int(sys.argv[2]))"
-)
 
 
 class Job(msgspec.Struct, array_like=True):
@@ -59,11 +53,15 @@ class Found(msgspec.Struct, array_like=True):
 
 
 def scan_all(
-    files: Sequence[tuple[SourceFile, Start]], contexts: Sequence[Mapping[str, str]], now_us: int
+    files: Sequence[tuple[SourceFile, Start]],
+    contexts: Sequence[Mapping[str, str]],
+    now_us: int,
+    crew: Crew | None = None,
 ) -> Iterator[tuple[int, Scanned]]:
     """Scans ``files`` in any order; yields (place in ``files``, what was found).
 
-    ``contexts`` holds each file's context.
+    ``contexts`` holds each file's context.  ``crew``: helpers that were started before; without, some are started where
+    the work is worth it.
     """
     pending = [max(0, file.size - start.offset) for file, start in files]
     order = sorted(range(len(files)), key=lambda place: -pending[place])
@@ -85,15 +83,18 @@ def scan_all(
         tokens=_tokens([pending[place] for place in order]),
         now_us=now_us,
     )
-    for found in _shared(job, helpers):
-        yield order[found.number], found.scanned
+    crew = crew or Crew(helpers)
+    try:
+        for found in _shared(job, crew):
+            yield order[found.number], found.scanned
+    finally:
+        crew.dismiss()
 
 
 def _helpers(pending: int, files: int) -> int:
     if pending < HELP_FROM_BYTES or files < 2:
         return 0
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(0, min(cores - 1, pending // _BYTES_A_HELPER, 15))
+    return min(spare_cores(), pending // _BYTES_A_HELPER)
 
 
 def _tokens(pending: Sequence[int]) -> list[tuple[int, int]]:
@@ -109,66 +110,28 @@ def _tokens(pending: Sequence[int]) -> list[tuple[int, int]]:
     return tokens
 
 
-def _shared(job: Job, helpers: int) -> Iterator[Found]:
-    taking, giving = os.pipe()
-    started: list[subprocess.Popen[bytes]] = []
-    given = _kept(msgspec.msgpack.encode(job))
+def _shared(job: Job, crew: Crew) -> Iterator[Found]:
     missing = set(range(len(job.files)))
-    try:
-        os.write(giving, b"".join(TOKEN.pack(number) for number in range(len(job.tokens))))
-        os.close(giving)
-        for _ in range(helpers):
-            helper = _start(taking, given)
-            if helper is not None:
-                started.append(helper)
-        streams = {helper.stdout.fileno(): bytearray() for helper in started if helper.stdout is not None}
-        for start, end in tokens_from(taking, job):
-            for number in range(start, end):
-                missing.discard(number)
-                yield scan_one(job, number)
-            for found in _arrived(streams, 0):
-                missing.discard(found.number)
-                yield found
-        while streams:
-            for found in _arrived(streams, None):
-                missing.discard(found.number)
-                yield found
-        for number in sorted(missing):
-            yield scan_one(job, number)
-    finally:
-        os.close(taking)
-        os.close(given)
-        for helper in started:
-            helper.kill()
-            helper.wait()
-            if helper.stdout is not None:
-                helper.stdout.close()
-
-
-def _kept(data: bytes) -> int:
-    """A file without a name that holds ``data``: a pipe would make the giver wait until the helper has started."""
-    with tempfile.TemporaryFile() as handle:
-        handle.write(data)
-        handle.flush()
-        return os.dup(handle.fileno())
-
-
-def _start(taking: int, given: int) -> subprocess.Popen[bytes] | None:
-    """A helper for the job in ``given``; None where none can be had."""
-    try:
-        helper = subprocess.Popen(
-            [sys.executable, "-S", "-E", "-c", _BOOT, str(taking), str(given), "\n".join(sys.path)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            pass_fds=(taking, given),
-        )
-    except (OSError, ValueError):
-        return None
-    if helper.stdout is not None:
+    tokens = b"".join(TOKEN.pack(number) for number in range(len(job.tokens)))
+    crew.give(msgspec.msgpack.encode(job), tokens)
+    for pipe in crew.results:
         with contextlib.suppress(OSError, AttributeError):
-            fcntl.fcntl(helper.stdout.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-    return helper
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+    streams = {pipe: bytearray() for pipe in crew.results}
+    for start, end in tokens_from(crew.taking, job):
+        for number in range(start, end):
+            missing.discard(number)
+            yield scan_one(job, number)
+        for found in _arrived(streams, 0):
+            missing.discard(found.number)
+            yield found
+    while streams:
+        for found in _arrived(streams, None):
+            missing.discard(found.number)
+            yield found
+    # a helper that died took some and brought nothing back
+    for number in sorted(missing):
+        yield scan_one(job, number)
 
 
 def tokens_from(taking: int, job: Job) -> Iterator[tuple[int, int]]:
