@@ -22,7 +22,7 @@ from tokenledger_dagster.clients.pack import decode_columns
 from tokenledger_dagster.clients.registry import clients
 from tokenledger_dagster.contracts.record import UsageRecord
 from tokenledger_dagster.ingest import reading, scan
-from tokenledger_dagster.ingest.scan import Chain, Scanned, Start
+from tokenledger_dagster.ingest.scan import Scanned, Start
 
 NOW_US = 1_780_000_000_000_000
 NO_CONTEXT: Mapping[str, str] = {}
@@ -505,7 +505,7 @@ def test_equal_requests_have_equal_keys_in_both_readings() -> None:
 
 def test_a_row_that_no_decoder_takes_goes_to_the_careful_reader(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (claude_pack, codex_pack):
-        monkeypatch.setattr(module, "decoded_lines", lambda decoder, lines, whole: [None] * len(lines))
+        monkeypatch.setattr(module, "decoded_lines", lambda decoder, lines: [None] * len(lines))
 
     assert read_alike("claude-code", CLAUDE_FILE).packs == []
     assert read_alike("codex", CODEX_FILE).packs == []

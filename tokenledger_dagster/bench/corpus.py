@@ -30,6 +30,9 @@ Progress = Callable[[int, int], None]
 MB = 1_000_000
 LIVE_SESSIONS = 64
 """Sessions that may go on later: the ones that ended last."""
+OPEN_SESSIONS = 3
+"""Sessions that are worked in at a time."""
+_CHANGE_CHANCE = 1 / 120
 _BUFFER_BYTES = 1 << 20
 _APPEND_BYTES = 250_000
 """What one session gains at most when a corpus grows, unless too few sessions are live."""
@@ -58,6 +61,7 @@ class Corpus:
         self._prose = Prose(self._work, random.Random(f"prose/{spec.seed}"))
         self._first_ms = millis(self._work.first_day)
         self._live: list[Session] = []
+        self._open: list[Session] = []
         self._claude_donor: ClaudeSession | None = None
         self._codex_donor: CodexThread | None = None
         self._claude_bytes = 0
@@ -101,6 +105,15 @@ class Corpus:
     def touch(self) -> None:
         """Appends the rows of one request to one live session, as an agent at work does."""
         self._append(self._rng.choice(self._live), 1)
+
+    def work(self) -> None:
+        """Appends the rows of one request to one, two or three sessions at work; now and then one ends, one begins."""
+        if not self._open or self._rng.random() < _CHANGE_CHANCE:
+            session = self._next_session()
+            self._write_session(session, self._work.smallest_file_bytes, self._opening(session))
+            self._open = [*self._open, session][-OPEN_SESSIONS:]
+        for session in self._rng.sample(self._open, self._rng.randint(1, len(self._open))):
+            self._append(session, 1)
 
     def write_truth(self, path: Path) -> None:
         """Writes the truth of everything written so far."""

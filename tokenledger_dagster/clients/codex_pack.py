@@ -52,7 +52,7 @@ _TEXT_LAST = b'"}}'
 """End of a row whose payload ends with a text: a usage row's ends with an object or a null."""
 _TAIL = 2048
 """Bytes at the end of a line in which a usage row glued behind another names itself."""
-_OPEN, _CLOSE, _CR = ord("{"), ord("}"), ord("\r")
+_CR = ord("\r")
 _EARLIEST = datetime(1971, 1, 1, tzinfo=UTC)
 
 _WIDTH = 40
@@ -140,7 +140,7 @@ class CodexPacker:
         find, startswith = data.find, data.startswith
         lines: list[memoryview] = []
         starts: list[int] = []
-        start, whole = 0, True
+        start = 0
         with memoryview(data) as view:
             while (end := find(b"\n", start, filled)) != -1:
                 if (
@@ -154,17 +154,15 @@ class CodexPacker:
                     stop = end - 1 if data[end - 1] == _CR else end
                     lines.append(view[start:stop])
                     starts.append(start)
-                    if data[start] != _OPEN or data[stop - 1] != _CLOSE:
-                        whole = False
                 start = end + 1
             if lines:
-                self._lines(lines, starts, base, whole)
+                self._lines(lines, starts, base)
                 for line in lines:
                     line.release()
         return start
 
-    def _lines(self, lines: list[memoryview], starts: list[int], base: int, whole: bool) -> None:
-        self._take_lines(decoded_lines(_decoder, lines, whole), lines, starts, base)
+    def _lines(self, lines: list[memoryview], starts: list[int], base: int) -> None:
+        self._take_lines(decoded_lines(_decoder, lines), lines, starts, base)
 
     def _take_lines(self, rows: list[_Row | None], lines: list[memoryview], starts: list[int], base: int) -> None:
         """Takes each row as columns, or gives its line to the careful reader.

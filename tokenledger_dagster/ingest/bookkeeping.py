@@ -31,7 +31,6 @@ from tokenledger_dagster.ingest import booking, families
 from tokenledger_dagster.ingest.ledger import Ledger
 from tokenledger_dagster.ingest.lineage import owner_at
 from tokenledger_dagster.ingest.packs import Pack, Taken, dominates
-from tokenledger_dagster.ingest.settling_rows import StandingRows
 
 _UNTIMED = "timestamp_from_file"
 _CHUNK = 50_000
@@ -84,6 +83,8 @@ def settle(ledger: Ledger, numbers: Sequence[int], chunk: int = _CHUNK) -> None:
     What they sum to does not change: their own file had told all about them.  What no other file shows is written as it
     stands, everything else is handed to general booking.
     """
+    from tokenledger_dagster.ingest.settling_rows import StandingRows  # a sync needs none of it
+
     packs = [ledger.packs.pack(number) for number in numbers]
     elsewhere = ledger.packs.shown_twice({key for pack in packs for key in pack.keys})
     with ledger.unindexed(sum(pack.rows for pack in packs)):

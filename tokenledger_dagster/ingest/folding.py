@@ -20,7 +20,7 @@ FOLD_ABOVE = 64
 """Journals of fresh syncs above which they are joined."""
 JOIN_ABOVE = 16
 """Journals that are themselves joined ones, above which they are joined again."""
-_FRESH_BYTES = 128 << 10
+FRESH_BYTES = 128 << 10
 """A journal above this size is no longer rewritten with every fold ..."""
 _FULL_BYTES = 8 << 20
 """... and above this one it is left for compaction."""
@@ -34,8 +34,8 @@ def fold(home: Home, connection: sqlite3.Connection, ledger: Ledger) -> int:
     Raises SegmentDamagedError, changing nothing, where one is not as it was written.
     """
     journals = [one for one in segments.segments(connection) if one.format == "journal"]
-    fresh = [one for one in journals if one.bytes < _FRESH_BYTES]
-    joined = [one for one in journals if _FRESH_BYTES <= one.bytes < _FULL_BYTES]
+    fresh = [one for one in journals if one.bytes < FRESH_BYTES]
+    joined = [one for one in journals if FRESH_BYTES <= one.bytes < _FULL_BYTES]
     count = 0
     if len(fresh) > FOLD_ABOVE:
         with transaction(connection):
