@@ -324,7 +324,7 @@ def session_notes(form: PackFormat, cut: Cut, notes: dict[str, SessionNote]) -> 
     """Takes what the rows of a pack tell of their sessions into ``notes``."""
     columns = cut.columns
     if len(columns.contexts) == 1:
-        first = {0: min(cut.firsts)}
+        first = {0: min(columns.times)}
     else:
         first = {}
         for context, moment in zip(columns.context_of, columns.times, strict=True):
