@@ -22,7 +22,7 @@ from tokenledger_dagster.clients.pack import decode_columns
 from tokenledger_dagster.clients.registry import clients
 from tokenledger_dagster.contracts.record import UsageRecord
 from tokenledger_dagster.ingest import reading, scan
-from tokenledger_dagster.ingest.scan import Chain, Scanned, Start
+from tokenledger_dagster.ingest.scan import Scanned, Start
 
 NOW_US = 1_780_000_000_000_000
 NO_CONTEXT: Mapping[str, str] = {}
