@@ -60,7 +60,7 @@ def test_a_pack_is_one_line_below_a_header_that_says_so(world: World) -> None:
     assert header["pack"] == {"stream": 1, "first_rid": 1, "rows": 2}
     assert list(header["streams"]) == ["1"]
     assert body[0] == ClaudePackFormat.layout
-    assert [identity for identity in body[8]] == [["m1", "r1"], ["m2", "r2"]]
+    assert body[8] == [["m1", "r1"], ["m2", "r2"]]
     assert b"done" not in path.read_bytes()
 
 
