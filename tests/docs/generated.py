@@ -20,6 +20,7 @@ import msgspec
 from tokenledger_dagster import settings_defaults
 from tokenledger_dagster.bench.results import read_result
 from tokenledger_dagster.cli.main import COMMANDS
+from tokenledger_dagster.clients.pack import Columns
 from tokenledger_dagster.contracts import record_table, tables
 from tokenledger_dagster.contracts.bench import BenchResult, ProfileResult
 from tokenledger_dagster.contracts.record import Counters, UsageRecord
@@ -99,6 +100,11 @@ def settings() -> str:
 def journal_record() -> str:
     """Positions of the array that is a journal's record."""
     return _positions(UsageRecord)
+
+
+def pack_columns() -> str:
+    """Positions of the array that is a pack."""
+    return _positions(Columns)
 
 
 def counters() -> str:
@@ -194,6 +200,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "commands": commands,
     "settings": settings,
     "journal-record": journal_record,
+    "pack-columns": pack_columns,
     "counters": counters,
     "lake-columns": lake_columns,
     "tables": all_tables,

@@ -24,7 +24,7 @@ from tokenledger_dagster.contracts.tables import TABLES
 from tokenledger_dagster.errors import TokenLedgerError
 from tokenledger_dagster.governance.doctor import CLAUDE_DEFAULT_DAYS
 from tokenledger_dagster.home import Home
-from tokenledger_dagster.ingest import compaction, folding, reading
+from tokenledger_dagster.ingest import compaction, folding, journal, reading, workers
 from tokenledger_dagster.ingest.sync import BATCH_RECORDS, FIRST_FILL_WAIT_SECONDS
 from tokenledger_dagster.pricing.events import MIN_CONFIDENCE
 from tokenledger_dagster.pricing.rates import MAKER_CONFIDENCE_CAP, RateTable
@@ -233,6 +233,8 @@ def test_home_page_names_every_path_of_a_home() -> None:
     [
         ("architecture.md", "batches of {:,} records", BATCH_RECORDS),
         ("architecture.md", "blocks of {} MiB", reading.BLOCK_BYTES >> 20),
+        ("architecture.md", "From {} MiB of unread bytes on", workers.HELP_FROM_BYTES >> 20),
+        ("contracts/home.md", '{{"schema_version": {}, "host"', journal.JOURNAL_VERSION),
         ("clients/README.md", "first {} and", reading.HEAD_BYTES),
         ("clients/README.md", "last {}", reading.TAIL_BYTES),
         ("clients/README.md", "{} levels deep", walk.MAX_DEPTH),

@@ -11,13 +11,16 @@ from pathlib import Path
 from random import Random
 
 import msgspec
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.ingest.families import Files, families
 from tests.support import Booked, Event, World, set_mtime
+from tokenledger_dagster.ingest import reading, scan, segments, sync, workers
 from tokenledger_dagster.ingest.compaction import compact
 from tokenledger_dagster.ingest.manifest import connect
+from tokenledger_dagster.ingest.settling import settle
 from tokenledger_dagster.usage.report import KINDS, make_report
 from tokenledger_dagster.usage.selection import Selection
 
@@ -87,6 +90,43 @@ def test_any_split_into_appends_is_one_cold_read(files: Files, order: Random) ->
         assert world.booked() == cold(files)
 
 
+@settings(few, max_examples=60)
+@given(families(), orders)
+def test_any_split_in_any_order_of_syncs_is_one_cold_read_whatever_happens_in_between(
+    files: Files, order: Random
+) -> None:
+    """Also with events asked for, journals compacted and folded, small packs, batches and blocks, and helpers."""
+    with worlds() as world, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scan, "PACK_ROWS", order.choice((1, 3, 50_000)))
+        patch.setattr(sync, "BATCH_RECORDS", order.choice((1, 4, 250_000)))
+        patch.setattr(segments, "FOLD_ABOVE", order.choice((1, 64)))
+        patch.setattr(reading, "_buffer", bytearray(order.choice((100, 1 << 20))))
+        if order.random() < 0.1:
+            patch.setattr(workers, "HELP_FROM_BYTES", 0)
+            patch.setattr(workers, "_BYTES_A_HELPER", 1)
+        happenings = (
+            world.sync,
+            world.sync,
+            world.sync,
+            lambda: world.sync(no_cache=True),
+            lambda: world.sync(full=True),
+            lambda: settle(world.ledger) if world.ledger.manifest_path.exists() else None,
+            lambda: compact(world.ledger),
+        )
+        grown = dict.fromkeys(files, 0)
+        while left := sorted(path for path, size in grown.items() if size < len(files[path])):
+            path = order.choice(left)
+            rest = len(files[path]) - grown[path]
+            grown[path] += rest if order.random() < 0.3 else order.randint(1, rest)
+            put(world, path, files[path][: grown[path]])
+            if order.random() < 0.7:
+                order.choice(happenings)()
+        world.sync()
+        booked = world.booked()
+        patch.undo()
+        assert booked == cold(files)
+
+
 @few
 @given(families())
 def test_reading_everything_again_changes_nothing(files: Files) -> None:
@@ -94,10 +134,11 @@ def test_reading_everything_again_changes_nothing(files: Files) -> None:
         for path, content in files.items():
             put(world, path, content)
         world.sync()
-        before = world.booked()
+        before, records = world.booked(), world.records()
         for options in ({}, {"no_cache": True}, {"no_cache": True, "full": True}):
             assert world.sync(**options).emitted_total == 0
             assert world.booked() == before
+            assert world.records() == records
 
 
 @few

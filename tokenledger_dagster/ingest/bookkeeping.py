@@ -171,7 +171,7 @@ def book(
 
 
 def _expand_copied(ledger: Ledger, streams: set[int]) -> list[Taken]:
-    """Hands requests to general booking that their own file booked, but its copied history makes another session's.
+    """Hands to general booking what its own file booked, but its copied history makes another session's.
 
     Mostly the other file's row has met them; where its own file bars that one, nobody has.
     """

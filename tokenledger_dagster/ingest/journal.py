@@ -189,10 +189,12 @@ def _lines(data: bytes) -> Iterator[tuple[Header, Line]]:
 
 
 def _unpacked(header: Header, head: PackHead, body: bytes) -> Iterator[tuple[Header, Line]]:
-    form = clients()[header.streams[head.stream].client].pack_format()
-    if form is None:
-        raise msgspec.DecodeError("a pack of a client that has none")
-    for row, record in form.records(decode_columns(body)):
+    client = clients().get(header.streams[head.stream].client)
+    form = client.pack_format() if client is not None else None
+    columns = decode_columns(body)
+    if form is None or form.layout != columns.layout:
+        raise msgspec.DecodeError(f"a pack of the layout {columns.layout}, which this program does not know")
+    for row, record in form.records(columns):
         yield header, Line(head.first_rid + row, head.stream, record)
 
 

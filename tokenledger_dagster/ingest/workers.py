@@ -122,11 +122,11 @@ def _shared(job: Job, crew: Crew) -> Iterator[Found]:
         for number in range(start, end):
             missing.discard(number)
             yield scan_one(job, number)
-        for found in _arrived(streams, 0):
+        for found in _arrived(streams, missing, 0):
             missing.discard(found.number)
             yield found
     while streams:
-        for found in _arrived(streams, None):
+        for found in _arrived(streams, missing, None):
             missing.discard(found.number)
             yield found
     # a helper that died took some and brought nothing back
@@ -149,8 +149,8 @@ def scan_one(job: Job, number: int) -> Found:
 _decode = msgspec.msgpack.Decoder(Found).decode
 
 
-def _arrived(streams: dict[int, bytearray], timeout: float | None) -> Iterator[Found]:
-    """What helpers have sent; streams that ended are dropped."""
+def _arrived(streams: dict[int, bytearray], missing: set[int], timeout: float | None) -> Iterator[Found]:
+    """What helpers have sent; streams that ended, or that make no sense, are dropped."""
     readable, _, _ = select.select(list(streams), [], [], timeout)
     for stream in readable:
         data = os.read(stream, _PIPE_BYTES)
@@ -165,6 +165,13 @@ def _arrived(streams: dict[int, bytearray], timeout: float | None) -> Iterator[F
             if len(held) - start - FRAME.size < size:
                 break
             start += FRAME.size
-            yield _decode(bytes(held[start : start + size]))
+            try:
+                found = _decode(bytes(held[start : start + max(size, 0)]))
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                found = None
+            if found is None or found.number not in missing:
+                del streams[stream]
+                break
+            yield found
             start += size
         del held[:start]

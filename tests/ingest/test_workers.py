@@ -1,0 +1,267 @@
+"""Helpers read a share of the files: whatever becomes of them, all is as if read alone, and none outlives a sync."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from tests.support import Booked, World, claude, meta, plain_environ, rollout, tokens, turn
+from tokenledger_dagster.ingest import workers
+from tokenledger_dagster.ingest.manifest import connect
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+FILES = 12
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """A few files of both clients, some of which show the same requests."""
+    world = World(tmp_path)
+    for number in range(FILES):
+        rows = [claude(f"m{number}-{one}", f"r{one}", minutes=one, session=f"s{number}") for one in range(20)]
+        copied = [claude("shared", "shared", minutes=1, session=f"s{number}")]
+        world.claude(*rows, *copied, claude("odd", "odd", input=-1), name=f"s{number}.jsonl")
+        totals = [tokens((10 * one, 0, one), minutes=one) for one in range(1, 20)]
+        world.codex(meta(f"t{number}"), turn(), *totals, name=rollout(f"t{number}"))
+    return world
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
+    """Two helpers for any amount of work; lists those that were started."""
+    monkeypatch.setattr(workers, "HELP_FROM_BYTES", 0)
+    monkeypatch.setattr(workers, "_BYTES_A_TOKEN", 1)
+    monkeypatch.setattr(workers, "_helpers", lambda pending, files: 2)
+    found: list[subprocess.Popen[bytes]] = []
+    popen = subprocess.Popen
+
+    def start(*arguments: object, **named: object) -> subprocess.Popen[bytes]:
+        found.append(popen(*arguments, **named))  # type: ignore[call-overload]
+        return found[-1]
+
+    monkeypatch.setattr(workers.subprocess, "Popen", start)
+    return found
+
+
+@pytest.fixture
+def late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process takes no file before every helper had the time to take one."""
+    taken = workers.tokens_from
+
+    def waiting(taking: int, job: workers.Job) -> Iterator[tuple[int, int]]:
+        time.sleep(1.5)
+        yield from taken(taking, job)
+
+    monkeypatch.setattr(workers, "tokens_from", waiting)
+
+
+def alone(world: World, folder: Path) -> Booked:
+    """What a ledger of the same logs holds that was filled without help."""
+    other = World(folder)
+    other.environ = world.environ
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(workers, "_helpers", lambda pending, files: 0)
+        other.sync()
+    return other.booked()
+
+
+def ended(started: list[subprocess.Popen[bytes]]) -> bool:
+    """Whether every helper is gone, and was waited for."""
+    return bool(started) and all(helper.returncode is not None for helper in started)
+
+
+def boot(code: str) -> str:
+    """A helper that runs this instead; arguments as the real one's."""
+    head = workers._BOOT.partition("from tokenledger_dagster")[0]
+    return f"{head}\ntaking, given = int(sys.argv[1]), int(sys.argv[2])\n{code}"
+
+
+def test_helpers_find_what_reading_alone_finds(
+    world: World, started: list[subprocess.Popen[bytes]], late: None, tmp_path: Path
+) -> None:
+    world.sync()
+
+    assert world.booked() == alone(world, tmp_path / "alone")
+    assert len(started) == 2
+    assert ended(started)
+
+
+def test_helpers_take_appended_files_too(
+    world: World, started: list[subprocess.Popen[bytes]], late: None, tmp_path: Path
+) -> None:
+    world.sync()
+    for number in range(FILES):
+        world.append(world.claude_path(f"s{number}.jsonl"), claude(f"m{number}-19", "r19", output=77, minutes=19))
+        world.append(world.codex_path(rollout(f"t{number}")), tokens((500, 0, 50), minutes=50))
+    world.sync()
+
+    assert len(started) == 4
+    assert world.booked() == alone(world, tmp_path / "alone")
+
+
+_FAULTS = {
+    "dies at once": "sys.exit(1)",
+    "dies with a file taken": "import os; os.read(taking, 4); os._exit(1)",
+    "is killed": "import os, signal; os.read(taking, 4); os.kill(os.getpid(), signal.SIGKILL)",
+    "sends half a result": (
+        "import os; os.read(taking, 4); os.write(1, (1000).to_bytes(8, 'little') + b'half'); os._exit(0)"
+    ),
+    "closes its stream and stays": "import os, time; os.read(taking, 4); os.close(1); time.sleep(60)",
+    "raises": "raise RuntimeError",
+}
+
+
+@pytest.mark.parametrize("fault", _FAULTS)
+def test_a_helper_that_fails_costs_time_only(
+    world: World,
+    started: list[subprocess.Popen[bytes]],
+    late: None,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    fault: str,
+) -> None:
+    monkeypatch.setattr(workers, "_BOOT", boot(_FAULTS[fault]))
+    world.sync()
+
+    assert ended(started)
+    assert world.booked() == alone(world, tmp_path / "alone")
+
+
+_GARBAGE = {
+    "no message": "os.write(1, (4).to_bytes(8, 'little') + b'junk')",
+    "a length below zero": "os.write(1, (-5).to_bytes(8, 'little', signed=True) + b'junk')",
+    "another shape": "os.write(1, (1).to_bytes(8, 'little') + b'\\x90')",
+}
+
+
+@pytest.mark.parametrize("garbage", _GARBAGE)
+def test_garbage_from_a_helper_costs_time_only(
+    world: World,
+    started: list[subprocess.Popen[bytes]],
+    late: None,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    garbage: str,
+) -> None:
+    monkeypatch.setattr(workers, "_BOOT", boot(f"import os; os.read(taking, 4); {_GARBAGE[garbage]}"))
+    world.sync()
+
+    assert ended(started)
+    assert world.booked() == alone(world, tmp_path / "alone")
+
+
+def test_without_helpers_everything_is_read_here(world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def refused(*arguments: object, **named: object) -> None:
+        raise OSError("no more processes")
+
+    monkeypatch.setattr(workers, "_helpers", lambda pending, files: 2)
+    monkeypatch.setattr(workers.subprocess, "Popen", refused)
+    world.sync()
+    monkeypatch.undo()
+
+    assert world.booked() == alone(world, tmp_path / "alone")
+
+
+def test_no_helper_outlives_a_sync_that_fails(
+    world: World, started: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fail(job: workers.Job, number: int) -> workers.Found:
+        raise RuntimeError("the disk is gone")
+
+    before = _descriptors()
+    with monkeypatch.context() as patch:
+        patch.setattr(workers, "scan_one", fail)
+        with pytest.raises(RuntimeError, match="the disk is gone"):
+            world.sync()
+
+    assert ended(started)
+    assert _descriptors() == before
+    with contextlib.closing(connect(world.ledger, read_only=True)) as manifest:
+        assert manifest.execute("SELECT count(*) FROM sources").fetchone() == (0,)
+    world.sync()
+    assert world.booked() == alone(world, tmp_path / "alone")
+
+
+def test_nothing_is_left_open_by_helpers(world: World, started: list[subprocess.Popen[bytes]]) -> None:
+    before = _descriptors()
+    world.sync()
+
+    assert len(started) == 2
+    assert _descriptors() == before
+
+
+def _descriptors() -> set[str]:
+    if not Path("/proc/self/fd").is_dir():
+        pytest.skip("open files are listed under /proc only")
+    return set(os.listdir("/proc/self/fd"))
+
+
+_CHILD = """
+import sys
+from pathlib import Path
+from tests.support import World
+from tokenledger_dagster.ingest import workers
+
+workers._helpers = lambda pending, files: 2
+workers._BYTES_A_TOKEN = 1
+start = workers._start
+def told(taking, given):
+    helper = start(taking, given)
+    print(helper.pid, flush=True)
+    return helper
+workers._start = told
+if sys.argv[2] == "slow":
+    import time
+    workers.scan_one = lambda job, number: time.sleep(60)
+World(Path(sys.argv[1])).sync()
+"""
+
+
+def _gone(pid: int) -> bool:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["interrupted", "killed"])
+def test_no_helper_outlives_a_command_that_is_ended(world: World, tmp_path: Path, how: signal.Signals) -> None:
+    environ = {**plain_environ(world.home_dir, world.ledger.root), "PYTHONPATH": os.pathsep.join(sys.path)}
+    child = subprocess.Popen(
+        [sys.executable, "-c", _CHILD, str(tmp_path), "slow"],
+        cwd=REPOSITORY,
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert child.stdout is not None
+    helpers = [int(child.stdout.readline()) for _ in range(2)]
+    child.send_signal(how)
+    child.stdout.close()
+
+    assert child.wait(10) != 0
+    assert all(map(_gone, helpers))
+
+
+def test_files_of_one_stretch_are_about_the_same_size() -> None:
+    split: Callable[[list[int]], list[tuple[int, int]]] = workers._tokens
+
+    assert split([3 << 20, 2 << 20, 100, 100]) == [(0, 1), (1, 2), (2, 4)]
+    assert split([]) == []
+    tiny = split([10] * 50_000)
+    assert (tiny[0][0], tiny[-1][1], len(tiny) <= workers._MOST_TOKENS) == (0, 50_000, True)
+    assert all(end == start for (_, end), (start, _) in pairwise(tiny))
