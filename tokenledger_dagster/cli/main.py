@@ -93,8 +93,9 @@ def _dispatch(arguments: list[str], *, whole_process: bool) -> int:
         import gc
 
         from tokenledger_dagster.cli import warm
+        from tokenledger_dagster.ingest.unchanged import Walked
 
-        walked = warm.Walked()
+        walked = Walked()
         code = warm.answer(arguments[0], arguments[1:], os.environ, walked)
         if code is None:
             if whole_process:

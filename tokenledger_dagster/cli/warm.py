@@ -27,9 +27,7 @@ if TYPE_CHECKING:
 COMMANDS = ("report", "snapshot")
 
 
-def answer(
-    command: str, given: Sequence[str], environ: Mapping[str, str], walked: Walked | None = None
-) -> int | None:
+def answer(command: str, given: Sequence[str], environ: Mapping[str, str], walked: Walked | None = None) -> int | None:
     """The exit code of a command that could be answered from the stored cells, else None, with nothing printed.
 
     ``walked`` keeps what was seen of the logs, for the ordinary way.

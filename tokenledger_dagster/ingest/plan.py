@@ -94,8 +94,7 @@ class Sources:
         self._db = connection
         marks = ", ".join("?" * len(names))
         rows = connection.execute(
-            f"SELECT {', '.join(Brief._fields)} FROM sources "
-            f"WHERE client IN ({marks}) ORDER BY source_no",
+            f"SELECT {', '.join(Brief._fields)} FROM sources WHERE client IN ({marks}) ORDER BY source_no",
             tuple(names),
         )
         self.briefs = list(map(Brief._make, rows))

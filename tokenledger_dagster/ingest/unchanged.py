@@ -30,6 +30,14 @@ if TYPE_CHECKING:
 
     Seen = tuple[str, int, int, int, int, int]
     """Path, size, modification and change time (ns), inode and device of a log file."""
+    Place = tuple[str, str, str]
+    """Client, root and the root's origin."""
+
+KEY = "unchanged"
+"""Key of the manifest's meta table under which the fingerprint lies."""
+CONFIG = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "config")
+_SETTINGS = "TOKENLEDGER_"
+
 
 class Walked:
     """What a look at the logs found, for a sync that follows at once."""
@@ -37,7 +45,7 @@ class Walked:
     __slots__ = ("_state", "entries")
 
     def __init__(self) -> None:
-        self.entries: dict[tuple[str, str, str], list[Entry]] = {}
+        self.entries: dict[Place, list[Entry]] = {}
         """Log files by client, root and the root's origin."""
         self._state: list[tuple[object, ...]] = []
 
@@ -50,22 +58,19 @@ class Walked:
         return self._state == _state(connection)
 
 
-KEY = "unchanged"
-"""Key of the manifest's meta table under which the fingerprint lies."""
-CONFIG = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "config")
-_SETTINGS = "TOKENLEDGER_"
-
-
 def remember(
-    home: str, connection: sqlite3.Connection, environ: Mapping[str, str], found: Iterable[SourceFile]
+    home: str, connection: sqlite3.Connection, environ: Mapping[str, str], found: Mapping[Place, Iterable[SourceFile]]
 ) -> None:
     """Keeps the fingerprint of a sync that read every client, left nothing open and has nothing to tell.
 
-    ``found`` is what the sync saw before it read: a file written meanwhile is then told as changed.
+    ``found`` is what the sync saw before it read, by root: a file written meanwhile is then told as changed.
     """
-    seen = [(one.path, one.size, one.mtime_ns, one.ctime_ns, one.inode, one.device) for one in found]
-    roots = list(_roots(connection, environ))
-    current = _fingerprint(home, environ, roots, seen)
+    seen = {
+        place: _digest([(one.path, one.size, one.mtime_ns, one.ctime_ns, one.inode, one.device) for one in files])
+        for place, files in found.items()
+    }
+    roots = _places(connection, environ)
+    current = _fingerprint(home, environ, [(*place, seen.get(place, "")) for place in roots])
     if get_meta(connection, KEY) != current:
         set_meta(connection, KEY, current)
 
@@ -81,30 +86,35 @@ def is_unchanged(
         return False
     if connection.execute("SELECT 1 FROM retired LIMIT 1").fetchone():
         return False  # replaced segments wait for a sync to delete them
-    roots = list(_roots(connection, environ))
-    return remembered == _fingerprint(home, environ, roots, _seen(roots, walked))
-
-
-def _roots(connection: sqlite3.Connection, environ: Mapping[str, str]) -> Iterator[tuple[str, Root]]:
-    extra = connection.execute("SELECT client, path FROM extra_sources ORDER BY client, path").fetchall()
-    for name, one in logs().items():
-        for root in one.roots(environ):
-            yield name, root
-        for client, path in extra:
-            if client == name and os.path.exists(path):
-                yield name, Root(path, "--source")
-
-
-def _seen(roots: Iterable[tuple[str, Root]], walked: Walked) -> list[Seen]:
-    known = logs()
-    seen: list[Seen] = []
-    for name, root in roots:
-        found = walked.entries[name, root.where, root.origin] = list(known[name].entries(root))
-        seen += [
+    seen = []
+    for place in _places(connection, environ):
+        found = walked.entries[place] = _entries(place)
+        stamps = [
             (path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, stat.st_dev)
             for path, _, stat in found
         ]
-    return seen
+        seen.append((*place, _digest(stamps)))
+    return remembered == _fingerprint(home, environ, seen)
+
+
+def _entries(place: Place) -> list[Entry]:
+    """The log files below a root."""
+    name, where, origin = place
+    return list(logs()[name].entries(Root(where, origin)))
+
+
+def _places(connection: sqlite3.Connection, environ: Mapping[str, str]) -> list[Place]:
+    extra = connection.execute("SELECT client, path FROM extra_sources ORDER BY client, path").fetchall()
+    places: list[Place] = []
+    for name, one in logs().items():
+        places += [(name, root.where, root.origin) for root in one.roots(environ)]
+        places += [(name, path, "--source") for client, path in extra if client == name and os.path.exists(path)]
+    return places
+
+
+def _digest(seen: list[Seen]) -> str:
+    # the second version of the format is the last whose bytes depend on values alone
+    return blake2b(marshal.dumps(seen, 2), digest_size=16).hexdigest()
 
 
 def _state(connection: sqlite3.Connection) -> list[tuple[object, ...]]:
@@ -116,7 +126,7 @@ def _state(connection: sqlite3.Connection) -> list[tuple[object, ...]]:
     return connection.execute(query, (KEY,)).fetchall()
 
 
-def _fingerprint(home: str, environ: Mapping[str, str], roots: list[tuple[str, Root]], seen: list[Seen]) -> str:
+def _fingerprint(home: str, environ: Mapping[str, str], seen: list[tuple[str, str, str, str]]) -> str:
     parts = (
         (__version__, BOOKING_VERSION, [(name, one.parser_version) for name, one in logs().items()]),
         # the home itself may be reached in several ways; every other setting may change what a sync does
@@ -124,8 +134,7 @@ def _fingerprint(home: str, environ: Mapping[str, str], roots: list[tuple[str, R
             (key, value) for key, value in environ.items() if key.startswith(_SETTINGS) and key != f"{_SETTINGS}HOME"
         ),
         [environ.get(one.override) for one in logs().values() if one.override],
-        [(name, root.where, root.origin, os.access(root.where, os.R_OK)) for name, root in roots],
-        seen,
+        [(*one, os.access(one[1], os.R_OK)) for one in seen],
         _content(f"{home}/{home_files.HOME_JSON}"),
         sorted(_files(CONFIG, times=True)),
         sorted(_files(f"{home}/{home_files.JOURNAL}")),
