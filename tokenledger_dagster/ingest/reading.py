@@ -145,7 +145,7 @@ def _complete(rest: bytes) -> bool:
         return False
     try:
         msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass  # several, or not strictly JSON
     else:
         return True

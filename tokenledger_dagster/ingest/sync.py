@@ -210,7 +210,7 @@ class _Sync:
                         self._problems.append(f"--source {name}={path} is not there; its events are kept")
             for root in roots:
                 if walked:
-                    root.found = walked.entries.get((client.name, root.where, root.origin))
+                    root.found = walked.entries((client.name, root.where, root.origin))
                 if not os.access(root.path, os.R_OK):
                     self._problems.append(f"{root.path} cannot be read; give this user permission to read it")
                 context = client.context(root)

@@ -16,6 +16,7 @@ except ImportError:  # an interpreter built without it
     from hashlib import blake2b
 
 from tokenledger_dagster import __version__, home_files
+from tokenledger_dagster.clients import walk
 from tokenledger_dagster.clients.logs import Root
 from tokenledger_dagster.clients.registry import logs
 from tokenledger_dagster.ingest.meta import BOOKING_VERSION, get_meta, set_meta
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from tokenledger_dagster.clients.base import SourceFile
-    from tokenledger_dagster.clients.walk import Entry
 
     Seen = tuple[str, int, int, int, int, int]
     """Path, size, modification and change time (ns), inode and device of a log file."""
@@ -42,12 +42,20 @@ _SETTINGS = "TOKENLEDGER_"
 class Walked:
     """What a look at the logs found, for a sync that follows at once."""
 
-    __slots__ = ("_state", "entries")
+    __slots__ = ("_state", "seen")
 
     def __init__(self) -> None:
-        self.entries: dict[Place, list[Entry]] = {}
+        self.seen: dict[Place, list[Seen]] = {}
         """Log files by client, root and the root's origin."""
         self._state: list[tuple[object, ...]] = []
+
+    def entries(self, place: Place) -> list[walk.Entry] | None:
+        """The log files below a root as a walk would find them; None where nobody looked."""
+        seen = self.seen.get(place)
+        if seen is None:
+            return None
+        root = place[1]
+        return [(path, walk.below(path, root), walk.Stat(*rest)) for path, *rest in seen]
 
     def began(self, connection: sqlite3.Connection) -> None:
         """Notes what was booked before the look."""
@@ -88,19 +96,17 @@ def is_unchanged(
         return False  # replaced segments wait for a sync to delete them
     seen = []
     for place in _places(connection, environ):
-        found = walked.entries[place] = _entries(place)
-        stamps = [
-            (path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, stat.st_dev)
-            for path, _, stat in found
-        ]
-        seen.append((*place, _digest(stamps)))
+        found = walked.seen[place] = _seen(place)
+        seen.append((*place, _digest(found)))
     return remembered == _fingerprint(home, environ, seen)
 
 
-def _entries(place: Place) -> list[Entry]:
-    """The log files below a root."""
+def _seen(place: Place) -> list[Seen]:
     name, where, origin = place
-    return list(logs()[name].entries(Root(where, origin)))
+    return [
+        (path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, stat.st_dev)
+        for path, _, stat in logs()[name].entries(Root(where, origin))
+    ]
 
 
 def _places(connection: sqlite3.Connection, environ: Mapping[str, str]) -> list[Place]:
