@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
     from types import ModuleType
+    from typing import Any
 
     from tokenledger_dagster.cli.arguments import Arguments
     from tokenledger_dagster.ingest.unchanged import Walked
@@ -93,8 +94,9 @@ def _dispatch(arguments: list[str], *, whole_process: bool) -> int:
         import gc
 
         from tokenledger_dagster.cli import warm
+        from tokenledger_dagster.ingest.unchanged import Walked
 
-        walked = warm.Walked()
+        walked = Walked()
         code = warm.answer(arguments[0], arguments[1:], os.environ, walked)
         if code is None:
             if whole_process:
@@ -157,19 +159,44 @@ def _parser(name: str, module: ModuleType) -> argparse.ArgumentParser:
 
 
 def _import_msgspec() -> None:
-    """Imports msgspec without typing_extensions, two thirds of its cost.
+    """Imports msgspec and pathlib without what they never use of others, which is half of their cost.
 
-    msgspec (0.19 to 0.21) asks it for names that ``typing`` has too since Python 3.11, and takes those where it is
-    missing; whoever imports it later gets it.
+    msgspec (0.19 to 0.22) asks typing_extensions for names that ``typing`` has too since Python 3.11, and takes those
+    where it is missing; uuid asks platform for the system's name; pathlib wants one function of urllib.parse for
+    ``as_uri``.  Whoever imports these three later gets them.  To go when Python itself is as lazy.
     """
-    absent = "typing_extensions" not in sys.modules and "msgspec" not in sys.modules
-    if absent:
-        sys.modules["typing_extensions"] = None  # type: ignore[assignment]
+    from types import ModuleType
+
+    platform, parse = ModuleType("platform"), ModuleType("urllib.parse")
+    platform.system = _system  # type: ignore[attr-defined]
+    parse.quote_from_bytes = _quote_from_bytes  # type: ignore[attr-defined]
+    stand_ins = {"typing_extensions": None, "platform": platform, "urllib.parse": parse}
+    known = "msgspec" in sys.modules or "pathlib" in sys.modules
+    absent = {} if known else {name: one for name, one in stand_ins.items() if name not in sys.modules}
+    sys.modules.update(absent)  # type: ignore[arg-type]
     try:
-        import msgspec  # noqa: F401
+        import pathlib
+
+        import msgspec
+    except (ImportError, AttributeError):
+        if not absent:
+            raise
     finally:
-        if absent:
-            del sys.modules["typing_extensions"]
+        for name in absent:
+            sys.modules.pop(name, None)
+    import pathlib  # noqa: F401
+
+    import msgspec  # noqa: F401
+
+
+def _system() -> str:
+    return os.uname().sysname if hasattr(os, "uname") else sys.platform
+
+
+def _quote_from_bytes(*given: Any, **named: Any) -> str:
+    from urllib.parse import quote_from_bytes
+
+    return quote_from_bytes(*given, **named)
 
 
 def _overview() -> str:

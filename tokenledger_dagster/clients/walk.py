@@ -13,7 +13,21 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-Entry = tuple[str, str, os.stat_result]
+
+class Stat:
+    """The part of a ``stat`` that tells files and their states apart."""
+
+    __slots__ = ("st_ctime_ns", "st_dev", "st_ino", "st_mtime_ns", "st_size")
+
+    def __init__(self, size: int, mtime_ns: int, ctime_ns: int, inode: int, device: int) -> None:
+        self.st_size = size
+        self.st_mtime_ns = mtime_ns
+        self.st_ctime_ns = ctime_ns
+        self.st_ino = inode
+        self.st_dev = device
+
+
+Entry = tuple[str, str, os.stat_result | Stat]
 """Path, path below the root, ``stat``."""
 
 MAX_DEPTH = 24
@@ -48,8 +62,7 @@ def log_files(root: str) -> Iterator[Entry]:
             continue
         for entry in entries:
             name = entry.name
-            # names may hold bytes that are no UTF-8; what is stored and shown escapes them
-            shown = name if name.isascii() else name.encode("utf-8", "backslashreplace").decode("utf-8")
+            shown = name if name.isascii() else escaped(name)
             try:
                 if entry.is_file():
                     if name.endswith(".jsonl") or is_log(name):
@@ -64,6 +77,18 @@ def log_files(root: str) -> Iterator[Entry]:
                         stack.append((entry.path, f"{below}{shown}/", depth + 1))
             except OSError:
                 continue
+
+
+def escaped(name: str) -> str:
+    """A name as it is stored and shown: it may hold bytes that are no UTF-8."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def below(path: str, root: str) -> str:
+    """The path below its root that ``log_files`` gave with ``path``."""
+    if path == root:
+        return os.path.basename(root)
+    return escaped(path.removeprefix(root if root.endswith("/") else f"{root}/"))
 
 
 def existing(paths: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -1,12 +1,14 @@
 """The manifest's own key table, and a connection that only reads it: what a report on unchanged logs needs.
 
 Here: keys and versions.  Not here: making or changing a manifest (``ingest.manifest``), what the tables hold
-(``manifest.sql``).  Light on purpose: ``sqlite3`` is the only import of weight.
+(``manifest.sql``).  Light on purpose: it imports nothing.
 """
 
 from __future__ import annotations
 
-import sqlite3
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import sqlite3
 
 MANIFEST_VERSION = "2"
 BOOKING_VERSION = "1"

@@ -143,6 +143,12 @@ def _complete(rest: bytes) -> bool:
     body = rest.removeprefix(b"\xef\xbb\xbf").strip(b"\x00 \t\r\n")
     if not body.startswith(b"{") or not body.endswith(b"}"):
         return False
+    try:
+        msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass  # several, or not strictly JSON
+    else:
+        return True
     import json
 
     decoded = body.decode("utf-8", "replace")

@@ -1,8 +1,8 @@
 """Names and rates that a ledger has resolved before, kept in the manifest.
 
 Here: loading and storing them, and a rate table that asks them first.  A model's name and rates hold for months, so
-nearly every sync finds all it needs here and parses neither the naming data nor ``config/rates.csv``.  Not here: any rule
-of names or prices.  What is kept counts for one booking key and version of the program only.
+nearly every sync finds all it needs here and parses neither the naming data nor ``config/rates.csv``.  Not here: any
+rule of names or prices.  What is kept counts for one booking key and version of the program only.
 """
 
 from __future__ import annotations

@@ -86,8 +86,8 @@ def sync(
     """Brings the ledger of ``home`` up to date with the logs.
 
     Where another process is writing, nothing is read and ``synced`` is False, unless the home was never filled: then
-    the other's first commit is waited for.  ``walked``: what a look at the logs a moment ago found.  Raises ManifestError
-    where the state cannot be used.
+    the other's first commit is waited for.  ``walked`` is what a look at the logs a moment ago found.  Raises
+    ManifestError where the state cannot be used.
     """
     deadline = time.monotonic() + FIRST_FILL_WAIT_SECONDS
     crew = early()
@@ -154,6 +154,7 @@ class _Sync:
         self._cache = CacheCounts(bypassed=options.no_cache)
         self._contexts: dict[str, Mapping[str, str]] = {}
         self._origins: dict[str, Root] = {}
+        self._found: dict[tuple[str, str, str], list[SourceFile]] = {}
 
     def run(self) -> IngestSummary:
         """Finds, reads, commits, summarises; the caller holds the writer lock."""
@@ -182,7 +183,7 @@ class _Sync:
             if self._rates is not None:
                 resolved.store(self._db, self._key, self._rates)
             if not self._options.only and not self._problems:
-                remember(str(self._home.root), self._db, self._environ, files)
+                remember(str(self._home.root), self._db, self._environ, self._found)
         return summary
 
     def _ledger(self) -> Ledger:
@@ -217,11 +218,12 @@ class _Sync:
                         self._problems.append(f"--source {name}={path} is not there; its events are kept")
             for root in roots:
                 if walked:
-                    root.found = walked.entries.get((client.name, root.where, root.origin))
+                    root.found = walked.entries((client.name, root.where, root.origin))
                 if not os.access(root.path, os.R_OK):
                     self._problems.append(f"{root.path} cannot be read; give this user permission to read it")
                 context = client.context(root)
-                for file in client.files(root):
+                below = self._found[client.name, root.where, root.origin] = list(client.files(root))
+                for file in below:
                     self._contexts[file.path] = context
                     self._origins[file.path] = root
                     found.append(file)
@@ -388,8 +390,10 @@ def ledger_counts(connection: sqlite3.Connection) -> tuple[int, int]:
 def booking_key() -> str:
     """Stands for everything booked figures depend on besides the records: rules, names and rates."""
     digest = hashlib.blake2b(BOOKING_VERSION.encode(), digest_size=8)
-    for path in sorted(CONFIG_DIRECTORY.glob("*.csv")):
-        digest.update(path.name.encode() + hashlib.blake2b(path.read_bytes()).digest())
+    for name in sorted(os.listdir(CONFIG_DIRECTORY)):
+        if name.endswith(".csv"):
+            with open(os.path.join(CONFIG_DIRECTORY, name), "rb") as handle:
+                digest.update(name.encode() + hashlib.blake2b(handle.read()).digest())
     return digest.hexdigest()
 
 

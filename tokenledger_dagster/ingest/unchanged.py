@@ -16,6 +16,7 @@ except ImportError:  # an interpreter built without it
     from hashlib import blake2b
 
 from tokenledger_dagster import __version__, home_files
+from tokenledger_dagster.clients import walk
 from tokenledger_dagster.clients.logs import Root
 from tokenledger_dagster.clients.registry import logs
 from tokenledger_dagster.ingest.meta import BOOKING_VERSION, get_meta, set_meta
@@ -26,21 +27,35 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from tokenledger_dagster.clients.base import SourceFile
-    from tokenledger_dagster.clients.walk import Entry
 
     Seen = tuple[str, int, int, int, int, int]
     """Path, size, modification and change time (ns), inode and device of a log file."""
+    Place = tuple[str, str, str]
+    """Client, root and the root's origin."""
+
+KEY = "unchanged"
+"""Key of the manifest's meta table under which the fingerprint lies."""
+CONFIG = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "config")
+_SETTINGS = "TOKENLEDGER_"
 
 
 class Walked:
     """What a look at the logs found, for a sync that follows at once."""
 
-    __slots__ = ("_state", "entries")
+    __slots__ = ("_state", "seen")
 
     def __init__(self) -> None:
-        self.entries: dict[tuple[str, str, str], list[Entry]] = {}
+        self.seen: dict[Place, list[Seen]] = {}
         """Log files by client, root and the root's origin."""
         self._state: list[tuple[object, ...]] = []
+
+    def entries(self, place: Place) -> list[walk.Entry] | None:
+        """The log files below a root as a walk would find them; None where nobody looked."""
+        seen = self.seen.get(place)
+        if seen is None:
+            return None
+        root = place[1]
+        return [(path, walk.below(path, root), walk.Stat(*rest)) for path, *rest in seen]
 
     def began(self, connection: sqlite3.Connection) -> None:
         """Notes what was booked before the look."""
@@ -51,22 +66,19 @@ class Walked:
         return self._state == _state(connection)
 
 
-KEY = "unchanged"
-"""Key of the manifest's meta table under which the fingerprint lies."""
-CONFIG = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "config")
-_SETTINGS = "TOKENLEDGER_"
-
-
 def remember(
-    home: str, connection: sqlite3.Connection, environ: Mapping[str, str], found: Iterable[SourceFile]
+    home: str, connection: sqlite3.Connection, environ: Mapping[str, str], found: Mapping[Place, Iterable[SourceFile]]
 ) -> None:
     """Keeps the fingerprint of a sync that read every client, left nothing open and has nothing to tell.
 
-    ``found`` is what the sync saw before it read: a file written meanwhile is then told as changed.
+    ``found`` is what the sync saw before it read, by root: a file written meanwhile is then told as changed.
     """
-    seen = [(one.path, one.size, one.mtime_ns, one.ctime_ns, one.inode, one.device) for one in found]
-    roots = list(_roots(connection, environ))
-    current = _fingerprint(home, environ, roots, seen)
+    seen = {
+        place: _digest([(one.path, one.size, one.mtime_ns, one.ctime_ns, one.inode, one.device) for one in files])
+        for place, files in found.items()
+    }
+    roots = _places(connection, environ)
+    current = _fingerprint(home, environ, [(*place, seen.get(place, "")) for place in roots])
     if get_meta(connection, KEY) != current:
         set_meta(connection, KEY, current)
 
@@ -82,30 +94,33 @@ def is_unchanged(
         return False
     if connection.execute("SELECT 1 FROM retired LIMIT 1").fetchone():
         return False  # replaced segments wait for a sync to delete them
-    roots = list(_roots(connection, environ))
-    return remembered == _fingerprint(home, environ, roots, _seen(roots, walked))
+    seen = []
+    for place in _places(connection, environ):
+        found = walked.seen[place] = _seen(place)
+        seen.append((*place, _digest(found)))
+    return remembered == _fingerprint(home, environ, seen)
 
 
-def _roots(connection: sqlite3.Connection, environ: Mapping[str, str]) -> Iterator[tuple[str, Root]]:
+def _seen(place: Place) -> list[Seen]:
+    name, where, origin = place
+    return [
+        (path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, stat.st_dev)
+        for path, _, stat in logs()[name].entries(Root(where, origin))
+    ]
+
+
+def _places(connection: sqlite3.Connection, environ: Mapping[str, str]) -> list[Place]:
     extra = connection.execute("SELECT client, path FROM extra_sources ORDER BY client, path").fetchall()
+    places: list[Place] = []
     for name, one in logs().items():
-        for root in one.roots(environ):
-            yield name, root
-        for client, path in extra:
-            if client == name and os.path.exists(path):
-                yield name, Root(path, "--source")
+        places += [(name, root.where, root.origin) for root in one.roots(environ)]
+        places += [(name, path, "--source") for client, path in extra if client == name and os.path.exists(path)]
+    return places
 
 
-def _seen(roots: Iterable[tuple[str, Root]], walked: Walked) -> list[Seen]:
-    known = logs()
-    seen: list[Seen] = []
-    for name, root in roots:
-        found = walked.entries[name, root.where, root.origin] = list(known[name].entries(root))
-        seen += [
-            (path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, stat.st_dev)
-            for path, _, stat in found
-        ]
-    return seen
+def _digest(seen: list[Seen]) -> str:
+    # the second version of the format is the last whose bytes depend on values alone
+    return blake2b(marshal.dumps(seen, 2), digest_size=16).hexdigest()
 
 
 def _state(connection: sqlite3.Connection) -> list[tuple[object, ...]]:
@@ -117,7 +132,7 @@ def _state(connection: sqlite3.Connection) -> list[tuple[object, ...]]:
     return connection.execute(query, (KEY,)).fetchall()
 
 
-def _fingerprint(home: str, environ: Mapping[str, str], roots: list[tuple[str, Root]], seen: list[Seen]) -> str:
+def _fingerprint(home: str, environ: Mapping[str, str], seen: list[tuple[str, str, str, str]]) -> str:
     parts = (
         (__version__, BOOKING_VERSION, [(name, one.parser_version) for name, one in logs().items()]),
         # the home itself may be reached in several ways; every other setting may change what a sync does
@@ -125,8 +140,7 @@ def _fingerprint(home: str, environ: Mapping[str, str], roots: list[tuple[str, R
             (key, value) for key, value in environ.items() if key.startswith(_SETTINGS) and key != f"{_SETTINGS}HOME"
         ),
         [environ.get(one.override) for one in logs().values() if one.override],
-        [(name, root.where, root.origin, os.access(root.where, os.R_OK)) for name, root in roots],
-        seen,
+        [(*one, os.access(one[1], os.R_OK)) for one in seen],
         _content(f"{home}/{home_files.HOME_JSON}"),
         sorted(_files(CONFIG, times=True)),
         sorted(_files(f"{home}/{home_files.JOURNAL}")),

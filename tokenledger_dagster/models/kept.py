@@ -1,7 +1,7 @@
 """What was resolved before, kept with the stretch of time in which it holds.
 
-Here: a small look-up by key and time.  A ledger stores two of these (`ingest.resolved`), names and rates, so that a sync
-whose models are known reads neither naming data nor price lists.  Not here: resolving anything.
+Here: a small look-up by key and time.  A ledger stores two of these (`ingest.resolved`), names and rates, so that a
+sync whose models are known reads neither naming data nor price lists.  Not here: resolving anything.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Kept(Generic[Key, At, Value]):
 
     def entries(self) -> list[tuple[Key, At, At, Value]]:
         """All that is kept."""
-        return [(key, *span) for key, spans in self._spans.items() for span in spans]
+        return [(key, start, end, value) for key, spans in self._spans.items() for start, end, value in spans]
 
 
 @cache

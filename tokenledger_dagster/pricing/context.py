@@ -50,10 +50,17 @@ def requested_context(client: str, speed: str | None, service_tier: str | None, 
     return ";".join(parts) or STANDARD
 
 
-@cache
 def channels(kind: str) -> dict[str, str]:
     """Return one kind of rows of `config/channels.csv` as key -> channel."""
-    return {row["key"]: row["channel"] for row in read_config("channels.csv") if row["kind"] == kind}
+    return _channels().get(kind, {})
+
+
+@cache
+def _channels() -> dict[str, dict[str, str]]:
+    kinds: dict[str, dict[str, str]] = {}
+    for row in read_config("channels.csv"):
+        kinds.setdefault(row["kind"], {})[row["key"]] = row["channel"]
+    return kinds
 
 
 def _urgency(speed: str | None, service_tier: str | None, modifiers: Mapping[str, str]) -> str | None:

@@ -183,7 +183,7 @@ class RateTable:
         return self._resolved[key]
 
     def steady(self, model: str, ts_us: int) -> tuple[int, int]:
-        """Return the stretch of time around an instant in which no rate of a model begins or ends, unless it is slotted."""
+        """Return the stretch of time around an instant in which no rate of a model (not slotted) begins or ends."""
         days = {
             _day_us(row[column], -_OPEN)
             for (_, name), rows in self._rows.items()
