@@ -120,7 +120,7 @@ def test_what_is_written_is_valid(world: World, manifest: Connection) -> None:
         assert validate_snapshot(json.loads(path.read_text())) == []
 
 
-def test_another_zone_is_answered_from_the_events(manifest: Connection) -> None:
+def test_another_zone_is_answered_from_the_quarter_hours(manifest: Connection) -> None:
     berlin = make_snapshot(manifest, zone="Europe/Berlin", month="2026-02")
     march = make_snapshot(manifest, zone="Europe/Berlin", now=NOW)
 
@@ -133,12 +133,12 @@ def test_another_zone_is_answered_from_the_events(manifest: Connection) -> None:
     assert (march.month, march.totals.tokens) == ("2026-03", 20)
 
 
-def test_cells_and_events_give_the_same_answer(world: World, manifest: Connection) -> None:
-    from_events = make_snapshot(manifest, zone="Asia/Tokyo", now=NOW)
+def test_cells_and_quarter_hours_give_the_same_answer(world: World, manifest: Connection) -> None:
+    from_slots = make_snapshot(manifest, zone="Asia/Tokyo", now=NOW)
     world.sync(zone="Asia/Tokyo")
     from_cells = make_snapshot(manifest, now=NOW)
 
-    assert from_cells == from_events
+    assert from_cells == from_slots
 
 
 def test_compact_keeps_the_first_rows_and_extended_all(world: World) -> None:

@@ -35,7 +35,8 @@ def test_the_newer_reading_counts_even_where_the_older_one_says_more(
     world.sync()
     monkeypatch.setattr(claude_code.ClaudeCode, "parser_version", 2)
     monkeypatch.setattr(claude_code, "counters_of", lambda usage, flag: Counters(output_tokens=7))
-    monkeypatch.setattr(claude_pack, "decoded_lines", lambda decoder, lines, whole: [None] * len(lines))
+    # every line goes to the reader that takes it with care, and that calls the function above
+    monkeypatch.setattr(claude_pack, "decoded_lines", lambda decoder, lines: [None] * len(lines))
 
     world.sync()
 

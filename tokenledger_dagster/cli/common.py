@@ -25,6 +25,7 @@ from tokenledger_dagster.settings import Settings
 if TYPE_CHECKING:
     import argparse
 
+    from tokenledger_dagster.ingest.unchanged import Walked
     from tokenledger_dagster.usage.selection import Selection
 
 _QUIET_BELOW_BYTES = 32 << 20
@@ -67,11 +68,12 @@ def selection_of(args: arguments.Arguments, settings: Settings) -> Selection:
     return arguments.selection_of(args, zone)
 
 
-def synced(home: Home, settings: Settings, options: SyncOptions | None = None) -> IngestSummary:
+def synced(
+    home: Home, settings: Settings, options: SyncOptions | None = None, walked: Walked | None = None
+) -> IngestSummary:
     """Syncs, showing progress on stderr where there is much to read, and says what a person should know."""
-    summary = sync(
-        home, os.environ, options or SyncOptions(zone=zone_name(settings), host=settings.host), progress=progress()
-    )
+    options = options or SyncOptions(zone=zone_name(settings), host=settings.host)
+    summary = sync(home, os.environ, options, progress=progress(), walked=walked)
     if not summary.synced:
         note("another process is writing this ledger; answering from its last commit")
     for problem in summary.problems if summary.synced else []:

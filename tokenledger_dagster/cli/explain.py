@@ -35,12 +35,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Prints the events behind the figure; exits 1 where bytes no longer agree."""
+    from tokenledger_dagster.ingest.settling import settle
     from tokenledger_dagster.usage.evidence import events_of, explain
 
     if (args.event_id is None) == (args.kind is None) or (args.kind is None) != (args.key is None):
         raise UsageError("name an event id, or --kind with --key; see `tokenledger explain --help`")
     home = common.open_home(settings)
     selection = common.selection_of(args, settings)
+    common.ledger(home).close()  # says what is wrong with it, if anything is
+    settle(home)
     connection = common.ledger(home)
     figure: dict[str, Any] = {"event_id": args.event_id}
     ids = [args.event_id]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from tokenledger_dagster.cli.arguments import Arguments
+    from tokenledger_dagster.ingest.unchanged import Walked
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("report", "usage and cost by day, week, month, session, project, model, client or 5-hour block"),
@@ -89,17 +90,23 @@ def _dispatch(arguments: list[str], *, whole_process: bool) -> int:
         print(printable(f"tokenledger: no command {arguments[0]!r}; `tokenledger --help` lists them"), file=sys.stderr)
         return 2
     if arguments[0] in ("report", "snapshot"):
-        from tokenledger_dagster.cli.warm import answer
+        import gc
 
-        code = answer(arguments[0], arguments[1:], os.environ)
-        if code is not None:
-            sys.stdout.flush()
+        from tokenledger_dagster.cli import warm
+
+        walked = warm.Walked()
+        code = warm.answer(arguments[0], arguments[1:], os.environ, walked)
+        if code is None:
             if whole_process:
-                # nothing is left to close, and taking the interpreter apart would cost as much as grouping the rows
-                os._exit(code)
-            return code
+                gc.disable()  # the process ends before a collection would pay
+                _start_helpers()
+            code = _run(arguments[0], arguments[1:], walked)
         if whole_process:
-            _start_helpers()
+            sys.stdout.flush()
+            sys.stderr.flush()
+            # nothing is left to close, and taking the interpreter apart would cost as much as grouping the rows
+            os._exit(code)
+        return code
     return _run(arguments[0], arguments[1:])
 
 
@@ -113,7 +120,7 @@ def _start_helpers() -> None:
         start_early()
 
 
-def _run(name: str, arguments: list[str]) -> int:
+def _run(name: str, arguments: list[str], walked: Walked | None = None) -> int:
     from tokenledger_dagster.cli.arguments import simple
 
     _import_msgspec()
@@ -122,6 +129,7 @@ def _run(name: str, arguments: list[str]) -> int:
     if parsed is None:
         parsed = _parser(name, module).parse_args(arguments)
         parsed.command = name
+    parsed.walked = walked
     from tokenledger_dagster.settings import load_settings
 
     code = int(module.run(parsed, load_settings()))

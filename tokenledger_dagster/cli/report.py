@@ -49,7 +49,7 @@ def run(args: Arguments, settings: Settings) -> int:
     selection = common.selection_of(args, settings)
     home = common.open_home(settings)
     if not args.no_sync:
-        common.synced(home, settings)
+        common.synced(home, settings, walked=getattr(args, "walked", None))
     connection = common.ledger(home)
     try:
         return show_report(connection, args, selection)

@@ -46,7 +46,7 @@ def run(args: Arguments, settings: Settings) -> int:
     check_month(args.month)
     home = common.open_home(settings)
     if not args.no_sync:
-        common.synced(home, settings)
+        common.synced(home, settings, walked=getattr(args, "walked", None))
     connection = common.ledger(home)
     try:
         return show_snapshot(connection, args, str(home.root), settings.snapshot_top_n)

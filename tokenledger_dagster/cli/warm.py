@@ -16,7 +16,7 @@ from tokenledger_dagster import home_files
 from tokenledger_dagster.cli.arguments import selection_of, simple
 from tokenledger_dagster.errors import UsageError
 from tokenledger_dagster.ingest.meta import MANIFEST_VERSION, get_meta
-from tokenledger_dagster.ingest.unchanged import is_unchanged
+from tokenledger_dagster.ingest.unchanged import Walked, is_unchanged
 from tokenledger_dagster.ingest.zone_names import named_zone
 
 TYPE_CHECKING = False
@@ -27,8 +27,10 @@ if TYPE_CHECKING:
 COMMANDS = ("report", "snapshot")
 
 
-def answer(command: str, given: Sequence[str], environ: Mapping[str, str]) -> int | None:
+def answer(command: str, given: Sequence[str], environ: Mapping[str, str], walked: Walked | None = None) -> int | None:
     """The exit code of a command that could be answered from the stored cells, else None, with nothing printed.
+
+    ``walked`` keeps what was seen of the logs, for the ordinary way.
 
     Raises NothingToReport where the cells say so.
     """
@@ -42,7 +44,7 @@ def answer(command: str, given: Sequence[str], environ: Mapping[str, str]) -> in
         try:
             connection.execute("PRAGMA query_only=1")
             connection.execute("BEGIN")  # fingerprint and cells of one and the same commit
-            return _answer(args, connection, home, environ)
+            return _answer(args, connection, home, environ, walked)
         finally:
             connection.close()
     except (sqlite3.Error, UsageError):
@@ -57,19 +59,25 @@ def is_filled(environ: Mapping[str, str]) -> bool:
     return home is None or os.path.exists(f"{home}/{home_files.MANIFEST}")
 
 
-def _answer(args: SimpleNamespace, connection: sqlite3.Connection, home: str, environ: Mapping[str, str]) -> int | None:
+def _answer(
+    args: SimpleNamespace,
+    connection: sqlite3.Connection,
+    home: str,
+    environ: Mapping[str, str],
+    walked: Walked | None,
+) -> int | None:
     zone = environ.get("TOKENLEDGER_TIMEZONE") or named_zone(environ)
     if get_meta(connection, "manifest_version") != MANIFEST_VERSION or get_meta(connection, "zone") != zone:
         return None
     if args.command == "report":
         selection = selection_of(args, args.tz or zone)
-        if not is_unchanged(home, connection, environ):
+        if not is_unchanged(home, connection, environ, walked):
             return None
         from tokenledger_dagster.cli.report import show_report
 
         return show_report(connection, args, selection)
     top_n = _top_n(environ)
-    if top_n is None or not is_unchanged(home, connection, environ):
+    if top_n is None or not is_unchanged(home, connection, environ, walked):
         return None
     from tokenledger_dagster.cli.snapshot import check_month, show_snapshot
 

@@ -13,7 +13,7 @@ from tokenledger_dagster.clients.logs import Logs, Root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
 _DESKTOP_STORES = (
     "Library/Application Support/Claude/local-agent-mode-sessions",
@@ -45,7 +45,7 @@ class ClaudeCodeLogs(Logs):
             found += [(f"{home}/{store}", "desktop") for store in _DESKTOP_STORES]
         return [Root(path, origin) for path, origin in walk.existing(found)]
 
-    def entries(self, root: Root) -> Iterator[walk.Entry]:
+    def walk(self, root: Root) -> Iterable[walk.Entry]:
         """Every ``*.jsonl`` below the root; what a file holds, not where it lies, tells whether it counts."""
         found = walk.log_files(root.where)
         if root.origin == "desktop":

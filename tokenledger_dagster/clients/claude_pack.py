@@ -51,7 +51,7 @@ _TAIL = 1024
 """Bytes at the end of a row in which the usage of a row glued behind it stands."""
 _HEAD = 1536
 """Bytes at the start of a row in which its own ``message`` key stands, before any content."""
-_OPEN, _BRACE, _CR = ord("{"), ord("}"), ord("\r")
+_BRACE, _CR = ord("}"), ord("\r")
 _EARLIEST = datetime(1971, 1, 1, tzinfo=UTC)
 _LONGEST = 1024
 
@@ -81,7 +81,7 @@ class _Usage(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     service_tier: str | None = None
     inference_geo: str | None = None
     speed: str | None = None
-    iterations: Any = None
+    iterations: list[Any] | None = None
 
 
 class _Message(msgspec.Struct, gc=False):
@@ -167,7 +167,7 @@ class ClaudePacker:
         find, startswith = data.find, data.startswith
         lines: list[memoryview] = []
         starts: list[int] = []
-        start, whole = 0, True
+        start = 0
         with memoryview(data) as view:
             while (end := find(b"\n", start, filled)) != -1:
                 brace = find(b"{", start + 1, start + _HEAD if start + _HEAD < end else end)
@@ -182,17 +182,15 @@ class ClaudePacker:
                     stop = end - 1 if data[end - 1] == _CR else end
                     lines.append(view[start:stop])
                     starts.append(start)
-                    if data[start] != _OPEN or data[stop - 1] != _BRACE:
-                        whole = False
                 start = end + 1
             if lines:
-                self._lines(lines, starts, base, whole)
+                self._lines(lines, starts, base)
                 for line in lines:
                     line.release()
         return start
 
-    def _lines(self, lines: list[memoryview], starts: list[int], base: int, whole: bool) -> None:
-        self._take_lines(decoded_lines(_decoder, lines, whole), lines, starts, base)
+    def _lines(self, lines: list[memoryview], starts: list[int], base: int) -> None:
+        self._take_lines(decoded_lines(_decoder, lines), lines, starts, base)
 
     def _take_lines(self, rows: list[_Row | None], lines: list[memoryview], starts: list[int], base: int) -> None:
         """Takes each row as columns, or gives its line to the careful reader.
@@ -321,8 +319,9 @@ class ClaudePacker:
         """Notes what only some rows have; False where it is more than numbers."""
         extra: dict[str, Any] = {}
         if iterations:
-            extra["iterations"] = values.safe_usage(msgspec.json.encode(iterations))
-            if extra["iterations"] is None:
+            told = msgspec.json.encode(iterations)
+            extra["iterations"] = values.safe_usage(told)
+            if extra["iterations"] != told.decode():
                 return False
         if cost is not None:
             extra["cost"] = values.cost_nano(cost)

@@ -6,7 +6,6 @@ which rows of a fork are its parent's (``ingest.lineage``), prices.  Facts and s
 
 from __future__ import annotations
 
-import tomllib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -37,9 +36,15 @@ class Codex(CodexLogs):
         """Model and service tier of ``config.toml`` beside the root, with the time since when they are known."""
         path = root.path.parent / "config.toml"
         try:
-            found = tomllib.loads(path.read_text("utf-8", "replace"))
+            text = path.read_text("utf-8", "replace")
             changed = path.stat().st_mtime_ns // 1000
-        except (OSError, tomllib.TOMLDecodeError):
+        except OSError:
+            return {}
+        import tomllib  # few have such a file
+
+        try:
+            found = tomllib.loads(text)
+        except tomllib.TOMLDecodeError:
             return {}
         read = {"model": values.text(found.get("model")), "service_tier": values.word(found.get("service_tier"))}
         kept = {key: value for key, value in read.items() if value is not None}

@@ -52,7 +52,7 @@ _TEXT_LAST = b'"}}'
 """End of a row whose payload ends with a text: a usage row's ends with an object or a null."""
 _TAIL = 2048
 """Bytes at the end of a line in which a usage row glued behind another names itself."""
-_OPEN, _CLOSE, _CR = ord("{"), ord("}"), ord("\r")
+_CR = ord("\r")
 _EARLIEST = datetime(1971, 1, 1, tzinfo=UTC)
 
 _WIDTH = 40
@@ -120,7 +120,7 @@ class CodexPacker:
         self._values: list[Values] = []
         self._extras: dict[int, Any] = {}
         self._firsts: list[datetime] = []
-        """Earliest time of each event."""
+        """Time of each event."""
         self._gaps: list[tuple[int, int]] = []
         self._places: dict[tuple[bool, bool], int] = {}
         """Numbers of the contexts in force, by (configured tier holds, cache writes are logged); the careful reader may
@@ -140,7 +140,7 @@ class CodexPacker:
         find, startswith = data.find, data.startswith
         lines: list[memoryview] = []
         starts: list[int] = []
-        start, whole = 0, True
+        start = 0
         with memoryview(data) as view:
             while (end := find(b"\n", start, filled)) != -1:
                 if (
@@ -154,17 +154,15 @@ class CodexPacker:
                     stop = end - 1 if data[end - 1] == _CR else end
                     lines.append(view[start:stop])
                     starts.append(start)
-                    if data[start] != _OPEN or data[stop - 1] != _CLOSE:
-                        whole = False
                 start = end + 1
             if lines:
-                self._lines(lines, starts, base, whole)
+                self._lines(lines, starts, base)
                 for line in lines:
                     line.release()
         return start
 
-    def _lines(self, lines: list[memoryview], starts: list[int], base: int, whole: bool) -> None:
-        self._take_lines(decoded_lines(_decoder, lines, whole), lines, starts, base)
+    def _lines(self, lines: list[memoryview], starts: list[int], base: int) -> None:
+        self._take_lines(decoded_lines(_decoder, lines), lines, starts, base)
 
     def _take_lines(self, rows: list[_Row | None], lines: list[memoryview], starts: list[int], base: int) -> None:
         """Takes each row as columns, or gives its line to the careful reader.
@@ -226,11 +224,9 @@ class CodexPacker:
                 event = numbers[total] = len(winners)
                 winners.append(at)
                 firsts.append(moment)
-            else:
-                if "rule" not in extras.get(at, ()):
-                    winners[event] = at
-                if moment < firsts[event]:
-                    firsts[event] = moment
+            elif "rule" not in extras.get(at, ()):
+                # a total bills once; what its own file bars neither wins nor lends its time
+                winners[event], firsts[event] = at, moment
             offsets.append(base + start)
             lengths.append(len(line))
             hashes.append(sha256(line).digest())
@@ -430,7 +426,7 @@ def _raw_usage(writes: bool, total: Vector, total_tokens: int | None, last: Any,
 
 def _object(writes: bool, vector: Vector, tokens: int | None) -> dict[str, int]:
     found = {"input_tokens": vector[0], "cached_input_tokens": vector[1]}
-    if writes:
+    if writes or vector[2]:
         found["cache_write_input_tokens"] = vector[2]
     found |= {"output_tokens": vector[3], "reasoning_output_tokens": vector[4]}
     return found if tokens is None else {**found, "total_tokens": tokens}

@@ -285,7 +285,8 @@ class CodexReader:
         if model is not None:
             return model, []
         configured = self._context.get("model")
-        return configured, ["model_fallback" if configured is None else "model_from_config"]
+        flags = ["model_fallback" if configured is None else "model_from_config"]
+        return configured, flags
 
     def configured_tier(self) -> str | None:
         """The service tier the user has set."""

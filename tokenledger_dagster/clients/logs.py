@@ -13,20 +13,22 @@ from tokenledger_dagster.clients import walk
 
 TYPE_CHECKING = False  # typing itself costs more than this module
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 
 class Root:
     """A folder (or single file) a client may log to."""
 
-    __slots__ = ("origin", "where")
+    __slots__ = ("found", "origin", "where")
 
     def __init__(self, path: str | os.PathLike[str], origin: str) -> None:
         self.where = os.fspath(path)
         """The path as text."""
         self.origin = origin
         """How it was found: an environment variable's name, ``default``, ``desktop`` or ``--source``."""
+        self.found: Sequence[walk.Entry] | None = None
+        """What a walk a moment ago found below it, which then is not walked again."""
 
     @property
     def path(self) -> Path:
@@ -53,4 +55,8 @@ class Logs:
 
     def entries(self, root: Root) -> Iterator[walk.Entry]:
         """The log files below a root: path, path below the root, ``stat``."""
+        return iter(self.walk(root) if root.found is None else root.found)
+
+    def walk(self, root: Root) -> Iterable[walk.Entry]:
+        """The same, always by a walk."""
         return walk.log_files(root.where)

@@ -216,28 +216,19 @@ same request stands for it."""
 decode_columns = msgspec.json.Decoder(Columns).decode
 
 
-def decoded_lines(decoder: Any, lines: Sequence[memoryview], whole: bool) -> list[Any]:
+def decoded_lines(decoder: Any, lines: Sequence[memoryview]) -> list[Any]:
     """Each line's row, or None where it is not what the decoder knows.
 
-    ``whole``: every line begins and ends with a brace.  Only then is the n-th value the n-th line's whenever their
-    numbers agree, for the decoder takes a newline between values as any other space.
+    One at a time: joined lines that are decoded at once take longer, and a line that is none would shift the others.
     """
-    if whole:
+    decode = decoder.decode
+    rows: list[Any] = []
+    for line in lines:
         try:
-            rows: list[Any] = decoder.decode_lines(b"\n".join(lines))
+            rows.append(decode(line))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            pass
-        else:
-            if len(rows) == len(lines):
-                return rows
-    return [_decoded(decoder, line) for line in lines]
-
-
-def _decoded(decoder: Any, line: memoryview) -> Any:
-    try:
-        return decoder.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
+            rows.append(None)
+    return rows
 
 
 def ordinals(first: int, rows: int, gaps: Sequence[tuple[int, int]]) -> list[int]:

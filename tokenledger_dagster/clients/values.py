@@ -28,6 +28,8 @@ _SAFE_USAGE = re.compile(
 _WORD = re.compile(r"[A-Za-z_\-]{1,24}")
 _NAME = re.compile(r"[A-Za-z0-9_.\-:/@\[\]]{0,64}")
 _ENUMS = {"service_tier": _WORD, "speed": _WORD, "inference_geo": _WORD, "type": _NAME, "model": _NAME}
+_MICROSECOND_LENGTH = len("2026-01-01T00:00:00.123456")
+_FINER = re.compile(r"[.,]\d{6}(\d)")
 _KEY = re.compile(r"[A-Za-z0-9_]{1,64}")
 
 
@@ -86,7 +88,10 @@ def time_us(value: object) -> int | None:
             delta = parsed - EPOCH
         except OverflowError:
             return None
-        return _in_calendar((delta.days * 86_400 + delta.seconds) * MICROS + delta.microseconds)
+        # the standard library cuts what is finer than a microsecond off; the fast readers' decoder rounds it
+        finer = _FINER.search(value) if len(value) > _MICROSECOND_LENGTH else None
+        rounded = finer is not None and finer[1] >= "5"
+        return _in_calendar((delta.days * 86_400 + delta.seconds) * MICROS + delta.microseconds + rounded)
     if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0:
         for limit, scale in ((1e11, MICROS), (1e14, 1_000), (1e17, 1)):
             if value < limit:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tokenledger_dagster.home import Home
 from tokenledger_dagster.ingest.manifest import connect
+from tokenledger_dagster.ingest.settling import settle
 
 SQL = Path(__file__).parent / "sql"
 
@@ -22,9 +23,12 @@ Signature = tuple[tuple[int, int], tuple[int, int]]
 def booked_state(home: Home) -> str:
     """Key of the booked state; no DuckDB, and nothing is read twice while the manifest does not change.
 
+    It stands for single events, so those that are only columns become rows first, as they must for any table.
+
     Raises:
         ManifestError: the home holds no manifest.
     """
+    settle(home)
     return _booked_state(str(home.root), _signature(home.manifest_path))
 
 

@@ -18,6 +18,7 @@ from tokenledger_dagster.errors import UsageError
 from tokenledger_dagster.fileio import write_atomic
 from tokenledger_dagster.ingest.meta import get_meta
 from tokenledger_dagster.plainjson import encode_plain
+from tokenledger_dagster.quarters import SLOT_US
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ SNAPSHOT_SCHEMA_VERSION = 1
 COMPACT_ROWS = 5
 
 _EPOCH = date(1970, 1, 1)
-_DAY_US = 86_400_000_000
+_SLOTS_A_DAY = 86_400_000_000 // SLOT_US
 _NANO = Decimal("0.000000001")
 _EXACT = Context(prec=60, rounding=ROUND_HALF_EVEN)
 _SQL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "sql")
@@ -75,7 +76,7 @@ def snapshot_document(
     Args:
         connection: the manifest.
         mode: ``compact`` keeps the first ``top_n`` rows of each list, ``extended`` all.
-        zone: IANA name; None is the zone the cells are cut in, any other one is answered from the events themselves.
+        zone: IANA name; None is the zone the cells are cut in, any other one is answered from the quarter hours.
         month: YYYY-MM in that zone; None is the month of the latest booked event, or the current one before the first.
         top_n: rows of a compact list.
         now: time of the snapshot; None is the clock's.
@@ -94,7 +95,7 @@ def snapshot_document(
     place = None if name == own else _zone(name)
     chosen = month or _latest_month(connection, place) or _month_of(_local_day(_zone(name), now))
     first, last = _days(chosen)
-    rows = _from_cells(connection, first, last) if place is None else _from_events(connection, place, first, last)
+    rows = _from_cells(connection, first, last) if place is None else _from_slots(connection, place, first, last)
     return _assemble(rows, mode, name, chosen, top_n, now, suggestions)
 
 
@@ -215,11 +216,11 @@ def _from_cells(connection: sqlite3.Connection, first: int, last: int) -> Iterat
     return connection.execute(_query("snapshot_cells.sql"), (first, last))
 
 
-def _from_events(connection: sqlite3.Connection, zone: Zone, first: int, last: int) -> Iterator[Row]:
-    # no zone is further than a day from UTC; which day an event falls on is decided by the zone itself
-    query = _query("snapshot_events.sql")
-    for at, *row in connection.execute(query, ((first - 1) * _DAY_US, (last + 2) * _DAY_US)):
-        if first <= zone.day(at) <= last:
+def _from_slots(connection: sqlite3.Connection, zone: Zone, first: int, last: int) -> Iterator[Row]:
+    # no zone is further than a day from UTC; which day a quarter hour falls on is decided by the zone itself
+    query = _query("snapshot_slots.sql")
+    for slot, *row in connection.execute(query, ((first - 1) * _SLOTS_A_DAY, (last + 2) * _SLOTS_A_DAY)):
+        if first <= zone.day(slot * SLOT_US) <= last:
             client, model, session, tokens, nano, unpriced = row
             yield client, model, session, tokens, nano, unpriced
 
@@ -242,8 +243,8 @@ def _latest_month(connection: sqlite3.Connection, zone: Zone | None) -> str | No
     if zone is None:
         (day,) = connection.execute("SELECT max(day) FROM cells").fetchone()
     else:
-        (at,) = connection.execute("SELECT max(timestamp_us) FROM events").fetchone()
-        day = None if at is None else zone.day(at)
+        (slot,) = connection.execute("SELECT max(slot) FROM slots").fetchone()
+        day = None if slot is None else zone.day(slot * SLOT_US)
     return None if day is None else _month_of(day)
 
 

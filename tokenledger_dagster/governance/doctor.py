@@ -126,10 +126,10 @@ def _counts(home: Home, connection: sqlite3.Connection) -> list[Finding]:
     bad = connection.execute("SELECT count(*) FROM quarantine").fetchone()[0]
     if bad:
         found.append(Finding("warning", "bad input", f"{bad:,} lines could not be read; see lake_quarantine"))
-    unpriced = connection.execute("SELECT count(*) FROM events WHERE list_price_nano IS NULL").fetchone()[0]
+    unpriced = connection.execute("SELECT coalesce(sum(unpriced_count), 0) FROM cells").fetchone()[0]
     if unpriced:
         names = connection.execute(
-            "SELECT DISTINCT model FROM models JOIN events USING (model_no) WHERE list_price_nano IS NULL LIMIT 5"
+            "SELECT DISTINCT model FROM models JOIN cells USING (model_no) WHERE unpriced_count > 0 LIMIT 5"
         ).fetchall()
         listed = ", ".join(name for (name,) in names)
         found.append(Finding("warning", "prices", f"{unpriced:,} events have no known price ({listed})"))

@@ -14,6 +14,7 @@ from tokenledger_dagster.governance.sqlfiles import statement
 from tokenledger_dagster.ingest.journal import SegmentDamagedError
 from tokenledger_dagster.ingest.manifest import connect
 from tokenledger_dagster.ingest.segments import segments, verify
+from tokenledger_dagster.ingest.settling import settle
 
 _CHECKED = (*COUNTERS, "total_tokens", "cache_write_1h_tokens", "reasoning_tokens", "web_search_requests")
 
@@ -66,6 +67,7 @@ def counters_non_negative(look: Inspection) -> Finding:
 
 def booked_plus_duplicates_equal_scanned(look: Inspection) -> Finding:
     """Whether every record of the lake is an event or a duplicate, in the tables as in the segments."""
+    settle(look.home)
     with closing(connect(look.home, read_only=True)) as manifest:
         scanned = sum(segment.row_count for segment in segments(manifest))
         judged = manifest.execute("SELECT count(*) FROM records").fetchone()[0]

@@ -29,6 +29,7 @@ from tokenledger_dagster.clients.registry import clients
 from tokenledger_dagster.contracts.record import UsageRecord
 from tokenledger_dagster.ingest import booking, families
 from tokenledger_dagster.ingest.ledger import Ledger
+from tokenledger_dagster.ingest.lineage import owner_at
 from tokenledger_dagster.ingest.packs import Pack, Taken, dominates
 
 _UNTIMED = "timestamp_from_file"
@@ -55,7 +56,7 @@ def restore(connection: sqlite3.Connection, ledger: Ledger, added: Sequence[Adde
         runs = [(one.stream_no, *run) for run in runs_of(one.rids or [])]
         connection.executemany("INSERT INTO stream_runs VALUES (?, ?, ?)", runs)
         store_sessions(connection, [(ledger.session_number(one.client, note.name), note) for note in one.sessions])
-    _, touched = families.update(connection, ledger, added)
+    _, _, touched = families.update(connection, ledger, added)
     ledger.packs.met({key for one in added for key in _loose_keys(one)})
     for start in range(0, len(rows), _CHUNK):
         batch = rows[start : start + _CHUNK]
@@ -141,18 +142,13 @@ def book(
     added: Sequence[Added],
     packs: Sequence[Pack],
     rows: list[tuple[int, Copy]],
-    relinked: set[int],
 ) -> None:
-    """Books in general what several files show or one file cannot tell; ``packs`` have been admitted.
-
-    ``relinked``: streams all of whose rows have to be looked at again, for some may be copies.
-    """
+    """Books in general what several files show or one file cannot tell; ``packs`` have been admitted."""
     taken: list[Taken] = []
     holders, outside = ledger.packs.met({key for one in added for key in _loose_keys(one)})
     doomed: dict[int, set[int]] = defaultdict(set)
-    linked = families.linked_streams(connection)
     for key, found in holders.items():
-        standing = dominates(found, linked) if key not in outside else None
+        standing = dominates(found) if key not in outside else None
         for pack, event in found:
             if standing is None:
                 doomed[pack.pack_no].add(event)
@@ -164,13 +160,42 @@ def book(
             doomed[pack.pack_no].update(event for event, state in enumerate(pack.states) if state == CONTACT)
     for number, events in doomed.items():
         taken += _expand(ledger, ledger.packs.pack(number), events)
-    changed, touched = families.update(connection, ledger, added)
-    for pack in ledger.packs.of_streams(changed | relinked):
+    superseded, copied, touched = families.update(connection, ledger, added)
+    for pack in ledger.packs.of_streams(superseded):
         taken += _expand(ledger, pack, range(len(pack.states)))
+    taken += _expand_copied(ledger, copied)
     rows = rows + [_row_of(ledger, one) for one in taken]
     stirred = _stirred(ledger, packs)
     if rows or touched or stirred:
         _book_groups(ledger, booking.by_group(rows), touched | stirred, rows)
+
+
+def _expand_copied(ledger: Ledger, streams: set[int]) -> list[Taken]:
+    """Hands requests to general booking that their own file booked, but its copied history makes another session's.
+
+    Mostly the other file's row has met them; where its own file bars that one, nobody has.
+    """
+    doomed: dict[int, set[int]] = defaultdict(set)
+    for stream in streams:
+        runs = ledger.stream(stream).runs
+        if len(runs) == 1 and runs[0][2] is None:
+            continue
+        for pack in ledger.packs.of_streams([stream]):
+            if BOOKED not in pack.states:
+                continue
+            columns = ledger.packs.columns(pack)
+            keys = {
+                pack.keys[event]
+                for event, row in enumerate(columns.winners)
+                if pack.states[event] == BOOKED and owner_at(runs, columns.ordinals[row])[1] is not None
+            }
+            for found in ledger.packs.holders(keys).values() if keys else ():
+                for other, event in found:
+                    doomed[other.pack_no].add(event)
+    taken: list[Taken] = []
+    for number, events in doomed.items():
+        taken += _expand(ledger, ledger.packs.pack(number), events)
+    return taken
 
 
 def _add_cells(ledger: Ledger, pack: Pack) -> None:

@@ -106,7 +106,7 @@ class Batch:
             segments.record(self._db, segment, "journal", self._now_us)
             for pack in self._packs:
                 pack.place.segment = segment.name
-        bookkeeping.book(self._db, self._ledger, self._added, self._packs, self._rows, self._placing.relinked)
+        bookkeeping.book(self._db, self._ledger, self._added, self._packs, self._rows)
         self._counts.emitted.update(self._ledger.finish())
         self._db.execute("COMMIT")
         return self._counts

@@ -31,41 +31,35 @@ class Added(Protocol):
     packs: list[Packed]
 
 
-def set_lineage(connection: sqlite3.Connection, stream_no: int, found: Lineage) -> bool:
-    """Records what a reader knows of its file's session; it may learn more with every line.
-
-    Returns whether it has learned of another ancestor.
-    """
+def set_lineage(connection: sqlite3.Connection, stream_no: int, found: Lineage) -> None:
+    """Records what a reader knows of its file's session; it may learn more with every line."""
     connection.execute(
         "UPDATE streams SET session = ?1, copied_rule = ?2 "
         "WHERE stream_no = ?3 AND (session, copied_rule) IS NOT (?1, ?2)",
         (found.session, found.copied_rule, stream_no),
     )
-    return set_ancestors(connection, stream_no, found)
+    set_ancestors(connection, stream_no, found)
 
 
-def linked_streams(connection: sqlite3.Connection) -> set[int]:
-    """Streams that may begin with another's history."""
-    return {number for (number,) in connection.execute("SELECT DISTINCT stream_no FROM stream_ancestors")}
-
-
-def set_ancestors(connection: sqlite3.Connection, stream_no: int, found: Lineage) -> bool:
-    """Records whose history a file may begin with; returns whether that is news."""
-    cursor = connection.executemany(
+def set_ancestors(connection: sqlite3.Connection, stream_no: int, found: Lineage) -> None:
+    """Records whose history a file may begin with."""
+    connection.executemany(
         "INSERT OR IGNORE INTO stream_ancestors VALUES (?, ?, ?)",
         ((session, stream_no, place) for place, session in enumerate(found.ancestors)),
     )
-    return cursor.rowcount > 0
 
 
-def update(connection: sqlite3.Connection, ledger: Ledger, added: Sequence[Added]) -> tuple[set[int], set[int]]:
+def update(
+    connection: sqlite3.Connection, ledger: Ledger, added: Sequence[Added]
+) -> tuple[set[int], set[int], set[int]]:
     """Brings prefixes copied between files up to date after records were ``added`` to streams.
 
-    Returns the archived streams all of whose records must be booked anew, and the stored groups whose owner may change.
+    Returns the archived streams all of whose records must be booked anew, the streams that may begin with rows that
+    are now another session's, and the stored groups whose owner may change.
     """
     ledger.forget_streams()
     named = {name for (name,) in connection.execute("SELECT DISTINCT session FROM stream_ancestors")}
-    linked = linked_streams(connection)
+    linked = {number for (number,) in connection.execute("SELECT DISTINCT stream_no FROM stream_ancestors")}
     archived = set(connection.execute("SELECT client, stem FROM streams WHERE archived = 1"))
     sessions: set[str] = set()
     changed: set[int] = set()
@@ -95,7 +89,8 @@ def update(connection: sqlite3.Connection, ledger: Ledger, added: Sequence[Added
     if sessions:
         changed |= _family_changes(connection, ledger, sessions)
     ledger.forget_streams()
-    return superseded, _groups_of(connection, changed | superseded)
+    copied = changed | {one.stream_no for one in added if one.stream_no in linked}
+    return superseded, copied, _groups_of(connection, changed | superseded)
 
 
 def _family_changes(connection: sqlite3.Connection, ledger: Ledger, sessions: set[str]) -> set[int]:

@@ -349,11 +349,10 @@ def new_pack(number: int, stream_no: int, client: str, packed: Packed) -> Pack:
     )
 
 
-def dominates(holders: Sequence[tuple[Pack, int]], linked: set[int]) -> tuple[Pack, int] | None:
+def dominates(holders: Sequence[tuple[Pack, int]]) -> tuple[Pack, int] | None:
     """The one event that stands for all holders of a key: a message beside mere repetitions in progress rows.
 
     None where general booking must decide: other requests or sessions, several messages, a repetition that is earlier.
-    ``linked``: streams whose rows may be copied from another's.
     """
     standing = [(pack, event) for pack, event in holders if pack.states[event] == BOOKED]
     if len(standing) != 1:
@@ -362,7 +361,7 @@ def dominates(holders: Sequence[tuple[Pack, int]], linked: set[int]) -> tuple[Pa
     for other, number in holders:
         if other is pack and number == event:
             continue
-        if other.states[number] == BARRED and pack.stream_no not in linked:
+        if other.states[number] == BARRED:
             continue  # what its own file bars neither wins nor lends its time
         if (
             other is pack

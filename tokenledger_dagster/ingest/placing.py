@@ -59,8 +59,6 @@ class Placing:
         self._source_no = int(connection.execute("SELECT coalesce(max(source_no), 0) FROM sources").fetchone()[0])
         self._stream_no = int(connection.execute("SELECT coalesce(max(stream_no), 0) FROM streams").fetchone()[0])
         self._ids: set[str] | None = None
-        self.relinked: set[int] = set()
-        """Stored streams that turned out to begin with another's history."""
         self._sources: list[tuple[object, ...]] = []
         self._streams: list[tuple[object, ...]] = []
         self._skips: list[tuple[int, str, int]] = []
@@ -93,8 +91,7 @@ class Placing:
             query = "SELECT generation FROM streams WHERE stream_no = ?"
             generation = int(self._db.execute(query, (stream_no,)).fetchone()[0])
             if scanned.lineage is not None:
-                if families.set_lineage(self._db, stream_no, scanned.lineage):
-                    self.relinked.add(stream_no)
+                families.set_lineage(self._db, stream_no, scanned.lineage)
         row = self._row(result, stream_no)
         if known is None:
             self._sources.append((source_no, source_id, file.client, self._now_us, *row))

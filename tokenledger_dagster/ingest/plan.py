@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -58,45 +58,107 @@ class Task(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct):
-    """All of a sync's work, and the known sources that are gone."""
+    """All of a sync's work, and what became of the other files."""
 
     tasks: list[Task]
+    """Files to read."""
+    seen: Counter[str]
+    """How many files were found, by client."""
+    unchanged: int
+    returned: list[int]
+    """Numbers of sources that were missing and are there again."""
+    moved: list[tuple[SourceFile, int]]
+    """Files with another path that need no reading, and the numbers of their sources."""
     missing: list[Known]
+    """Known sources that are gone."""
 
 
-def load_known(connection: sqlite3.Connection) -> list[Known]:
-    """Every source the manifest knows."""
-    own = ", ".join(f"o.{name}" for name in Known.__struct_fields__[:-1])
-    query = f"SELECT {own}, s.parser_version FROM sources o JOIN streams s USING (stream_no) ORDER BY o.source_no"
-    return [Known(*row) for row in connection.execute(query)]
+class Brief(NamedTuple):
+    """As much of a source as most of them are asked for."""
+
+    source_no: int
+    client: str
+    path: str
+    status: str
+    stream_no: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
 
 
-def make_plan(found: Sequence[SourceFile], known: Sequence[Known], *, no_cache: bool = False) -> Plan:
+class Sources:
+    """The sources the manifest knows of some clients: briefly, and each whole when it has to be looked at."""
+
+    def __init__(self, connection: sqlite3.Connection, names: Sequence[str]) -> None:
+        self._db = connection
+        marks = ", ".join("?" * len(names))
+        rows = connection.execute(
+            f"SELECT {', '.join(Brief._fields)} FROM sources WHERE client IN ({marks}) ORDER BY source_no",
+            tuple(names),
+        )
+        self.briefs = list(map(Brief._make, rows))
+        self.outdated: set[int] = set()
+        """Streams that an older parser has read."""
+        for name in names:
+            query = "SELECT stream_no FROM streams WHERE client = ? AND parser_version < ?"
+            found = connection.execute(query, (name, clients()[name].parser_version))
+            self.outdated.update(number for (number,) in found)
+
+    def whole(self, brief: Brief) -> Known:
+        """All that is known of a source."""
+        own = ", ".join(f"o.{name}" for name in Known.__struct_fields__[:-1])
+        query = f"SELECT {own}, s.parser_version FROM sources o JOIN streams s USING (stream_no) WHERE o.source_no = ?"
+        return Known(*self._db.execute(query, (brief.source_no,)).fetchone())
+
+
+def make_plan(found: Sequence[SourceFile], sources: Sources, *, no_cache: bool = False) -> Plan:
     """Decides for each found file.  Hard links and roots that overlap are read once, under the first path."""
-    by_path = {(source.client, source.path): source for source in known}
-    files: list[SourceFile] = []
+    by_path = {(brief.client, brief.path): brief for brief in sources.briefs}
+    files: list[tuple[SourceFile, tuple[str, str]]] = []
     seen: set[tuple[str, int, int]] = set()
     for file in found:
-        if (file.client, file.device, file.inode) not in seen or not file.inode:
-            seen.add((file.client, file.device, file.inode))
-            files.append(file)
-    present = {(file.client, file.shown) for file in files}
-    gone = [source for source in known if (source.client, source.path) not in present]
+        identity = (file.client, file.device, file.inode)
+        if identity not in seen or not file.inode:
+            seen.add(identity)
+            files.append((file, (file.client, file.path if file.path.isascii() else file.shown)))
+    present = {place for _, place in files}
+    gone = [sources.whole(brief) for brief in sources.briefs if (brief.client, brief.path) not in present]
     vanished = _Vanished(gone)
-    tasks: list[Task] = []
-    for file in files:
-        source = by_path.get((file.client, file.shown))
+    plan = Plan([], Counter(file.client for file, _ in files), 0, [], [], [])
+    for file, place in files:
+        brief = by_path.get(place)
         moved = False
-        if source is None:
+        if brief is not None:
+            same = brief[-4:] == (file.size, file.mtime_ns, file.ctime_ns, file.inode)
+            if same and not no_cache and brief.stream_no not in sources.outdated:
+                plan.unchanged += 1
+                if brief.status == "missing":
+                    plan.returned.append(brief.source_no)
+                continue
+            source: Known | None = sources.whole(brief)
+        else:
             source = vanished.continued_by(file)
             moved = source is not None
-        if source is None:
-            tasks.append(Task(file, "new", None))
-        elif source.parser_version < clients()[file.client].parser_version:
-            tasks.append(Task(file, "reparse", source, moved))
-        else:
-            tasks.append(Task(file, "reread" if no_cache else _action(file, source, moved), source, moved))
-    return Plan(tasks, [source for source in gone if source.source_no not in vanished.taken])
+        task = _task(file, source, moved, no_cache)
+        if source is not None and source.status == "missing":
+            plan.returned.append(source.source_no)
+        if task.action != "unchanged":
+            plan.tasks.append(task)
+            continue
+        plan.unchanged += 1
+        if moved and source is not None:
+            plan.moved.append((file, source.source_no))
+    plan.missing = [source for source in gone if source.source_no not in vanished.taken]
+    return plan
+
+
+def _task(file: SourceFile, source: Known | None, moved: bool, no_cache: bool) -> Task:
+    if source is None:
+        return Task(file, "new", None)
+    if source.parser_version < clients()[file.client].parser_version:
+        return Task(file, "reparse", source, moved)
+    return Task(file, "reread" if no_cache else _action(file, source, moved), source, moved)
 
 
 def _action(file: SourceFile, source: Known, moved: bool) -> Action:

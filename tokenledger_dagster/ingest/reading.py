@@ -7,12 +7,9 @@ what a line means.
 from __future__ import annotations
 
 import contextlib
-import gzip
 import hashlib
 import io
-import json
 import os
-import zlib
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, cast
 
@@ -40,6 +37,9 @@ def opened(path: str, encoding: str) -> Iterator[BinaryIO]:
     with contextlib.ExitStack() as stack:
         raw: BinaryIO = stack.enter_context(open(path, "rb", buffering=0))
         if encoding == "gzip":
+            import gzip
+            import zlib
+
             try:
                 yield cast(BinaryIO, stack.enter_context(gzip.GzipFile(fileobj=raw)))
             except zlib.error as error:
@@ -143,6 +143,8 @@ def _complete(rest: bytes) -> bool:
     body = rest.removeprefix(b"\xef\xbb\xbf").strip(b"\x00 \t\r\n")
     if not body.startswith(b"{") or not body.endswith(b"}"):
         return False
+    import json
+
     decoded = body.decode("utf-8", "replace")
     decoder, position = json.JSONDecoder(), 0
     while position < len(decoded):

@@ -9,13 +9,13 @@ import contextlib
 import gc
 import hashlib
 import os
-import platform
 import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -30,25 +30,26 @@ from tokenledger_dagster.contracts.summaries import (
 )
 from tokenledger_dagster.fileio import write_json_atomic
 from tokenledger_dagster.home import Home, keep_apart
-from tokenledger_dagster.ingest import bookkeeping
+from tokenledger_dagster.ingest import bookkeeping, resolved
 from tokenledger_dagster.ingest.commit import Batch
 from tokenledger_dagster.ingest.folding import fold
 from tokenledger_dagster.ingest.ledger import Ledger
 from tokenledger_dagster.ingest.manifest import ManifestError, connect, get_meta, set_meta, transaction, writer_lock
 from tokenledger_dagster.ingest.meta import BOOKING_VERSION
 from tokenledger_dagster.ingest.placing import Result
-from tokenledger_dagster.ingest.plan import Known, Plan, Task, load_known, make_plan, start_of
-from tokenledger_dagster.ingest.rebuild import rebuild
+from tokenledger_dagster.ingest.plan import Plan, Sources, Task, make_plan, start_of
 from tokenledger_dagster.ingest.scan import Scanned
 from tokenledger_dagster.ingest.segments import absent, is_lost, sweep
 from tokenledger_dagster.ingest.spawning import Crew, early
-from tokenledger_dagster.ingest.unchanged import remember
+from tokenledger_dagster.ingest.unchanged import Walked, remember
 from tokenledger_dagster.ingest.workers import scan_all
 from tokenledger_dagster.ingest.zones import Zone
 from tokenledger_dagster.models.rules import CONFIG_DIRECTORY
 from tokenledger_dagster.observability import names
 from tokenledger_dagster.observability.metrics import MetricsBackend, NoopMetrics
-from tokenledger_dagster.pricing.rates import rate_table
+
+if TYPE_CHECKING:
+    from tokenledger_dagster.ingest.resolved import KeptRates
 
 BATCH_RECORDS = 50_000
 FIRST_FILL_WAIT_SECONDS = 600.0
@@ -80,11 +81,13 @@ def sync(
     options: SyncOptions,
     metrics: MetricsBackend | None = None,
     progress: Progress | None = None,
+    walked: Walked | None = None,
 ) -> IngestSummary:
     """Brings the ledger of ``home`` up to date with the logs.
 
     Where another process is writing, nothing is read and ``synced`` is False, unless the home was never filled: then
-    the other's first commit is waited for.  Raises ManifestError where the state cannot be used.
+    the other's first commit is waited for.  ``walked``: what a look at the logs a moment ago found.  Raises ManifestError
+    where the state cannot be used.
     """
     deadline = time.monotonic() + FIRST_FILL_WAIT_SECONDS
     crew = early()
@@ -93,7 +96,8 @@ def sync(
             if held:
                 connection = connect(home)
                 try:
-                    return _Sync(home, connection, environ, options, metrics or NoopMetrics(), progress, crew).run()
+                    found = _Sync(home, connection, environ, options, metrics or NoopMetrics(), progress, walked, crew)
+                    return found.run()
                 finally:
                     connection.close()
                     if crew is not None:
@@ -128,6 +132,7 @@ class _Sync:
         options: SyncOptions,
         metrics: MetricsBackend,
         progress: Progress | None,
+        walked: Walked | None,
         crew: Crew | None,
     ) -> None:
         self._home = home
@@ -137,7 +142,10 @@ class _Sync:
         self._metrics = metrics
         self._crew = crew
         self._progress = progress or (lambda *_: None)
-        self._host = options.host or platform.node()
+        self._walked = walked
+        self._host = options.host or _node()
+        self._key = booking_key()
+        self._rates: KeptRates | None = None
         self._started = time.time()
         self._now_us = int(self._started * 1_000_000)
         self._problems: list[str] = []
@@ -150,28 +158,36 @@ class _Sync:
     def run(self) -> IngestSummary:
         """Finds, reads, commits, summarises; the caller holds the writer lock."""
         if self._options.full and is_lost(self._home, self._db):
-            ledger = Ledger(self._db, Zone(self._options.zone), rate_table(), self._home.lake)
-            rebuild(self._home, self._db, ledger, self._now_us)
+            from tokenledger_dagster.ingest.rebuild import rebuild
+
+            rebuild(self._home, self._db, self._ledger(), self._now_us)
         sweep(self._home, self._db)
         self._remember_sources()
         files = self._discover()
-        plan = make_plan(files, self._known(), no_cache=self._options.no_cache)
+        sources = Sources(self._db, [client.name for client in self._clients()])
+        plan = make_plan(files, sources, no_cache=self._options.no_cache)
         self._count(plan)
-        work = [task for task in plan.tasks if task.action != "unchanged"]
-        if work or self._stale():
+        if plan.tasks or self._stale():
             # only now are rates needed: a sync that finds nothing new prices nothing
-            ledger = Ledger(self._db, Zone(self._options.zone), rate_table(), self._home.lake)
+            ledger = self._ledger()
             self._refresh(ledger)
-            self._read(ledger, work)
+            self._read(ledger, plan.tasks)
             self._tell_booking(ledger)
             fold(self._home, self._db, ledger)
         self._mark_missing(plan)
         for path in absent(self._home, self._db):
             self._problems.append(f"{path} is missing or cut; restore it from a backup while its logs still exist")
-        summary = self._finish(bool(work))
-        if not self._options.only and not self._problems:
-            remember(str(self._home.root), self._db, self._environ, files)
+        summary = self._finish(bool(plan.tasks))
+        with transaction(self._db):
+            if self._rates is not None:
+                resolved.store(self._db, self._key, self._rates)
+            if not self._options.only and not self._problems:
+                remember(str(self._home.root), self._db, self._environ, files)
         return summary
+
+    def _ledger(self) -> Ledger:
+        self._rates = self._rates or resolved.load(self._db, self._key)
+        return Ledger(self._db, Zone(self._options.zone), self._rates, self._home.lake)
 
     # ---------------------------------------------------------------- discovery
 
@@ -188,6 +204,7 @@ class _Sync:
         extra = self._db.execute("SELECT client, path FROM extra_sources ORDER BY client, path").fetchall()
         found: list[SourceFile] = []
         read: list[Path] = []
+        walked = self._walked if self._walked is not None and self._walked.holds(self._db) else None
         for client in self._clients():
             roots = client.roots(self._environ)
             if not roots and (named := _override(client, self._environ)):
@@ -199,6 +216,8 @@ class _Sync:
                     else:
                         self._problems.append(f"--source {name}={path} is not there; its events are kept")
             for root in roots:
+                if walked:
+                    root.found = walked.entries.get((client.name, root.where, root.origin))
                 if not os.access(root.path, os.R_OK):
                     self._problems.append(f"{root.path} cannot be read; give this user permission to read it")
                 context = client.context(root)
@@ -211,39 +230,35 @@ class _Sync:
         keep_apart(self._home, read, empty=empty)
         return found
 
-    def _known(self) -> list[Known]:
-        wanted = {client.name for client in self._clients()}
-        return [source for source in load_known(self._db) if source.client in wanted]
-
     def _count(self, plan: Plan) -> None:
-        found = Counter(task.file.client for task in plan.tasks)
         for client in self._clients():
-            self._metrics.gauge(names.INGEST_SOURCES, found[client.name], client=client.name)
+            self._metrics.gauge(names.INGEST_SOURCES, plan.seen[client.name], client=client.name)
+        actions = Counter(task.action for task in plan.tasks)
         counts = self._sources
-        counts.seen = len(plan.tasks)
+        counts.seen = plan.seen.total()
         counts.missing = len(plan.missing)
-        for task in plan.tasks:
-            counts.new += task.action == "new"
-            counts.changed += task.action in ("tail", "reread", "reparse")
-            counts.unchanged += task.action == "unchanged"
-            self._cache.hit += task.action in ("unchanged", "tail")
-            self._cache.miss += task.action in ("new", "reread", "reparse")
+        counts.new = actions["new"]
+        counts.changed = actions["tail"] + actions["reread"] + actions["reparse"]
+        counts.unchanged = plan.unchanged
+        self._cache.hit += plan.unchanged + actions["tail"]
+        self._cache.miss += actions["new"] + actions["reread"] + actions["reparse"]
 
     # ---------------------------------------------------------------- reading and committing
 
     def _stale(self) -> bool:
-        return get_meta(self._db, "booking_key") != booking_key() or get_meta(self._db, "zone") != self._options.zone
+        return get_meta(self._db, "booking_key") != self._key or get_meta(self._db, "zone") != self._options.zone
 
     def _refresh(self, ledger: Ledger) -> None:
         """Books anew after a change of prices, names or rules; cuts cells anew after a change of zone."""
-        key = booking_key()
+        if not self._options.full and not self._stale():
+            return
         stored = get_meta(self._db, "booking_key")
         with transaction(self._db):
-            if self._options.full or (stored is not None and stored != key):
+            if self._options.full or (stored is not None and stored != self._key):
                 bookkeeping.rebook(self._db, ledger)
             elif get_meta(self._db, "zone") not in (None, self._options.zone):
                 ledger.cells.recut()
-            set_meta(self._db, "booking_key", key)
+            set_meta(self._db, "booking_key", self._key)
             set_meta(self._db, "zone", self._options.zone)
 
     def _read(self, ledger: Ledger, work: Sequence[Task]) -> None:
@@ -312,14 +327,8 @@ class _Sync:
     def _mark_missing(self, plan: Plan) -> None:
         """Records vanished and returned files, and the new paths of moved ones that needed no reading."""
         newly = [("missing", source.source_no) for source in plan.missing if source.status != "missing"]
-        back = [
-            ("present", task.known.source_no) for task in plan.tasks if task.known and task.known.status == "missing"
-        ]
-        moved = [
-            (task.file.shown, task.file.relative, task.file.ctime_ns, task.known.source_no)
-            for task in plan.tasks
-            if task.moved and task.known is not None and task.action == "unchanged"
-        ]
+        back = [("present", source_no) for source_no in plan.returned]
+        moved = [(file.shown, file.relative, file.ctime_ns, source_no) for file, source_no in plan.moved]
         if newly or back or moved:
             with transaction(self._db):
                 self._db.executemany("UPDATE sources SET status = ? WHERE source_no = ?", newly + back)
@@ -387,6 +396,15 @@ def booking_key() -> str:
 def stamp(seconds: float) -> str:
     """RFC 3339 in UTC, milliseconds."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _node() -> str:
+    """This machine's name; ``platform.node`` says the same after an import."""
+    if hasattr(os, "uname"):
+        return os.uname().nodename
+    import platform
+
+    return platform.node()
 
 
 def _pending(task: Task) -> int:

@@ -26,9 +26,30 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from tokenledger_dagster.clients.base import SourceFile
+    from tokenledger_dagster.clients.walk import Entry
 
     Seen = tuple[str, int, int, int, int, int]
     """Path, size, modification and change time (ns), inode and device of a log file."""
+
+
+class Walked:
+    """What a look at the logs found, for a sync that follows at once."""
+
+    __slots__ = ("_state", "entries")
+
+    def __init__(self) -> None:
+        self.entries: dict[tuple[str, str, str], list[Entry]] = {}
+        """Log files by client, root and the root's origin."""
+        self._state: list[tuple[object, ...]] = []
+
+    def began(self, connection: sqlite3.Connection) -> None:
+        """Notes what was booked before the look."""
+        self._state = _state(connection)
+
+    def holds(self, connection: sqlite3.Connection) -> bool:
+        """Whether nobody has booked anything since, so that no file can be known better than the look found it."""
+        return self._state == _state(connection)
+
 
 KEY = "unchanged"
 """Key of the manifest's meta table under which the fingerprint lies."""
@@ -50,15 +71,19 @@ def remember(
         set_meta(connection, KEY, current)
 
 
-def is_unchanged(home: str, connection: sqlite3.Connection, environ: Mapping[str, str]) -> bool:
-    """Whether a sync now would change nothing and say nothing."""
+def is_unchanged(
+    home: str, connection: sqlite3.Connection, environ: Mapping[str, str], walked: Walked | None = None
+) -> bool:
+    """Whether a sync now would change nothing and say nothing; ``walked`` keeps what was seen of the logs."""
+    walked = walked or Walked()
+    walked.began(connection)
     remembered = get_meta(connection, KEY)
     if remembered is None or not os.path.exists(f"{home}/{home_files.INGEST_SUMMARY}"):
         return False
     if connection.execute("SELECT 1 FROM retired LIMIT 1").fetchone():
         return False  # replaced segments wait for a sync to delete them
     roots = list(_roots(connection, environ))
-    return remembered == _fingerprint(home, environ, roots, list(_seen(roots)))
+    return remembered == _fingerprint(home, environ, roots, _seen(roots, walked))
 
 
 def _roots(connection: sqlite3.Connection, environ: Mapping[str, str]) -> Iterator[tuple[str, Root]]:
@@ -71,11 +96,25 @@ def _roots(connection: sqlite3.Connection, environ: Mapping[str, str]) -> Iterat
                 yield name, Root(path, "--source")
 
 
-def _seen(roots: Iterable[tuple[str, Root]]) -> Iterator[Seen]:
+def _seen(roots: Iterable[tuple[str, Root]], walked: Walked) -> list[Seen]:
     known = logs()
+    seen: list[Seen] = []
     for name, root in roots:
-        for path, _, stat in known[name].entries(root):
-            yield path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, stat.st_dev
+        found = walked.entries[name, root.where, root.origin] = list(known[name].entries(root))
+        seen += [
+            (path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, stat.st_dev)
+            for path, _, stat in found
+        ]
+    return seen
+
+
+def _state(connection: sqlite3.Connection) -> list[tuple[object, ...]]:
+    """Changes with every commit that books something or makes a source, and with every fingerprint."""
+    query = (
+        "SELECT (SELECT value FROM meta WHERE key = ?), (SELECT max(last_rid) FROM stream_runs), "
+        "(SELECT max(source_no) FROM sources), (SELECT max(stream_no) FROM streams)"
+    )
+    return connection.execute(query, (KEY,)).fetchall()
 
 
 def _fingerprint(home: str, environ: Mapping[str, str], roots: list[tuple[str, Root]], seen: list[Seen]) -> str:
@@ -88,7 +127,7 @@ def _fingerprint(home: str, environ: Mapping[str, str], roots: list[tuple[str, R
         [environ.get(one.override) for one in logs().values() if one.override],
         [(name, root.where, root.origin, os.access(root.where, os.R_OK)) for name, root in roots],
         seen,
-        _stamp(f"{home}/{home_files.HOME_JSON}"),
+        _content(f"{home}/{home_files.HOME_JSON}"),
         sorted(_files(CONFIG, times=True)),
         sorted(_files(f"{home}/{home_files.JOURNAL}")),
         sorted(_files(f"{home}/{home_files.RECORDS}")),
@@ -97,12 +136,12 @@ def _fingerprint(home: str, environ: Mapping[str, str], roots: list[tuple[str, R
     return blake2b(marshal.dumps(parts, 2), digest_size=16).hexdigest()
 
 
-def _stamp(path: str) -> tuple[int, int, int] | None:
+def _content(path: str) -> bytes | None:
     try:
-        stat = os.stat(path)
+        with open(path, "rb") as handle:
+            return handle.read()
     except OSError:
         return None
-    return stat.st_size, stat.st_mtime_ns, stat.st_ino
 
 
 def _files(folder: str, *, times: bool = False) -> Iterator[tuple[str, int, int]]:

@@ -8,10 +8,16 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from typing import TYPE_CHECKING
 
 from tokenledger_dagster.errors import UsageError
 from tokenledger_dagster.ingest.zone_names import named_zone
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
+_UTC_NAMES = ("UTC", "Etc/UTC")
+"""Known without asking the time zone database, whose import costs more than a day's cells."""
 
 DAY_US = 86_400_000_000
 _SLOT_US = 900_000_000
@@ -25,11 +31,24 @@ def system_zone(environ: Mapping[str, str] = os.environ) -> str:
 
 
 def _known(name: str) -> bool:
+    if name in _UTC_NAMES:
+        return True
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         return False
     return True
+
+
+def _zone(name: str) -> ZoneInfo | None:
+    """The zone of a known name, None for UTC."""
+    if name in _UTC_NAMES:
+        return None
+    from zoneinfo import ZoneInfo
+
+    return ZoneInfo(name)
 
 
 class Zone:
@@ -40,7 +59,7 @@ class Zone:
         if not _known(name):
             raise UsageError(f"--tz {name}: no such time zone; use an IANA name such as Europe/Berlin")
         self.name = name
-        self._zone = None if name in ("UTC", "Etc/UTC") else ZoneInfo(name)
+        self._zone = _zone(name)
         self._offsets: dict[int, int] = {}
 
     def offset_us(self, timestamp_us: int) -> int:

@@ -15,6 +15,7 @@ from functools import lru_cache
 import msgspec
 
 from tokenledger_dagster.models import rules
+from tokenledger_dagster.models.kept import MISSING, kept_names
 
 SYNTHETIC = "<synthetic>"
 """Model written for messages a client made up itself: no request, no tokens, price 0."""
@@ -67,6 +68,16 @@ def resolve_model(model_raw: str | None, client: str, day: str) -> ModelName:
     Returns:
         The resolved name. An unknown name keeps itself as `model` at a confidence below 60.
     """
+    kept = kept_names()
+    found = kept.get((client, model_raw), day)
+    if found is MISSING:
+        found = _resolved(model_raw, client, day)
+        if kept.recording:
+            kept.add((client, model_raw), *rules.steady_days(day), found)
+    return found  # type: ignore[no-any-return]
+
+
+def _resolved(model_raw: str | None, client: str, day: str) -> ModelName:
     raw = (model_raw or "").strip()
     if not raw:
         return _without_name(client)

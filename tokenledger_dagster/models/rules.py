@@ -6,13 +6,14 @@ Here: loading and indexing the CSV files under `config/`, nothing else. How the 
 
 from __future__ import annotations
 
-import csv
 import re
 from functools import cache
 from pathlib import Path
 
 import msgspec
 
+_NO_DAY = "~"
+"""Sorts behind every day."""
 CONFIG_DIRECTORY = Path(__file__).resolve().parents[2] / "config"
 
 
@@ -56,6 +57,8 @@ def read_config(file_name: str) -> list[dict[str, str]]:
     Raises:
         FileNotFoundError: the file is not in the checkout's `config/` directory.
     """
+    import csv
+
     with (CONFIG_DIRECTORY / file_name).open(encoding="utf-8", newline="") as handle:
         return list(csv.DictReader(handle))
 
@@ -88,6 +91,14 @@ def aliases() -> dict[str, tuple[Alias, ...]]:
         key = squash(row["alias"])
         table[key] = (*table.get(key, ()), alias)
     return table
+
+
+def steady_days(day: str) -> tuple[str, str]:
+    """Return the days from which and before which no alias begins or ends, around a UTC day."""
+    bounds = {bound for found in aliases().values() for alias in found for bound in (alias.valid_from, alias.valid_to)}
+    return max((bound for bound in bounds if bound <= day), default=""), min(
+        (bound for bound in bounds if bound > day), default=_NO_DAY
+    )
 
 
 @cache

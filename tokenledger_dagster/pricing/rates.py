@@ -7,7 +7,6 @@ and context a request belongs to is `context.py`.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from collections.abc import Iterable
 from datetime import date
@@ -142,6 +141,8 @@ class RateTable:
             FileNotFoundError: there is no such file.
             ValueError: the file's columns are not `COLUMNS`; regenerate it.
         """
+        import csv
+
         content = path.read_bytes()
         reader = csv.reader(content.decode("utf-8").splitlines())
         header = next(reader, [])
@@ -180,6 +181,19 @@ class RateTable:
         if key not in self._resolved:
             self._resolved[key] = self._find(channel, model, context, ts_us)
         return self._resolved[key]
+
+    def steady(self, model: str, ts_us: int) -> tuple[int, int]:
+        """Return the stretch of time around an instant in which no rate of a model begins or ends, unless it is slotted."""
+        days = {
+            _day_us(row[column], -_OPEN)
+            for (_, name), rows in self._rows.items()
+            if name == model
+            for row in rows
+            for column in (_COLUMN["valid_from_utc"], _COLUMN["valid_to_utc"])
+        }
+        return max((day for day in days if day <= ts_us), default=-_OPEN), min(
+            (day for day in days if day > ts_us), default=_OPEN
+        )
 
     def _find(self, channel: str, model: str, context: str, ts_us: int) -> Rate | None:
         own = self._own_channel.get(model)

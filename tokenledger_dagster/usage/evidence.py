@@ -68,7 +68,10 @@ class Explained(msgspec.Struct, kw_only=True):
 def events_of(
     connection: sqlite3.Connection, kind: str, key: str, selection: Selection
 ) -> tuple[list[str], int, int | None]:
-    """Ids of the events behind the figure ``key`` of a report, with their tokens and nano-USD (None: all unpriced)."""
+    """Ids of the events behind the figure ``key`` of a report, with their tokens and nano-USD (None: all unpriced).
+
+    Needs every event as a row (``ingest.settling``).
+    """
     sessions = {
         row[0]: SessionDim(*row[1:])
         for row in connection.execute("SELECT session_no, client, session_id, project FROM sessions")
