@@ -1,4 +1,4 @@
-"""What is measured: a first reading, unchanged and slightly grown logs, and a status bar that polls.
+"""What is measured: a first reading, unchanged and slightly grown logs, and a status bar that polls, or polls all day.
 
 Here: the order of runs in each scenario and the comparison after each.  Not here: spawning (``bench.process``), logs
 (``bench.corpus``), or what becomes of the results (``bench.results``).
@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 import statistics
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,11 +32,14 @@ from tokenledger_dagster.contracts.bench import (
     Step,
 )
 from tokenledger_dagster.home import Home, ensure_home
+from tokenledger_dagster.ingest.sync import SyncOptions, sync
 
 REPORT = ("report", "daily", "--format", "json", "--tz", "UTC")
 SNAPSHOT = ("snapshot",)
 TAIL_SHARE = 0.01
 """How much a corpus grows before each round of the step ``tail``."""
+
+_SAY_POLLS = 500
 
 Say = Callable[[str], None]
 
@@ -44,6 +49,8 @@ class Options(msgspec.Struct, frozen=True):
 
     rounds: int = 5
     polls: int = 60
+    day_polls: int = 5_760
+    """Eight hours of one every five seconds."""
     memory: bool = True
     """Whether each step is run once more, untimed, for its memory."""
 
@@ -94,6 +101,18 @@ class Bench:
         polls.correctness = _joined([polls.correctness, compare(json.loads(ran.output), self._corpus.truth)])
         return [polls]
 
+    def day(self, home: Home) -> list[Step]:
+        """A status bar that polls for a whole day, and a report before and after it: the ledger must not grow slow.
+
+        The polls are syncs in this process, so that thousands of them take minutes; the reports are processes.
+        """
+        self._fill(home)
+        grow = self._corpus.work
+        before = self._step("before", home, self._options.rounds, lambda: self._grown(grow))
+        polls = self._polls(home, self._options.day_polls)
+        after = self._step("after", home, self._options.rounds, lambda: self._grown(grow))
+        return [before, polls, after]
+
     # ---------------------------------------------------------------- parts of a scenario
 
     def _new_home(self, name: str) -> Home:
@@ -136,6 +155,23 @@ class Bench:
             correctness=_joined(checked),
         )
 
+    def _polls(self, home: Home, count: int) -> Step:
+        """Syncs in this process, each after the rows of a few requests; what they come to is compared at the end."""
+        rounds: list[Round] = []
+        environ = self._environ(home)
+        for number in range(1, count + 1):
+            new_bytes, new_events = self._grown(self._corpus.work)
+            started, spent = time.perf_counter(), os.times()
+            sync(home, environ, SyncOptions())
+            wall, done = time.perf_counter() - started, os.times()
+            user, system = done.user - spent.user, done.system - spent.system
+            rounds.append(Round(wall_s=wall, user_s=user, system_s=system, new_bytes=new_bytes, new_events=new_events))
+            if number % _SAY_POLLS == 0 or number == count:
+                self._say(f"  poll {number:,} of {count:,}: {wall:.3f} s, {lake_facts(home).files} files")
+        ran = self._spawn((*REPORT, "--no-sync"), home)
+        correctness = self._check(json.loads(ran.output))
+        return Step(name="poll", command=["sync()"], rounds=rounds, median=medians(rounds), correctness=correctness)
+
     def _spawn(self, command: Sequence[str], home: Home) -> process.Ran:
         return process.run(command, self._environ(home), self._folder)
 
@@ -154,10 +190,13 @@ class Bench:
         return Correctness(passed=False, compared=1, different=1, first_differences=[wrong])
 
 
+USUAL = ("cold-backfill", "warm-tail", "burst")
+"""What runs unless asked otherwise; a day takes minutes."""
 SCENARIOS: dict[str, Callable[[Bench, Home], list[Step]]] = {
     "cold-backfill": Bench.cold_backfill,
     "warm-tail": Bench.warm_tail,
     "burst": Bench.burst,
+    "day": Bench.day,
 }
 
 

@@ -14,10 +14,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from tokenledger_dagster.bench.corpus import MB, SHAPES, Spec
 from tokenledger_dagster.bench.results import keep, latest_growth, make_result, read_result
 from tokenledger_dagster.bench.runner import run_scenarios
-from tokenledger_dagster.bench.scenarios import SCENARIOS, Options
+from tokenledger_dagster.bench.scenarios import SCENARIOS, USUAL, Options
 from tokenledger_dagster.cli import common, output
 from tokenledger_dagster.contracts.bench import BenchResult, ProfileResult, Step
 from tokenledger_dagster.errors import TokenLedgerError, UsageError
@@ -84,10 +86,12 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         choices=tuple(SCENARIOS),
         action="append",
         default=[],
-        help="only this one (repeatable)",
+        help="only this one (repeatable; default: all but day, which takes minutes)",
     )
     _add_rounds(parser)
-    parser.add_argument("--polls", metavar="N", type=int, default=60, help="polls of the scenario burst (default: 60)")
+    parser.add_argument(
+        "--polls", metavar="N", type=int, help="polls of burst (default: 60) and of day (default: 5760)"
+    )
     parser.add_argument("--keep", action="store_true", help="leave the logs and their truth.json where they are")
     _add_output(parser)
 
@@ -139,8 +143,9 @@ def _spec(size: str, args: argparse.Namespace, option: str, shape: Any = "defaul
     if not 0.01 <= megabytes <= 1_000_000:
         raise UsageError(f"{option} {size}: write a number of megabytes, 0.01 or more")
     for name in ("rounds", "polls"):
-        if getattr(args, name, 1) < 1:
-            raise UsageError(f"--{name} {getattr(args, name)}: write a number above 0")
+        given = getattr(args, name, None)
+        if given is not None and given < 1:
+            raise UsageError(f"--{name} {given}: write a number above 0")
     if args.out:
         _require_writable(Path(args.out))
     return Spec(int(megabytes * MB), args.seed, shape)
@@ -160,7 +165,7 @@ def _require_writable(path: Path) -> None:
 
 def _run(args: argparse.Namespace, settings: Settings) -> int:
     spec = _spec(args.size_mb, args, "--size-mb", args.shape)
-    names = [name for name in SCENARIOS if name in args.scenario or not args.scenario]
+    names = [name for name in SCENARIOS if name in (args.scenario or USUAL)]
     return _measure("run", [spec], names, args, settings)
 
 
@@ -170,7 +175,10 @@ def _growth(args: argparse.Namespace, settings: Settings) -> int:
 
 
 def _measure(kind: str, specs: list[Spec], names: list[str], args: argparse.Namespace, settings: Settings) -> int:
-    options = Options(rounds=args.rounds, polls=getattr(args, "polls", 60), memory=not args.no_memory)
+    polls = getattr(args, "polls", None)
+    options = Options(rounds=args.rounds, memory=not args.no_memory)
+    if polls is not None:
+        options = msgspec.structs.replace(options, polls=polls, day_polls=polls)
     kept = getattr(args, "keep", False)
     started = time.monotonic()
     common.open_home(settings)  # a home that cannot be used is said before anything is measured

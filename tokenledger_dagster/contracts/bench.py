@@ -111,7 +111,7 @@ class Step(msgspec.Struct, kw_only=True):
     """The same thing done several times."""
 
     name: str
-    """``cold``, ``warm``, ``tail`` or ``poll``."""
+    """``cold``, ``warm``, ``tail`` or ``poll``; ``before`` and ``after`` a day of polls."""
     command: list[str]
     rounds: list[Round]
     median: Medians

@@ -73,13 +73,15 @@ class Cells:
         self._write("cells", "day", days.items())
 
     def _write(self, table: str, first: str, rows: Iterable[tuple[Key, Sequence[int]]]) -> None:
+        changed = [(key, sums) for key, sums in rows if any(sums)]
         marks = ", ".join("?" * (4 + len(NAMES)))
         self._db.executemany(
             f"INSERT INTO {table} VALUES ({marks}) ON CONFLICT ({first}, session_no, model_no, is_estimated) "
             f"DO UPDATE SET {_ADDED}",
-            ((*key, *sums) for key, sums in rows if any(sums)),
+            ((*key, *sums) for key, sums in changed),
         )
-        self._db.execute(f"DELETE FROM {table} WHERE event_count = 0")
+        if any(sums[0] <= 0 for _, sums in changed):  # only what loses events can be left without any
+            self._db.execute(f"DELETE FROM {table} WHERE event_count = 0")
 
 
 def _merge(cells: dict[Key, list[int]], key: Key, sums: Sequence[Any]) -> None:

@@ -49,9 +49,8 @@ def fold(home: Home, connection: sqlite3.Connection, ledger: Ledger) -> int:
 
 
 def _small_packs(connection: sqlite3.Connection, journals: Sequence[SegmentRow]) -> list[int]:
-    names = {one.name for one in journals}
-    query = "SELECT pack_no, segment FROM packs WHERE row_count < ? ORDER BY pack_no"
-    return [number for number, name in connection.execute(query, (_SMALL_PACK,)) if name in names]
+    query = "SELECT pack_no FROM packs WHERE segment = ? AND row_count < ? ORDER BY pack_no"
+    return [number for one in journals for (number,) in connection.execute(query, (one.name, _SMALL_PACK))]
 
 
 def _join_runs(connection: sqlite3.Connection, first_rid: int) -> None:

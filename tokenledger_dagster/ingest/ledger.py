@@ -283,8 +283,9 @@ class Ledger:
 
     def unindexed(self, rows: int) -> AbstractContextManager[None]:
         """Writes ``rows`` of records without their indexes, where making these anew is cheaper."""
-        stored = int(self._db.execute("SELECT count(*) FROM records").fetchone()[0])
-        return _unindexed(self._db) if rows > max(_INDEX_ROWS, stored) else nullcontext()
+        if rows < _INDEX_ROWS or rows < self._db.execute("SELECT count(*) FROM records").fetchone()[0]:
+            return nullcontext()
+        return _unindexed(self._db)
 
     def _void(self, groups: set[int]) -> None:
         """Takes the events of ``groups`` out of the state and off the cells."""

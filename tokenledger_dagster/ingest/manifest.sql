@@ -79,6 +79,7 @@ CREATE TABLE IF NOT EXISTS packs (
   weak BLOB NOT NULL                -- sums of the events that another file's row may stand for
 );
 CREATE INDEX IF NOT EXISTS packs_stream ON packs(stream_no);
+CREATE INDEX IF NOT EXISTS packs_segment ON packs(segment);
 CREATE TABLE IF NOT EXISTS pack_sessions (
   session_no INTEGER NOT NULL, pack_no INTEGER NOT NULL, PRIMARY KEY (session_no, pack_no)
 ) WITHOUT ROWID;
