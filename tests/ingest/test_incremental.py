@@ -380,15 +380,15 @@ class TestUnreadable:
     ) -> None:
         bad = world.claude(claude("m1", "r1"), name="bad.jsonl")
         world.claude(claude("m2", "r2"), name="good.jsonl")
-        opened = reading.opened
+        opened = reading.opened_as_told
 
-        def refuse(path: str, encoding: str) -> object:
+        def refuse(path: str) -> object:
             if path == str(bad):
                 raise PermissionError(13, "Permission denied")
-            return opened(path, encoding)
+            return opened(path)
 
         with monkeypatch.context() as patch:
-            patch.setattr(reading, "opened", refuse)
+            patch.setattr(reading, "opened_as_told", refuse)
             summary = world.sync()
 
         assert [str(bad) in problem for problem in summary.problems] == [True]
@@ -460,16 +460,16 @@ def test_a_file_replaced_between_listing_and_reading_is_caught_up_next_time(
 ) -> None:
     path = first(world)
     extra = claude("m3", "r3", minutes=3, output=4)
-    opened = reading.opened
+    opened = reading.opened_as_told
 
-    def grow(name: str, encoding: str) -> object:
+    def grow(name: str) -> object:
         if name == str(path) and os.path.getsize(name) < 10_000:
             world.append(path, extra)
-            monkeypatch.setattr(reading, "opened", opened)
-        return opened(name, encoding)
+            monkeypatch.setattr(reading, "opened_as_told", opened)
+        return opened(name)
 
     world.append(path, claude("m4", "r4", minutes=4, output=5))
-    monkeypatch.setattr(reading, "opened", grow)
+    monkeypatch.setattr(reading, "opened_as_told", grow)
     world.sync()
     world.sync()
 
