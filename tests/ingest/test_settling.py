@@ -1,98 +1,107 @@
-"""What no other file shows becomes rows in bulk: the same rows, in every value, that booking each would have made."""
+"""What a file tells alone is what general booking makes of its rows: settling changes no sum."""
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.support import World, claude, claude_progress, meta, spawned_by, tokens, turn
-from tokenledger_dagster.bench.corpus import Corpus, Spec
-from tokenledger_dagster.ingest import ledger
+from tests.support import World, claude, claude_progress, meta, rollout, spawned_by, tokens, turn
 from tokenledger_dagster.ingest.manifest import connect
-from tokenledger_dagster.ingest.settling_rows import StandingRows
+from tokenledger_dagster.ingest.settling import has_packs, settle
 
-_EVENT = "e.event_id, e.grp, e.rid, e.session_no, e.model_no, e.timestamp_us, e.shared, e.is_estimated"
-_PRICED = "e.booking_flags, e.channel, e.list_price_nano, e.list_basis, e.price_confidence, e.requested_context"
-_COUNTED = (
-    "e.input_tokens, e.output_tokens, e.cache_write_tokens, e.cache_read_tokens, e.tool_input_tokens, "
-    "e.tool_output_tokens, e.cache_write_1h_tokens, e.reasoning_tokens, e.web_search_requests"
-)
+NINE = 1_968_228
+"""Quarter hour at which the day's work starts."""
 
 
-def rows(world: World) -> tuple[list[Any], list[Any], list[Any]]:
-    """Events and records without the numbers of events, and what a reader looks them up by."""
-    events = f"SELECT {_EVENT}, {_COUNTED}, {_PRICED}, e.priced_context, e.unpriced_reason FROM events e ORDER BY e.rid"
-    records = (
-        "SELECT r.rid, r.grp, r.stream_no, r.session_no, r.copy, e.rid, r.rule "
-        "FROM records r LEFT JOIN events e USING (event_no) ORDER BY r.rid"
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def slots(world: World) -> list[tuple[int, str, int, int, int, int]]:
+    """(quarter hours after nine, session, events, input, output, reasoning)."""
+    query = (
+        "SELECT slot - ?, session_id, event_count, input_tokens, output_tokens, reasoning_tokens "
+        "FROM slots JOIN sessions USING (session_no) ORDER BY 1, 2"
     )
-    indexes = "SELECT name FROM sqlite_master WHERE type = 'index' ORDER BY name"
-    return world.query(events), world.query(records), world.query(indexes)
+    with closing(connect(world.ledger, read_only=True)) as manifest:
+        return manifest.execute(query, (NINE,)).fetchall()
 
 
-def pack_states(world: World) -> set[int]:
-    connection = connect(world.ledger, read_only=True)
-    try:
-        return {state for (states,) in connection.execute("SELECT states FROM packs") for state in states}
-    finally:
-        connection.close()
+def packed(world: World) -> bool:
+    with closing(connect(world.ledger, read_only=True)) as manifest:
+        return has_packs(manifest)
 
 
-def both(tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch) -> tuple[World, World]:
-    """One home settled in bulk, one by general booking alone; both have read the same logs."""
+def same_settled(world: World) -> list[tuple[int, str, int, int, int, int]]:
+    """The sums, which must be those of packs before and those of events after settling."""
+    assert packed(world)
+    before = slots(world)
+    settle(world.ledger)
+    assert not packed(world)
+    assert slots(world) == before
+    return before
+
+
+def test_a_row_of_a_spawned_thread_whose_counters_are_clamped(world: World) -> None:
+    world.codex(meta(source=spawned_by("t0")), turn(), tokens((10, 0, 2, 5), (10, 0, 2, 5), minutes=5))
     world.sync()
-    slow = World(tmp_path / "slow")
-    slow.environ = world.environ
-    slow.sync(host="another")
-    with monkeypatch.context() as patched:
-        patched.setattr(StandingRows, "take", lambda *_: None)
-        slow.query("SELECT 1")
-    return world, slow
+
+    assert same_settled(world) == [(0, "t1", 1, 10, 2, 2)]
 
 
-def test_bulk_makes_the_rows_that_booking_makes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger, "_INDEX_ROWS", 100)
-    world = World(tmp_path / "fast")
-    Corpus(world.home_dir, Spec(3_000_000, 5)).write()
-    fast, slow = both(tmp_path, world, monkeypatch)
+def test_a_barred_row_that_shows_the_total_earlier_lends_no_time(world: World) -> None:
+    first = tokens((100, 0, 10), (100, 0, 10))
+    lower, billed = tokens((50, 0, 5), minutes=1), tokens((50, 0, 5), (5, 0, 1), minutes=60)
+    world.codex(meta(), turn(), first, lower, billed)
+    world.sync()
 
-    assert rows(fast) == rows(slow)
-    assert fast.cells() == slow.cells()
+    assert same_settled(world) == [(0, "t1", 1, 100, 10, 0), (4, "t1", 1, 5, 1, 0)]
 
 
-def test_bulk_knows_repetitions_replays_and_searches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    world = World(tmp_path / "fast")
-    own = claude("m9", "r9", session="s1", sidechain=True, agentId="a1")
-    searched = {"input_tokens": 7, "output_tokens": 3, "cache_creation_input_tokens": 9, "cache_read_input_tokens": 1}
-    split = {"ephemeral_5m_input_tokens": 4, "ephemeral_1h_input_tokens": 5}
-    tools = {"web_search_requests": 2, "web_fetch_requests": 0}
-    full = {**searched, "cache_creation": split, "server_tool_use": tools, "service_tier": "standard"}
+@pytest.mark.parametrize("order", [("t1", "t2"), ("t2", "t1")])
+def test_a_fork_of_a_spawned_thread_shows_its_parents_burst(world: World, order: tuple[str, str]) -> None:
+    burst = tokens((100, 0, 10), (100, 0, 10), minutes=30)
+    rows = {
+        "t1": [meta("t1", 30, source=spawned_by("t0")), turn(), burst, tokens((200, 0, 20), minutes=45)],
+        "t2": [meta("t2", 60, forked_from_id="t1"), turn(), {**burst, "timestamp": meta(minutes=60)["timestamp"]}],
+    }
+    for name in order:
+        world.codex(*rows[name], name=rollout(name))
+        world.sync()
+
+    assert same_settled(world) == [(3, "t1", 1, 100, 10, 0), (4, "t1", 1, 100, 10, 0)]
+
+
+def test_a_progress_row_gives_way_to_the_message_it_repeats(world: World) -> None:
+    direct = claude("m1", "r1", output=9, sidechain=True)
+    world.claude(claude_progress(claude("m1", "r1", output=2)), claude("m2", "r2", minutes=20))
+    world.sync()
+    assert slots(world) == [(0, "s1", 1, 10, 2, 0), (1, "s1", 1, 10, 5, 0)]
+    world.claude(direct, name="-home-ada-code-tidepool/s1/subagents/agent-a1.jsonl")
+    world.sync()
+
+    assert same_settled(world) == [(0, "s1", 1, 10, 9, 0), (1, "s1", 1, 10, 5, 0)]
+
+
+def test_a_resume_that_says_more_is_counted_instead(world: World) -> None:
+    world.claude(claude("m1", "r1", output=5), claude("m2", "r2", minutes=20))
+    world.sync()
     world.claude(
-        claude("m1", "r1", output=1),
-        claude("m1", "r1", output=8, minutes=1, costUSD=0.25),
-        claude("m2", "r2", usage=full, minutes=2),
-        claude("m3", None, output=400_000, read=300_000, minutes=3, model="claude-unheard-of"),
-        claude_progress(own),
-        claude_progress(own),
+        claude("m1", "r1", output=7, session="s2"), claude("m3", "r3", minutes=40, session="s2"), name="s2.jsonl"
     )
-    world.codex(
-        meta("t1"),
-        turn(),
-        tokens((100, 40, 10, 5), (100, 40, 10, 5)),
-        tokens((100, 40, 10, 5), (100, 40, 10, 5), minutes=1),
-        tokens((300_000, 40, 20, 5), (299_900, 0, 10, 0), minutes=2),
-    )
-    world.codex(
-        meta("t2", source=spawned_by("gone"), forked_from_id="gone"),
-        turn(),
-        tokens((50, 0, 5), (50, 0, 5)),
-        tokens((90, 0, 9), (40, 0, 4), minutes=4),
-        name="2026/02/18/rollout-2026-02-18T09-00-00-t2.jsonl",
-    )
-    fast, slow = both(tmp_path, world, monkeypatch)
+    world.sync()
 
-    assert len(pack_states(fast)) > 1
-    assert rows(fast) == rows(slow)
-    assert fast.cells() == slow.cells()
+    assert same_settled(world) == [(0, "s1", 1, 10, 7, 0), (1, "s1", 1, 10, 5, 0), (2, "s2", 1, 10, 5, 0)]
+
+
+def test_settling_twice_does_nothing(world: World) -> None:
+    world.claude(claude())
+    world.sync()
+    settle(world.ledger)
+    changed = world.ledger.manifest_path.stat().st_mtime_ns
+    settle(world.ledger)
+
+    assert world.ledger.manifest_path.stat().st_mtime_ns == changed
