@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from tests.ingest.families import Files, families
 from tests.support import Booked, Event, World, set_mtime
-from tokenledger_dagster.ingest import reading, scan, segments, sync, workers
+from tokenledger_dagster.ingest import folding, reading, scan, sync, workers
 from tokenledger_dagster.ingest.compaction import compact
 from tokenledger_dagster.ingest.manifest import connect
 from tokenledger_dagster.ingest.settling import settle
@@ -99,7 +99,9 @@ def test_any_split_in_any_order_of_syncs_is_one_cold_read_whatever_happens_in_be
     with worlds() as world, pytest.MonkeyPatch.context() as patch:
         patch.setattr(scan, "PACK_ROWS", order.choice((1, 3, 50_000)))
         patch.setattr(sync, "BATCH_RECORDS", order.choice((1, 4, 250_000)))
-        patch.setattr(segments, "FOLD_ABOVE", order.choice((1, 64)))
+        patch.setattr(folding, "FOLD_ABOVE", order.choice((1, 64)))
+        patch.setattr(folding, "JOIN_ABOVE", order.choice((1, 16)))
+        patch.setattr(folding, "FRESH_BYTES", order.choice((3_000, 128 << 10)))
         patch.setattr(reading, "_buffer", bytearray(order.choice((100, 1 << 20))))
         if order.random() < 0.1:
             patch.setattr(workers, "HELP_FROM_BYTES", 0)

@@ -9,7 +9,7 @@ import duckdb
 import pytest
 
 from tests.support import World, claude, meta, tokens, turn
-from tokenledger_dagster.ingest import compaction, folding
+from tokenledger_dagster.ingest import compaction, folding, segments
 from tokenledger_dagster.ingest.compaction import compact
 from tokenledger_dagster.ingest.journal import SegmentDamagedError
 from tokenledger_dagster.ingest.lake import attach
@@ -176,3 +176,21 @@ def test_every_record_has_a_verdict_and_evidence(world: World) -> None:
         piece = data[record["byte_offset"] : record["byte_offset"] + record["byte_length"]]
         assert hashlib.sha256(piece).hexdigest() == record["record_sha256"]
     assert world.query("SELECT count(*) FROM records WHERE event_no IS NULL AND rule IS NULL") == [(0,)]
+
+
+def test_a_first_sync_killed_between_segment_and_commit_is_done_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.claude(claude("m1", "r1"))
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(segments, "record", killed)
+        with pytest.raises(KeyboardInterrupt):
+            world.sync()
+    assert len(world.files()) == 1
+
+    world.sync()
+    assert [record["message_id"] for record in world.records()] == ["m1"]

@@ -17,7 +17,7 @@ import msgspec
 from tokenledger_dagster.home import Home
 from tokenledger_dagster.ingest import journal
 from tokenledger_dagster.ingest.journal import SegmentDamagedError
-from tokenledger_dagster.ingest.manifest import ManifestError, transaction
+from tokenledger_dagster.ingest.manifest import ManifestError, get_meta, transaction
 
 _KEEP_RETIRED_US = 900_000_000
 """Quarter of an hour: no reader of the lake takes longer."""
@@ -123,6 +123,8 @@ def is_lost(home: Home, connection: sqlite3.Connection) -> bool:
     """Whether the manifest knows of nothing while the lake holds segments of earlier commits."""
     if connection.execute("SELECT 1 FROM sources LIMIT 1").fetchone():
         return False
+    if get_meta(connection, "booking_key") is not None:
+        return False  # a first sync was killed between its segment and its commit
     return any(path.is_file() for folder in (home.journal, home.records) for path in folder.rglob("[!.]*.*"))
 
 
