@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.support import World, claude, claude_progress, meta, rollout, spawned_by, tokens, turn
-from tokenledger_dagster.ingest.manifest import connect
+from tokenledger_dagster.ingest import booking_key
+from tokenledger_dagster.ingest.manifest import connect, get_meta
 from tokenledger_dagster.ingest.settling import has_packs, settle
 
 NINE = 1_968_228
@@ -105,3 +106,18 @@ def test_settling_twice_does_nothing(world: World) -> None:
     settle(world.ledger)
 
     assert world.ledger.manifest_path.stat().st_mtime_ns == changed
+
+
+def test_settling_at_other_prices_than_were_booked_books_everything_anew(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.claude(claude("m1", "r1", input=1_000_000), claude("m2", "r2", minutes=1))
+    world.sync()
+    monkeypatch.setattr(booking_key, "BOOKING_VERSION", "another")
+    settle(world.ledger)
+
+    with closing(connect(world.ledger, read_only=True)) as manifest:
+        ((cells, nano),) = manifest.execute("SELECT sum(event_count), sum(list_price_nano) FROM cells").fetchall()
+        booked = manifest.execute("SELECT count(*), sum(list_price_nano) FROM events").fetchall()
+        assert get_meta(manifest, "booking_key") == booking_key.booking_key()
+    assert booked == [(cells, nano)] == [(2, nano)]

@@ -20,7 +20,7 @@ from tokenledger_dagster.exports.engine import columns_of, literal, load, sql
 from tokenledger_dagster.exports.runs import past_runs, summary_paths
 from tokenledger_dagster.exports.state import booked_state, source_rows
 from tokenledger_dagster.home import Home
-from tokenledger_dagster.ingest.sync import booking_key
+from tokenledger_dagster.ingest.booking_key import booking_key
 from tokenledger_dagster.ingest.zones import Zone
 from tokenledger_dagster.pricing.resolve import price_events_sql
 

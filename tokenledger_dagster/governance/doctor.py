@@ -19,10 +19,11 @@ import msgspec
 from tokenledger_dagster import __version__
 from tokenledger_dagster.clients.registry import clients
 from tokenledger_dagster.home import Home
+from tokenledger_dagster.ingest.booking_key import booking_key
 from tokenledger_dagster.ingest.journal import SegmentDamagedError
 from tokenledger_dagster.ingest.manifest import ManifestError, connect, get_meta
 from tokenledger_dagster.ingest.segments import segments, verify
-from tokenledger_dagster.ingest.sync import booking_key, ledger_counts
+from tokenledger_dagster.ingest.sync import ledger_counts
 from tokenledger_dagster.pricing.rates import rate_table
 from tokenledger_dagster.settings import Settings
 

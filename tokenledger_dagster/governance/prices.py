@@ -17,7 +17,7 @@ from tokenledger_dagster.exports.recipes import attach_once
 from tokenledger_dagster.exports.state import booked_state
 from tokenledger_dagster.governance.outcome import Finding, Inspection
 from tokenledger_dagster.governance.sqlfiles import statement
-from tokenledger_dagster.ingest.sync import booking_key
+from tokenledger_dagster.ingest.booking_key import booking_key
 from tokenledger_dagster.models.rules import CONFIG_DIRECTORY
 
 UNPRICED_LIMIT = 0.01

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import hashlib
 import os
 import sqlite3
 import time
@@ -31,11 +30,11 @@ from tokenledger_dagster.contracts.summaries import (
 from tokenledger_dagster.fileio import write_json_atomic
 from tokenledger_dagster.home import Home, keep_apart
 from tokenledger_dagster.ingest import bookkeeping, resolved
+from tokenledger_dagster.ingest.booking_key import booking_key
 from tokenledger_dagster.ingest.commit import Batch
 from tokenledger_dagster.ingest.folding import fold
 from tokenledger_dagster.ingest.ledger import Ledger
 from tokenledger_dagster.ingest.manifest import ManifestError, connect, get_meta, set_meta, transaction, writer_lock
-from tokenledger_dagster.ingest.meta import BOOKING_VERSION
 from tokenledger_dagster.ingest.placing import Result
 from tokenledger_dagster.ingest.plan import Plan, Sources, Task, make_plan, start_of
 from tokenledger_dagster.ingest.scan import Scanned
@@ -44,7 +43,6 @@ from tokenledger_dagster.ingest.spawning import Crew, early
 from tokenledger_dagster.ingest.unchanged import Walked, remember
 from tokenledger_dagster.ingest.workers import scan_all
 from tokenledger_dagster.ingest.zones import Zone
-from tokenledger_dagster.models.rules import CONFIG_DIRECTORY
 from tokenledger_dagster.observability import names
 from tokenledger_dagster.observability.metrics import MetricsBackend, NoopMetrics
 
@@ -385,16 +383,6 @@ def ledger_counts(connection: sqlite3.Connection) -> tuple[int, int]:
         "SELECT (SELECT coalesce(sum(row_count), 0) FROM segments), (SELECT coalesce(sum(event_count), 0) FROM cells)"
     ).fetchone()
     return int(row[0]), int(row[1])
-
-
-def booking_key() -> str:
-    """Stands for everything booked figures depend on besides the records: rules, names and rates."""
-    digest = hashlib.blake2b(BOOKING_VERSION.encode(), digest_size=8)
-    for name in sorted(os.listdir(CONFIG_DIRECTORY)):
-        if name.endswith(".csv"):
-            with open(os.path.join(CONFIG_DIRECTORY, name), "rb") as handle:
-                digest.update(name.encode() + hashlib.blake2b(handle.read()).digest())
-    return digest.hexdigest()
 
 
 def stamp(seconds: float) -> str:

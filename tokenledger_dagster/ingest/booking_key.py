@@ -1,0 +1,23 @@
+"""The key of everything booked figures depend on besides the records.
+
+Here: the one digest over booking's version and the committed rules, names and rates.  Not here: what happens when it
+changes (``ingest.sync``, ``ingest.settling``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+from tokenledger_dagster.ingest.meta import BOOKING_VERSION
+from tokenledger_dagster.models.rules import CONFIG_DIRECTORY
+
+
+def booking_key() -> str:
+    """Stands for everything booked figures depend on besides the records: rules, names and rates."""
+    digest = hashlib.blake2b(BOOKING_VERSION.encode(), digest_size=8)
+    for name in sorted(os.listdir(CONFIG_DIRECTORY)):
+        if name.endswith(".csv"):
+            with open(os.path.join(CONFIG_DIRECTORY, name), "rb") as handle:
+                digest.update(name.encode() + hashlib.blake2b(handle.read()).digest())
+    return digest.hexdigest()
