@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import sqlite3
 
     from tokenledger_dagster.cli.arguments import Arguments
+    from tokenledger_dagster.cli.kept import Kept
     from tokenledger_dagster.settings import Settings
     from tokenledger_dagster.usage.report import Document
     from tokenledger_dagster.usage.selection import Selection
@@ -57,8 +58,11 @@ def run(args: Arguments, settings: Settings) -> int:
         connection.close()
 
 
-def show_report(connection: sqlite3.Connection, args: Arguments, selection: Selection) -> int:
-    """Prints the report from the state as it is.  Raises NothingToReport where nothing matches."""
+def show_report(connection: sqlite3.Connection, args: Arguments, selection: Selection, kept: Kept | None = None) -> int:
+    """Prints the report from the state as it is, and keeps it for the next who asks the same.
+
+    Raises NothingToReport where nothing matches.
+    """
     descending = None if args.order is None else args.order == "desc"
     money = nano_number if args.format == "json" else usd
     report = report_document(connection, args.kind, selection, datetime.now(UTC), descending=descending, money=money)
@@ -68,7 +72,10 @@ def show_report(connection: sqlite3.Connection, args: Arguments, selection: Sele
             f"no events for {asked or 'any period'}; `tokenledger doctor` shows which logs were found"
         )
     if args.format == "json":
-        sys.stdout.buffer.write(encode_plain(report))
+        body = encode_plain(report)
+        sys.stdout.buffer.write(body)
+        if kept is not None:
+            kept.keep(body)
     else:
         sys.stdout.write(_text(report, args.format))
     return 0

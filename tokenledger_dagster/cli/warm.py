@@ -11,9 +11,11 @@ from __future__ import annotations
 import gc
 import os
 import sqlite3
+import sys
 
 from tokenledger_dagster import home_files
 from tokenledger_dagster.cli.arguments import selection_of, simple
+from tokenledger_dagster.cli.kept import Kept
 from tokenledger_dagster.errors import UsageError
 from tokenledger_dagster.ingest.meta import MANIFEST_VERSION, get_meta
 from tokenledger_dagster.ingest.unchanged import Walked, is_unchanged
@@ -39,12 +41,18 @@ def answer(command: str, given: Sequence[str], environ: Mapping[str, str], walke
     if args is None or home is None or not os.path.exists(f"{home}/{home_files.MANIFEST}"):
         return None
     gc.disable()  # the process ends before a collection would pay
+    # before the state is read: what is written meanwhile must not be told by an answer that is kept
+    kept = (
+        Kept(home, args, environ.get("TOKENLEDGER_TIMEZONE") or named_zone(environ))
+        if command == "report" and args.format == "json"
+        else None
+    )
     try:
         connection = sqlite3.connect(f"{home}/{home_files.MANIFEST}", isolation_level=None, timeout=30)
         try:
             connection.execute("PRAGMA query_only=1")
             connection.execute("BEGIN")  # fingerprint and cells of one and the same commit
-            return _answer(args, connection, home, environ, walked)
+            return _answer(args, connection, home, environ, walked, kept)
         finally:
             connection.close()
     except (sqlite3.Error, UsageError):
@@ -65,6 +73,7 @@ def _answer(
     home: str,
     environ: Mapping[str, str],
     walked: Walked | None,
+    kept: Kept | None,
 ) -> int | None:
     zone = environ.get("TOKENLEDGER_TIMEZONE") or named_zone(environ)
     if get_meta(connection, "manifest_version") != MANIFEST_VERSION or get_meta(connection, "zone") != zone:
@@ -73,9 +82,13 @@ def _answer(
         selection = selection_of(args, args.tz or zone)
         if not is_unchanged(home, connection, environ, walked):
             return None
+        answer = kept.find() if kept is not None else None
+        if answer is not None:
+            sys.stdout.buffer.write(answer)
+            return 0
         from tokenledger_dagster.cli.report import show_report
 
-        return show_report(connection, args, selection)
+        return show_report(connection, args, selection, kept)
     top_n = _top_n(environ)
     if top_n is None or not is_unchanged(home, connection, environ, walked):
         return None

@@ -11,9 +11,9 @@ import marshal
 import os
 
 try:
-    from _blake2 import blake2b  # hashlib would load OpenSSL for it
+    from _blake2 import blake2b as blake2b  # hashlib would load OpenSSL for it
 except ImportError:  # an interpreter built without it
-    from hashlib import blake2b
+    from hashlib import blake2b as blake2b
 
 from tokenledger_dagster import __version__, home_files
 from tokenledger_dagster.clients import walk

@@ -1,0 +1,89 @@
+"""JSON reports as they were last printed, for the same question about the same state.
+
+Here: keeping the bytes of a report beside the ledger, and finding them again.  Not here: telling that the logs are
+unchanged (``ingest.unchanged``), which comes first.  A kept answer counts for one manifest file as ``stat`` saw it
+before it was read, one program and one set of arguments; whatever is damaged or cannot be written is left out.  Light:
+see ``cli.warm``.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from tokenledger_dagster import __version__, home_files
+from tokenledger_dagster.ingest.unchanged import blake2b
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import SimpleNamespace
+
+MOST = 16
+"""Answers that are kept; the oldest go."""
+_TIME = b'"generated_at": "'
+_TIME_LENGTH = len("2026-01-01T00:00:00Z")
+
+
+class Kept:
+    """The place of one answer."""
+
+    def __init__(self, home: str, args: SimpleNamespace, zone: str) -> None:
+        self._home = home
+        self._folder = os.path.join(home, home_files.ANSWERS)
+        self._question = repr((__version__, zone, sorted(vars(args).items())))
+        self._state = _state(home)
+
+    def find(self) -> bytes | None:
+        """The answer with the time of now, None where there is none."""
+        try:
+            with open(self._path(), "rb") as handle:
+                digest, _, body = handle.read().partition(b"\n")
+        except OSError:
+            return None
+        at = body.find(_TIME) + len(_TIME)
+        if digest != _digest(body) or at < len(_TIME):
+            return None
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()).encode()
+        return b"".join((body[:at], now, body[at + _TIME_LENGTH :]))
+
+    def keep(self, body: bytes) -> None:
+        """Keeps an answer, unless the state has changed since this was made."""
+        if _state(self._home) != self._state:
+            return
+        path = self._path()
+        temporary = f"{path}.{os.getpid()}.tmp"
+        try:
+            os.makedirs(self._folder, mode=0o700, exist_ok=True)
+            self._make_room()
+            with open(temporary, "wb") as handle:
+                handle.write(_digest(body) + b"\n" + body)
+            os.replace(temporary, path)
+        except OSError:
+            return  # a report needs no kept answer
+
+    def _path(self) -> str:
+        name = blake2b(repr((self._question, self._state)).encode("utf-8", "surrogateescape"), digest_size=16)
+        return os.path.join(self._folder, f"{name.hexdigest()}.json")
+
+    def _make_room(self) -> None:
+        with os.scandir(self._folder) as found:
+            listed = sorted((entry.stat().st_mtime_ns, entry.path) for entry in found)
+        for _, path in listed[: max(0, len(listed) + 1 - MOST)]:
+            os.unlink(path)
+
+
+def _state(home: str) -> list[tuple[int, ...] | None]:
+    """What ``stat`` tells of the manifest; every commit changes it.  An empty log of writes is as good as none."""
+    found: list[tuple[int, ...] | None] = []
+    for name in (home_files.MANIFEST, f"{home_files.MANIFEST}-wal"):
+        try:
+            stat = os.stat(f"{home}/{name}")
+        except OSError:
+            found.append(None)
+        else:
+            found.append((stat.st_size, stat.st_mtime_ns, stat.st_ino) if stat.st_size else None)
+    return found
+
+
+def _digest(body: bytes) -> bytes:
+    return blake2b(body, digest_size=16).hexdigest().encode()
