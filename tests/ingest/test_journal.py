@@ -12,7 +12,7 @@ import pytest
 
 from tests.support import Booked, World, claude, meta, tokens, turn
 from tokenledger_dagster.clients.claude_pack import ClaudePackFormat
-from tokenledger_dagster.ingest import journal, segments
+from tokenledger_dagster.ingest import folding, journal
 from tokenledger_dagster.ingest.journal import SegmentDamagedError, read_segment
 from tokenledger_dagster.ingest.manifest import connect
 from tokenledger_dagster.ingest.settling import settle
@@ -84,7 +84,8 @@ def test_the_manifest_knows_where_each_pack_lies(world: World) -> None:
 
 
 def test_packs_are_found_in_folded_journals(world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(segments, "FOLD_ABOVE", 3)
+    monkeypatch.setattr(folding, "FOLD_ABOVE", 3)
+    monkeypatch.setattr(folding, "_SMALL_PACK", 0)  # packs stay packs
     fill(world, 6)
     assert len(journals(world)) < 6
     for segment, place, length, rows in packs(world):

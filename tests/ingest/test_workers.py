@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import Booked, World, claude, meta, plain_environ, rollout, tokens, turn
-from tokenledger_dagster.ingest import workers
+from tokenledger_dagster.ingest import spawning, workers
 from tokenledger_dagster.ingest.manifest import connect
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -36,19 +36,19 @@ def world(tmp_path: Path) -> World:
 
 
 @pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
-    """Two helpers for any amount of work; lists those that were started."""
+def started(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Two helpers for any amount of work; lists the processes that were started."""
     monkeypatch.setattr(workers, "HELP_FROM_BYTES", 0)
     monkeypatch.setattr(workers, "_BYTES_A_TOKEN", 1)
     monkeypatch.setattr(workers, "_helpers", lambda pending, files: 2)
-    found: list[subprocess.Popen[bytes]] = []
-    popen = subprocess.Popen
+    found: list[int] = []
+    spawn = os.posix_spawn
 
-    def start(*arguments: object, **named: object) -> subprocess.Popen[bytes]:
-        found.append(popen(*arguments, **named))  # type: ignore[call-overload]
+    def start(*arguments: object, **named: object) -> int:
+        found.append(spawn(*arguments, **named))  # type: ignore[arg-type]
         return found[-1]
 
-    monkeypatch.setattr(workers.subprocess, "Popen", start)
+    monkeypatch.setattr(spawning.os, "posix_spawn", start)
     return found
 
 
@@ -74,20 +74,26 @@ def alone(world: World, folder: Path) -> Booked:
     return other.booked()
 
 
-def ended(started: list[subprocess.Popen[bytes]]) -> bool:
+def ended(started: list[int]) -> bool:
     """Whether every helper is gone, and was waited for."""
-    return bool(started) and all(helper.returncode is not None for helper in started)
+    return bool(started) and not any(map(_lives, started))
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def boot(code: str) -> str:
-    """A helper that runs this instead; arguments as the real one's."""
-    head = workers._BOOT.partition("from tokenledger_dagster")[0]
-    return f"{head}\ntaking, given = int(sys.argv[1]), int(sys.argv[2])\n{code}"
+    """A helper that runs this instead, once it has work; arguments as the real one's."""
+    head = spawning._BOOT.partition("from tokenledger_dagster")[0]
+    return f"{head}\nimport os\ntaking, given, going, out = map(int, sys.argv[2:])\nos.read(going, 1)\n{code}"
 
 
-def test_helpers_find_what_reading_alone_finds(
-    world: World, started: list[subprocess.Popen[bytes]], late: None, tmp_path: Path
-) -> None:
+def test_helpers_find_what_reading_alone_finds(world: World, started: list[int], late: None, tmp_path: Path) -> None:
     world.sync()
 
     assert world.booked() == alone(world, tmp_path / "alone")
@@ -95,9 +101,7 @@ def test_helpers_find_what_reading_alone_finds(
     assert ended(started)
 
 
-def test_helpers_take_appended_files_too(
-    world: World, started: list[subprocess.Popen[bytes]], late: None, tmp_path: Path
-) -> None:
+def test_helpers_take_appended_files_too(world: World, started: list[int], late: None, tmp_path: Path) -> None:
     world.sync()
     for number in range(FILES):
         world.append(world.claude_path(f"s{number}.jsonl"), claude(f"m{number}-19", "r19", output=77, minutes=19))
@@ -113,9 +117,9 @@ _FAULTS = {
     "dies with a file taken": "import os; os.read(taking, 4); os._exit(1)",
     "is killed": "import os, signal; os.read(taking, 4); os.kill(os.getpid(), signal.SIGKILL)",
     "sends half a result": (
-        "import os; os.read(taking, 4); os.write(1, (1000).to_bytes(8, 'little') + b'half'); os._exit(0)"
+        "import os; os.read(taking, 4); os.write(out, (1000).to_bytes(8, 'little') + b'half'); os._exit(0)"
     ),
-    "closes its stream and stays": "import os, time; os.read(taking, 4); os.close(1); time.sleep(60)",
+    "closes its stream and stays": "import os, time; os.read(taking, 4); os.close(out); time.sleep(60)",
     "raises": "raise RuntimeError",
 }
 
@@ -123,13 +127,13 @@ _FAULTS = {
 @pytest.mark.parametrize("fault", _FAULTS)
 def test_a_helper_that_fails_costs_time_only(
     world: World,
-    started: list[subprocess.Popen[bytes]],
+    started: list[int],
     late: None,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     fault: str,
 ) -> None:
-    monkeypatch.setattr(workers, "_BOOT", boot(_FAULTS[fault]))
+    monkeypatch.setattr(spawning, "_BOOT", boot(_FAULTS[fault]))
     world.sync()
 
     assert ended(started)
@@ -137,22 +141,22 @@ def test_a_helper_that_fails_costs_time_only(
 
 
 _GARBAGE = {
-    "no message": "os.write(1, (4).to_bytes(8, 'little') + b'junk')",
-    "a length below zero": "os.write(1, (-5).to_bytes(8, 'little', signed=True) + b'junk')",
-    "another shape": "os.write(1, (1).to_bytes(8, 'little') + b'\\x90')",
+    "no message": "os.write(out, (4).to_bytes(8, 'little') + b'junk')",
+    "a length below zero": "os.write(out, (-5).to_bytes(8, 'little', signed=True) + b'junk')",
+    "another shape": "os.write(out, (1).to_bytes(8, 'little') + b'\\x90')",
 }
 
 
 @pytest.mark.parametrize("garbage", _GARBAGE)
 def test_garbage_from_a_helper_costs_time_only(
     world: World,
-    started: list[subprocess.Popen[bytes]],
+    started: list[int],
     late: None,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     garbage: str,
 ) -> None:
-    monkeypatch.setattr(workers, "_BOOT", boot(f"import os; os.read(taking, 4); {_GARBAGE[garbage]}"))
+    monkeypatch.setattr(spawning, "_BOOT", boot(f"import os; os.read(taking, 4); {_GARBAGE[garbage]}"))
     world.sync()
 
     assert ended(started)
@@ -160,11 +164,11 @@ def test_garbage_from_a_helper_costs_time_only(
 
 
 def test_without_helpers_everything_is_read_here(world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def refused(*arguments: object, **named: object) -> None:
+    def refused(*arguments: object, **named: object) -> int:
         raise OSError("no more processes")
 
     monkeypatch.setattr(workers, "_helpers", lambda pending, files: 2)
-    monkeypatch.setattr(workers.subprocess, "Popen", refused)
+    monkeypatch.setattr(spawning.os, "posix_spawn", refused)
     world.sync()
     monkeypatch.undo()
 
@@ -172,7 +176,7 @@ def test_without_helpers_everything_is_read_here(world: World, monkeypatch: pyte
 
 
 def test_no_helper_outlives_a_sync_that_fails(
-    world: World, started: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    world: World, started: list[int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def fail(job: workers.Job, number: int) -> workers.Found:
         raise RuntimeError("the disk is gone")
@@ -191,7 +195,7 @@ def test_no_helper_outlives_a_sync_that_fails(
     assert world.booked() == alone(world, tmp_path / "alone")
 
 
-def test_nothing_is_left_open_by_helpers(world: World, started: list[subprocess.Popen[bytes]]) -> None:
+def test_nothing_is_left_open_by_helpers(world: World, started: list[int]) -> None:
     before = _descriptors()
     world.sync()
 
@@ -209,16 +213,15 @@ _CHILD = """
 import sys
 from pathlib import Path
 from tests.support import World
-from tokenledger_dagster.ingest import workers
+from tokenledger_dagster.ingest import spawning, workers
 
 workers._helpers = lambda pending, files: 2
 workers._BYTES_A_TOKEN = 1
-start = workers._start
-def told(taking, given):
-    helper = start(taking, given)
-    print(helper.pid, flush=True)
-    return helper
-workers._start = told
+start = spawning.Crew._start
+def told(crew):
+    start(crew)
+    print(crew._helpers[-1], flush=True)
+spawning.Crew._start = told
 if sys.argv[2] == "slow":
     import time
     workers.scan_one = lambda job, number: time.sleep(60)
@@ -255,6 +258,27 @@ def test_no_helper_outlives_a_command_that_is_ended(world: World, tmp_path: Path
 
     assert child.wait(10) != 0
     assert all(map(_gone, helpers))
+
+
+def test_helpers_that_were_started_early_get_the_work(world: World, started: list[int], tmp_path: Path) -> None:
+    before = _descriptors()
+    spawning.start_early()
+    early = len(started)
+    world.sync()
+
+    assert len(started) == early > 0 or spawning.spare_cores() == 0
+    assert not any(map(_lives, started))
+    assert _descriptors() == before
+    assert world.booked() == alone(world, tmp_path / "alone")
+
+
+def test_helpers_that_were_started_early_end_where_there_is_little_to_read(world: World) -> None:
+    before = _descriptors()
+    spawning.start_early()
+    world.sync()
+
+    assert spawning.early() is None
+    assert _descriptors() == before
 
 
 def test_files_of_one_stretch_are_about_the_same_size() -> None:
