@@ -84,3 +84,22 @@ def test_without_asking_nothing_is_done(tmp_path: Path, damage: str) -> None:
         compact(world.ledger)
 
     assert sorted(world.ledger.journal.iterdir()) == segments
+
+
+def test_a_manifest_of_an_older_version_is_made_anew_from_the_lake(tmp_path: Path) -> None:
+    home = ensure_home(tmp_path / "ledger", "test")
+    sync(home, ENVIRON, SyncOptions())
+    before = state(home)
+    connection = connect(home)
+    connection.execute("UPDATE meta SET value = '1' WHERE key = 'manifest_version'")
+    connection.close()
+    with pytest.raises(ManifestError, match="run `tokenledger sync`"):
+        connect(home, read_only=True)
+
+    summary = sync(home, ENVIRON, SyncOptions())
+
+    old = home.lake / "manifest.v1.sqlite"
+    assert old.exists()
+    assert [str(old) in problem for problem in summary.problems] == [True]
+    assert state(home) == before
+    assert sync(home, ENVIRON, SyncOptions()).problems == []

@@ -62,10 +62,39 @@ def connect(home: Home, *, read_only: bool = False) -> sqlite3.Connection:
         ) from error
     if found != MANIFEST_VERSION:
         connection.close()
-        raise ManifestError(
-            f"{path} has version {found}, this program writes {MANIFEST_VERSION}; use the newer program"
-        )
+        remedy = "run `tokenledger sync`, which makes it anew" if is_older(found) else "use the newer program"
+        raise ManifestError(f"{path} has version {found}, this program writes {MANIFEST_VERSION}; {remedy}")
     return connection
+
+
+def is_older(version: str | None) -> bool:
+    """Whether a manifest of this version was written before this program's."""
+    return version is not None and version.isdecimal() and int(version) < int(MANIFEST_VERSION)
+
+
+def set_aside_older(home: Home) -> tuple[Path, list[tuple[str, str]]] | None:
+    """Moves a manifest of an older version out of the way; its records stand in the lake, which describes itself.
+
+    Returns its new path and the sources that were added by hand, (client, path); None where there is none to move.
+    Call under the writer lock.
+    """
+    path = home.manifest_path
+    if not path.exists():
+        return None
+    try:
+        with contextlib.closing(sqlite3.connect(path, timeout=30)) as old:
+            version = get_meta(old, "manifest_version")
+            if not is_older(version):
+                return None
+            added = old.execute("SELECT client, path FROM extra_sources").fetchall()
+            old.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    except sqlite3.DatabaseError:
+        return None  # ``connect`` says what is wrong with it
+    aside = path.with_name(f"manifest.v{version}.sqlite")
+    path.replace(aside)
+    for rest in ("-wal", "-shm"):
+        path.with_name(path.name + rest).unlink(missing_ok=True)
+    return aside, added
 
 
 def _ensure_schema(connection: sqlite3.Connection) -> None:

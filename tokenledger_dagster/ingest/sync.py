@@ -34,7 +34,15 @@ from tokenledger_dagster.ingest.booking_key import booking_key
 from tokenledger_dagster.ingest.commit import Batch
 from tokenledger_dagster.ingest.folding import fold
 from tokenledger_dagster.ingest.ledger import Ledger
-from tokenledger_dagster.ingest.manifest import ManifestError, connect, get_meta, set_meta, transaction, writer_lock
+from tokenledger_dagster.ingest.manifest import (
+    ManifestError,
+    connect,
+    get_meta,
+    set_aside_older,
+    set_meta,
+    transaction,
+    writer_lock,
+)
 from tokenledger_dagster.ingest.placing import Result
 from tokenledger_dagster.ingest.plan import Plan, Sources, Task, make_plan, start_of
 from tokenledger_dagster.ingest.scan import Scanned
@@ -92,9 +100,12 @@ def sync(
     while True:
         with writer_lock(home) as held:
             if held:
+                older = set_aside_older(home)
                 connection = connect(home)
                 try:
                     found = _Sync(home, connection, environ, options, metrics or NoopMetrics(), progress, walked, crew)
+                    if older is not None:
+                        found.replaces(*older)
                     return found.run()
                 finally:
                     connection.close()
@@ -146,6 +157,7 @@ class _Sync:
         self._rates: KeptRates | None = None
         self._started = time.time()
         self._now_us = int(self._started * 1_000_000)
+        self._is_new = False
         self._problems: list[str] = []
         self._providers: dict[str, ProviderCounts] = {}
         self._sources = SourceCounts()
@@ -154,9 +166,15 @@ class _Sync:
         self._origins: dict[str, Root] = {}
         self._found: dict[tuple[str, str, str], list[SourceFile]] = {}
 
+    def replaces(self, aside: Path, added: Sequence[tuple[str, str]]) -> None:
+        """Takes over from the manifest of an older version, which was put ``aside``."""
+        self._is_new = True
+        self._db.executemany("INSERT OR IGNORE INTO extra_sources VALUES (?, ?)", added)
+        self._problems.append(f"the manifest was made anew from the lake for this version; the old one is {aside}")
+
     def run(self) -> IngestSummary:
         """Finds, reads, commits, summarises; the caller holds the writer lock."""
-        if self._options.full and is_lost(self._home, self._db):
+        if (self._options.full or self._is_new) and is_lost(self._home, self._db):
             from tokenledger_dagster.ingest.rebuild import rebuild
 
             rebuild(self._home, self._db, self._ledger(), self._now_us)
