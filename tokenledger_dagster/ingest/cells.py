@@ -24,7 +24,6 @@ NAMES = SUMS.split(", ")
 Key = tuple[int, int, int, int]
 """Slot or day, session, model, whether estimated."""
 
-_NOTHING = [0] * len(NAMES)
 _ADDED = ", ".join(f"{name} = {name} + excluded.{name}" for name in NAMES)
 
 
@@ -34,7 +33,8 @@ class Cells:
     def __init__(self, connection: sqlite3.Connection, zone: Zone) -> None:
         self._db = connection
         self._zone = zone
-        self._slots: dict[Key, list[int]] = {}
+        self._slots: dict[Key, list[tuple[int, ...]]] = {}
+        """What was added to each, in the order of ``NAMES``."""
         self.events: Counter[int] = Counter()
         """By how many events each session's count changes."""
 
@@ -43,19 +43,17 @@ class Cells:
 
         ``price`` is None where they have none.
         """
-        sums = self._slots.get(key, _NOTHING)
         self.events[key[1]] += count
-        sign = 1 if count > 0 else -1
-        unpriced = 0 if price is not None else count
-        missing = 0 if price is not None else sum(counters[:6])
-        self._slots[key] = [
-            before + sign * more
-            for before, more in zip(sums, (abs(count), *counters, price or 0, abs(unpriced), missing), strict=True)
-        ]
+        unpriced, missing = (0, 0) if price is not None else (abs(count), sum(counters[:6]))
+        row = (abs(count), *counters, price or 0, unpriced, missing)
+        rows = self._slots.get(key)
+        if rows is None:
+            rows = self._slots[key] = []
+        rows.append(row if count > 0 else tuple(-value for value in row))
 
     def store(self) -> None:
         """Writes what was added since the last time."""
-        changed = [(key, sums) for key, sums in self._slots.items() if any(sums)]
+        changed = [(key, [sum(column) for column in zip(*rows, strict=True)]) for key, rows in self._slots.items()]
         self._write("slots", "slot", changed)
         days: dict[Key, list[int]] = {}
         for (slot, *rest), sums in changed:
