@@ -474,3 +474,29 @@ def test_a_file_replaced_between_listing_and_reading_is_caught_up_next_time(
     world.sync()
 
     assert outputs(world) == [1, 2, 3, 4, 5]
+
+
+def test_a_zstd_file_is_read_once(world: World) -> None:
+    data = jsonl(*(claude(f"m{number}", "r1", minutes=number) for number in range(30)))
+    world.claude(name="a.jsonl.zst").write_bytes(zstandard.compress(data))
+    assert world.sync().problems == []
+
+    again = world.sync()
+
+    assert (again.sources.unchanged, again.problems) == (1, [])
+    assert len(world.events()) == 30
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b" \n", b""], ids=["LF", "CRLF", "blank", "none"])
+@pytest.mark.parametrize("last", [b"}}}", b',"n":5}', b',"t":"x"}', b',"o":{"a":null}}'], ids=str)
+def test_a_row_glued_behind_a_prompt_is_booked_whatever_the_line_ends_with(
+    world: World, last: bytes, end: bytes
+) -> None:
+    prompt = line({"type": "user", "sessionId": "s1", "message": {"role": "user", "content": "hi"}})
+    row = claude("m1", "r1", output=77)
+    message = row.pop("message")
+    answer = line({**row, "message": message})
+    world.claude(name="s1.jsonl").write_bytes(prompt + (answer if last == b"}}}" else answer[:-1] + last) + end)
+    world.sync()
+
+    assert [event.output for event in world.events()] == [77]

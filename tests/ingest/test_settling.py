@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import closing
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 
 from tests.support import World, claude, claude_progress, meta, rollout, spawned_by, tokens, turn
 from tokenledger_dagster.ingest import booking_key
+from tokenledger_dagster.ingest.journal import SegmentDamagedError
 from tokenledger_dagster.ingest.manifest import connect, get_meta
 from tokenledger_dagster.ingest.settling import has_packs, settle
 
@@ -121,3 +124,34 @@ def test_settling_at_other_prices_than_were_booked_books_everything_anew(
         booked = manifest.execute("SELECT count(*), sum(list_price_nano) FROM events").fetchall()
         assert get_meta(manifest, "booking_key") == booking_key.booking_key()
     assert booked == [(cells, nano)] == [(2, nano)]
+
+
+def test_a_pack_whose_bytes_changed_is_not_booked(world: World) -> None:
+    path = world.claude(claude("m1", "r1", input=101), claude("m2", "r2", minutes=1))
+    world.sync()
+    (journal,) = world.ledger.journal.glob("*.jsonl")
+    written = journal.read_bytes()
+    journal.write_bytes(written.replace(b"[101,", b"[901,"))
+
+    with pytest.raises(SegmentDamagedError, match=re.escape(str(journal))):
+        settle(world.ledger)
+    for manifest in world.ledger.lake.glob("manifest.sqlite*"):
+        manifest.unlink()
+    with pytest.raises(SegmentDamagedError, match="restore the file from a backup"):
+        world.sync(full=True)
+
+    journal.write_bytes(written)
+    world.sync(full=True)
+    assert sorted(event.input for event in world.events()) == [10, 101]
+    assert path.exists()
+
+
+def test_two_messages_whose_keys_are_equal_by_chance_are_two(world: World) -> None:
+    # equal CRC-32, found by search
+    one, other = "msg_01plumless", "msg_01buckeroo"
+    assert crc32(b"plumless") == crc32(b"buckeroo")
+    world.claude(claude(one, "r1", output=10), name="a.jsonl")
+    world.claude(claude_progress(claude(other, "r1", output=20)), name="b.jsonl")
+    world.sync()
+
+    assert sorted(event.output for event in world.events()) == [10, 20]

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from itertools import zip_longest
 from typing import Any
-from zlib import crc32
+from zlib import adler32, crc32
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -51,7 +51,7 @@ _TAIL = 1024
 """Bytes at the end of a row in which the usage of a row glued behind it stands."""
 _HEAD = 1536
 """Bytes at the start of a row in which its own ``message`` key stands, before any content."""
-_BRACE, _CR = ord("}"), ord("\r")
+_CR = ord("\r")
 _EARLIEST = datetime(1971, 1, 1, tzinfo=UTC)
 _LONGEST = 1024
 
@@ -162,9 +162,9 @@ class ClaudePacker:
 
         User rows (prompts, tool results) carry no usage of their own and are most of the bytes.  Proof: the first brace
         after the row's own opens its ``message``, and that is a user's; and no usage object stands at the end, as it
-        would if another row were glued behind: an assistant row ends with a text or with three braces.
+        would if another row were glued behind.
         """
-        find, startswith = data.find, data.startswith
+        find, rfind, startswith = data.find, data.rfind, data.startswith
         lines: list[memoryview] = []
         starts: list[int] = []
         start = 0
@@ -174,10 +174,7 @@ class ClaudePacker:
                 if (
                     brace == -1
                     or not startswith(_USER, brace - _BEFORE_BRACE)
-                    or (
-                        (data[end - 2] != _BRACE or data[end - 3] == _BRACE)
-                        and find(b'"usage"', max(start, end - _TAIL), end) != -1
-                    )
+                    or rfind(b'"usage"', max(start, end - _TAIL), end) != -1
                 ) and end > start:
                     stop = end - 1 if data[end - 1] == _CR else end
                     lines.append(view[start:stop])
@@ -424,10 +421,17 @@ class ClaudePackFormat:
         return key_of(record.message_id or f"\x00{record.record_sha256}")
 
     def checks(self, columns: Columns) -> array[int]:
-        """Request id and session."""
+        """Message id, request id and session."""
         sessions = [key_of(context[_SESSION]) for context in columns.contexts]
         rows = zip(columns.identities, columns.winners, strict=True)
-        return array("I", [crc32((name[1] or "").encode(), sessions[columns.context_of[row]]) for name, row in rows])
+        # the message id once more, by another sum than its key: what dominates must be the same request
+        return array(
+            "I",
+            [
+                crc32((request or "").encode(), sessions[columns.context_of[row]] ^ adler32(name.encode()))
+                for (name, request), row in rows
+            ],
+        )
 
     def priced(self, context: Context) -> Priced:
         """Session, model, speed and tier."""

@@ -48,8 +48,6 @@ _SKIPPED = (
     b'","type":"event_msg","payload":{"type":"agent_',
     b'","type":"event_msg","payload":{"type":"user_message"',
 )
-_TEXT_LAST = b'"}}'
-"""End of a row whose payload ends with a text: a usage row's ends with an object or a null."""
 _TAIL = 2048
 """Bytes at the end of a line in which a usage row glued behind another names itself."""
 _CR = ord("\r")
@@ -137,7 +135,7 @@ class CodexPacker:
         Conversation items in the writer's own layout are passed over.  A usage row glued behind one shows at the line's
         end, and the line is decoded then.
         """
-        find, startswith = data.find, data.startswith
+        find, rfind, startswith = data.find, data.rfind, data.startswith
         lines: list[memoryview] = []
         starts: list[int] = []
         start = 0
@@ -146,10 +144,7 @@ class CodexPacker:
                 if (
                     not startswith(_SKIPPED, start + _AFTER_TIME)
                     or not startswith(_TIMED, start)
-                    or (
-                        not startswith(_TEXT_LAST, end - 3)
-                        and find(b'"token_count"', max(start, end - _TAIL), end) != -1
-                    )
+                    or rfind(b'"token_count"', max(start, end - _TAIL), end) != -1
                 ) and end > start:
                     stop = end - 1 if data[end - 1] == _CR else end
                     lines.append(view[start:stop])

@@ -76,7 +76,8 @@ CREATE TABLE IF NOT EXISTS packs (
   checks BLOB NOT NULL,             -- 32 bits an event: rest of its identity
   times BLOB NOT NULL,              -- 64 bits an event: microseconds
   states BLOB NOT NULL,             -- 8 bits an event (clients.pack)
-  weak BLOB NOT NULL                -- sums of the events that another file's row may stand for
+  weak BLOB NOT NULL,               -- sums of the events that another file's row may stand for
+  digest INTEGER NOT NULL           -- CRC-32 of the body
 );
 CREATE INDEX IF NOT EXISTS packs_stream ON packs(stream_no);
 CREATE INDEX IF NOT EXISTS packs_segment ON packs(segment);

@@ -16,6 +16,7 @@ from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from zlib import crc32
 
 import msgspec
 
@@ -64,6 +65,8 @@ class Pack(msgspec.Struct):
     times: array[int]
     states: bytearray
     place: Place
+    digest: int
+    """CRC-32 of the body: bytes that are not those written are not booked."""
     body: bytes | None = None
     contexts: Sequence[PricedContext] = ()
     weak: dict[int, tuple[PricedContext, Cell]] = {}
@@ -178,6 +181,7 @@ class Packs:
         if found is None:
             row = self._db.execute(
                 "SELECT p.stream_no, s.client, p.first_rid, p.row_count, p.keys, p.checks, p.times, p.states, p.weak, "
+                "p.digest, "
                 "p.segment, p.place, p.length FROM packs p JOIN streams s USING (stream_no) WHERE p.pack_no = ?",
                 (number,),
             ).fetchone()
@@ -219,6 +223,10 @@ class Packs:
                         body = handle.read(pack.place.length)
                 except OSError as error:
                     raise SegmentDamagedError(f"{path}: {error.strerror or error}; restore it from a backup") from error
+                if crc32(body) != pack.digest:
+                    raise SegmentDamagedError(
+                        f"{path}: its bytes are not those that were written; restore the file from a backup"
+                    )
             try:
                 pack.opened = decode_columns(body)
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -277,7 +285,7 @@ class Packs:
         """Writes what changed."""
         changed = [pack for pack in self._packs.values() if pack.changed]
         self._db.executemany(
-            "INSERT INTO packs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+            "INSERT INTO packs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
             "ON CONFLICT (pack_no) DO UPDATE SET states = excluded.states",
             (
                 (
@@ -293,6 +301,7 @@ class Packs:
                     pack.times.tobytes(),
                     bytes(pack.states),
                     msgspec.msgpack.encode(pack.weak) if pack.weak else b"",
+                    pack.digest,
                 )
                 for pack in changed
             ),
@@ -344,6 +353,7 @@ def new_pack(number: int, stream_no: int, client: str, packed: Packed) -> Pack:
         place=Place("", 0, len(packed.body)),
         body=packed.body,
         contexts=packed.contexts,
+        digest=crc32(packed.body),
         weak={event: (packed.contexts[cell.context], cell) for event, cell in packed.weak_cells.items()},
         new=packed,
     )
@@ -388,7 +398,7 @@ def _repeated(keys: Iterable[int]) -> Iterator[int]:
 
 
 def _pack(number: int, row: tuple[object, ...]) -> Pack:
-    stream, client, rid, rows, keys, checks, times, states, weak, segment, offset, length = row
+    stream, client, rid, rows, keys, checks, times, states, weak, digest, segment, offset, length = row
     return Pack(
         pack_no=number,
         stream_no=int(str(stream)),
@@ -400,6 +410,7 @@ def _pack(number: int, row: tuple[object, ...]) -> Pack:
         times=_column("q", times),
         states=bytearray(states),  # type: ignore[call-overload]
         place=Place(str(segment), int(str(offset)), int(str(length))),
+        digest=int(str(digest)),
         weak=_decode_weak(weak) if weak else {},  # type: ignore[arg-type]
         changed=False,
     )

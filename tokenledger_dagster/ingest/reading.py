@@ -174,6 +174,16 @@ def hash_at(handle: BinaryIO, offset: int, length: int) -> str:
     return hashlib.blake2b(b"".join(parts), digest_size=16).hexdigest()
 
 
+def position_in(path: str, offset: int, held_back: int) -> Position:
+    """The same for a packed file that cannot be read backwards: it is opened anew for its head and for its tail."""
+    head, tail = min(offset, HEAD_BYTES), min(offset, TAIL_BYTES)
+    with opened(path, "zstd") as handle:
+        head_hash = hash_at(handle, 0, head)
+    with opened(path, "zstd") as handle:
+        tail_hash = hash_at(handle, offset - tail, tail)
+    return Position(offset, head_hash, head, tail_hash, tail, held_back)
+
+
 def position_of(handle: BinaryIO, offset: int, held_back: int) -> Position:
     """The position after ``offset`` consumed bytes."""
     head = min(offset, HEAD_BYTES)

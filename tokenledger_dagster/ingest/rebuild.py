@@ -118,7 +118,13 @@ def _list_segments(
         name = path.relative_to(home.lake).as_posix()
         kind = "journal" if path.suffix == ".jsonl" else "parquet"
         size = path.stat().st_size
-        one = journal.Segment(name, journal.sha256_of(path), size, len(rids), min(rids), max(rids))
+        digest = journal.sha256_of(path)
+        if kind == "journal" and path.stem.rpartition("-")[2] != digest[:12]:
+            raise journal.SegmentDamagedError(
+                f"{path}: its bytes are not those that its name tells; restore the file from a backup, then run "
+                "`tokenledger sync --full`"
+            )
+        one = journal.Segment(name, digest, size, len(rids), min(rids), max(rids))
         segments.record(connection, one, kind, now_us)
 
 

@@ -116,7 +116,10 @@ def _scan(
                 error = f"{type(problem).__name__}: {problem}"[:200]
                 sink.skipped["unreadable_rest"] += 1
             else:
-                position = reading.position_of(handle, offset, len(rest))
+                if encoding == "zstd":
+                    position = reading.position_in(file.path, offset, len(rest))
+                else:
+                    position = reading.position_of(handle, offset, len(rest))
     except (OSError, EOFError, ValueError) as problem:
         error = f"{type(problem).__name__}: {problem}"[:200]
         sink.skipped["unreadable_file"] += 1

@@ -7,8 +7,13 @@ imports what it needs itself.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _TAKING, _GIVEN, _GOING, _OUT = 100, 101, 102, 103
 """File numbers in a helper: the pipe of tokens, the file with the job, the pipe that says it is there, results."""
@@ -29,9 +34,9 @@ class Crew:
 
     def __init__(self, count: int) -> None:
         """Starts up to ``count`` helpers; fewer where the system refuses."""
-        self.taking, self._giving = os.pipe()
-        self._given = _nameless_file()
-        self._going, self._go = os.pipe()
+        self.taking, self._giving = _high(os.pipe())
+        (self._given,) = _high((_nameless_file(),))
+        self._going, self._go = _high(os.pipe())
         self.results: list[int] = []
         """One pipe of results for each helper."""
         self._helpers: list[int] = []
@@ -42,7 +47,7 @@ class Crew:
                 break
 
     def _start(self) -> None:
-        reading, writing = os.pipe()
+        reading, writing = _high(os.pipe())
         inherited = {self.taking: _TAKING, self._given: _GIVEN, self._going: _GOING, writing: _OUT}
         try:
             helper = os.posix_spawn(
@@ -104,6 +109,15 @@ def start_early() -> None:
 def early() -> Crew | None:
     """The helpers that were started before, once."""
     return _early.pop() if _early else None
+
+
+def _high(files: Iterable[int]) -> list[int]:
+    """The same files under numbers above those of a helper, which would overwrite one another otherwise."""
+    moved = []
+    for number in files:
+        moved.append(fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, _OUT + 1))
+        os.close(number)
+    return moved
 
 
 def _nameless_file() -> int:
