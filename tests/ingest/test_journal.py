@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from contextlib import closing
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from tests.support import Booked, World, claude, meta, tokens, turn
 from tokenledger_dagster.clients.claude_pack import ClaudePackFormat
-from tokenledger_dagster.ingest import folding, journal
+from tokenledger_dagster.ingest import folding
 from tokenledger_dagster.ingest.journal import SegmentDamagedError, read_segment
 from tokenledger_dagster.ingest.manifest import connect
 from tokenledger_dagster.ingest.settling import settle
@@ -148,7 +149,7 @@ def test_version_1_is_a_source_of_a_new_manifest_too(world: World) -> None:
 
 
 def _as_version_1(world: World) -> list[Path]:
-    """Writes every journal as the program did before there were packs, under the names the manifest lists."""
+    """Writes every journal as the program did before there were packs."""
     settle(world.ledger)
     written = []
     for path in journals(world):
@@ -156,13 +157,16 @@ def _as_version_1(world: World) -> list[Path]:
         streams = {str(number): head for header, _ in rows for number, head in header.streams.items()}
         lines = [{"schema_version": 1, "host": rows[0][0].host, "streams": streams}, *(line for _, line in rows)]
         data = b"".join(msgspec.json.encode(line) + b"\n" for line in lines)
-        path.write_bytes(data)
+        digest = hashlib.sha256(data).hexdigest()
+        old = path.with_name(f"{path.stem.rpartition('-')[0]}-{digest[:12]}.jsonl")
+        path.unlink()
+        old.write_bytes(data)
         with closing(connect(world.ledger)) as manifest, manifest:
             manifest.execute(
-                "UPDATE segments SET bytes = ?, sha256 = ? WHERE name = ?",
-                (len(data), journal.sha256_of(path), f"journal/{path.name}"),
+                "UPDATE segments SET name = ?, bytes = ?, sha256 = ? WHERE name = ?",
+                (f"journal/{old.name}", len(data), digest, f"journal/{path.name}"),
             )
-        written.append(path)
+        written.append(old)
     return written
 
 
