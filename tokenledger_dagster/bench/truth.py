@@ -112,6 +112,7 @@ class _Differences:
         self.first: list[Difference] = []
 
     def check(self, day: str, model: str, row: Mapping[str, Any], wanted: Cell, figures: tuple[str, ...]) -> None:
+        """Compares some figures of one cell and notes those that differ."""
         for name in figures:
             actual, expected = int(row.get(name, 0)), int(getattr(wanted, name))
             self.compared += 1
