@@ -27,9 +27,9 @@ PROGRESS_COPY = "claude.progress_copy"
 STREAM_COPY = "claude.stream_copy"
 _MESSAGE = b'"message":{'
 _ROLE_USER = b'"role":"user"'
-_TAIL = 1024
+TAIL = 1024
 """Bytes at the end of a row in which its usage, or that of a row glued behind it, stands."""
-_HEAD = 1536
+HEAD = 1536
 """Bytes at the start of a row in which its own ``message`` key stands, before any content."""
 
 _ABSENT = msgspec.Raw()
@@ -105,12 +105,12 @@ class ClaudeReader:
         Proof: the first brace after the row's own opens its ``message``, and that is a user's; and no usage object
         stands at the end, as it would if another row were glued behind.
         """
-        brace = buffer.find(b"{", start + 1, min(end, start + _HEAD))
+        brace = buffer.find(b"{", start + 1, min(end, start + HEAD))
         return (
             brace != -1
             and buffer.startswith(_ROLE_USER, brace + 1)
             and buffer.startswith(_MESSAGE, brace + 1 - len(_MESSAGE))
-            and buffer.find(b'"usage"', max(start, end - _TAIL), end) == -1
+            and buffer.find(b'"usage"', max(start, end - TAIL), end) == -1
         )
 
     def feed(self, line: bytes, offset: int, end: int) -> None:

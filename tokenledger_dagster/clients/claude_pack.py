@@ -21,8 +21,10 @@ from msgspec import UNSET, UnsetType
 from tokenledger_dagster.clients import values
 from tokenledger_dagster.clients.base import Sink, SourceFile
 from tokenledger_dagster.clients.claude_code import (
+    HEAD,
     PROGRESS_COPY,
     STREAM_COPY,
+    TAIL,
     ClaudeReader,
     counters_of,
     usage_of,
@@ -47,10 +49,6 @@ from tokenledger_dagster.contracts.record import UsageRecord
 
 _USER = b'"message":{"role":"user"'
 _BEFORE_BRACE = len(b'"message":')
-_TAIL = 1024
-"""Bytes at the end of a row in which the usage of a row glued behind it stands."""
-_HEAD = 1536
-"""Bytes at the start of a row in which its own ``message`` key stands, before any content."""
 _CR = ord("\r")
 _EARLIEST = datetime(1971, 1, 1, tzinfo=UTC)
 _LONGEST = 1024
@@ -170,11 +168,11 @@ class ClaudePacker:
         start = 0
         with memoryview(data) as view:
             while (end := find(b"\n", start, filled)) != -1:
-                brace = find(b"{", start + 1, start + _HEAD if start + _HEAD < end else end)
+                brace = find(b"{", start + 1, start + HEAD if start + HEAD < end else end)
                 if (
                     brace == -1
                     or not startswith(_USER, brace - _BEFORE_BRACE)
-                    or rfind(b'"usage"', max(start, end - _TAIL), end) != -1
+                    or rfind(b'"usage"', max(start, end - TAIL), end) != -1
                 ) and end > start:
                     stop = end - 1 if data[end - 1] == _CR else end
                     lines.append(view[start:stop])

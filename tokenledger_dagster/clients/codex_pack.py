@@ -20,7 +20,15 @@ import msgspec
 
 from tokenledger_dagster.clients import values
 from tokenledger_dagster.clients.base import Sink, SourceFile
-from tokenledger_dagster.clients.codex_reader import SPAWN_REPLAY, CodexReader, disjoint
+from tokenledger_dagster.clients.codex_reader import (
+    AFTER_TIME,
+    SKIPPED,
+    SPAWN_REPLAY,
+    TAIL,
+    TIMED,
+    CodexReader,
+    disjoint,
+)
 from tokenledger_dagster.clients.codex_reducer import LOWER_LINEAGE, ZERO, fingerprint, reduce_row
 from tokenledger_dagster.clients.pack import (
     BARRED,
@@ -40,16 +48,6 @@ from tokenledger_dagster.clients.pack import (
 )
 from tokenledger_dagster.contracts.record import UsageRecord, Vector
 
-_TIMED = b'{"timestamp":"'
-_AFTER_TIME = len(_TIMED) + len("2026-01-01T00:00:00.000Z")
-_SKIPPED = (
-    b'","type":"response_item","payload":{',
-    b'","type":"compacted","payload":{',
-    b'","type":"event_msg","payload":{"type":"agent_',
-    b'","type":"event_msg","payload":{"type":"user_message"',
-)
-_TAIL = 2048
-"""Bytes at the end of a line in which a usage row glued behind another names itself."""
 _CR = ord("\r")
 _EARLIEST = datetime(1971, 1, 1, tzinfo=UTC)
 
@@ -142,9 +140,9 @@ class CodexPacker:
         with memoryview(data) as view:
             while (end := find(b"\n", start, filled)) != -1:
                 if (
-                    not startswith(_SKIPPED, start + _AFTER_TIME)
-                    or not startswith(_TIMED, start)
-                    or rfind(b'"token_count"', max(start, end - _TAIL), end) != -1
+                    not startswith(SKIPPED, start + AFTER_TIME)
+                    or not startswith(TIMED, start)
+                    or rfind(b'"token_count"', max(start, end - TAIL), end) != -1
                 ) and end > start:
                     stop = end - 1 if data[end - 1] == _CR else end
                     lines.append(view[start:stop])

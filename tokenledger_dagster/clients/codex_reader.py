@@ -22,15 +22,15 @@ from tokenledger_dagster.contracts.record import Counters, UsageRecord, Vector
 
 T = TypeVar("T", bound=msgspec.Struct)
 
-_TIMED = b'{"timestamp":"'
-_AFTER_TIME = len(_TIMED) + len("2026-01-01T00:00:00.000Z")
-_SKIPPED = (
+TIMED = b'{"timestamp":"'
+AFTER_TIME = len(TIMED) + len("2026-01-01T00:00:00.000Z")
+SKIPPED = (
     b'","type":"response_item","payload":{',
     b'","type":"compacted","payload":{',
     b'","type":"event_msg","payload":{"type":"agent_',
     b'","type":"event_msg","payload":{"type":"user_message"',
 )
-_TAIL = 2048
+TAIL = 2048
 """Bytes at the end of a line in which a usage row glued behind another names itself."""
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")
 SPAWN_REPLAY = "codex.spawn_replay"
@@ -107,9 +107,9 @@ class CodexReader:
         A usage row glued behind one shows at the line's end, and the line is decoded then.
         """
         return (
-            buffer.startswith(_SKIPPED, start + _AFTER_TIME)
-            and buffer.startswith(_TIMED, start)
-            and buffer.find(b'"token_count"', max(start, end - _TAIL), end) == -1
+            buffer.startswith(SKIPPED, start + AFTER_TIME)
+            and buffer.startswith(TIMED, start)
+            and buffer.find(b'"token_count"', max(start, end - TAIL), end) == -1
         )
 
     def feed(self, line: bytes, offset: int, end: int) -> None:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import msgspec
 
-RECORD_SCHEMA_VERSION = 1
-
 Vector = tuple[int, int, int, int, int]
 """Codex counters as logged: input (cached inside), cached, cache write, output (reasoning inside), reasoning."""
 

@@ -6,10 +6,9 @@ segments (``ingest.journal``, ``ingest.compaction``) or what is made of the rela
 
 from __future__ import annotations
 
-import gc
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from tokenledger_dagster.ingest.journal import read_segment
 from tokenledger_dagster.ingest.manifest import connect
 from tokenledger_dagster.ingest.segments import SegmentRow, segments
 from tokenledger_dagster.ingest.settling import settle
+from tokenledger_dagster.ingest.uncollected import no_collection
 
 if TYPE_CHECKING:
     import duckdb
@@ -52,18 +52,6 @@ def attach(con: duckdb.DuckDBPyConnection, home: Home) -> None:
         for name, query, kinds in _relations():
             _copy_table(con, manifest, name, query, kinds)
         con.execute((_SQL / "lake_views.sql").read_text("utf-8"))
-
-
-@contextmanager
-def no_collection() -> Iterator[None]:
-    """Millions of rows become Python values, none of them in a cycle: looking for cycles takes half the time."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
 
 
 def _attach_records(con: duckdb.DuckDBPyConnection, home: Home, found: Sequence[SegmentRow]) -> None:

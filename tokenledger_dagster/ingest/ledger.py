@@ -26,7 +26,7 @@ from tokenledger_dagster.ingest.cells import Cells
 from tokenledger_dagster.ingest.packs import Packs
 from tokenledger_dagster.ingest.zones import DAY_US, Zone
 from tokenledger_dagster.models.names import resolve_model
-from tokenledger_dagster.pricing.events import price_event, token_prices
+from tokenledger_dagster.pricing.events import price_event, sum_of, token_prices
 from tokenledger_dagster.pricing.rates import RateTable
 from tokenledger_dagster.quarters import SLOT_US
 
@@ -408,14 +408,7 @@ class Ledger:
         counters = cell.counters
         price = None
         if units is not None:
-            fresh, read, five, hour, output = units
-            price = (
-                (counters[0] + counters[4]) * fresh
-                + counters[3] * read
-                + (counters[2] - counters[6]) * five
-                + counters[6] * hour
-                + (counters[1] + counters[5]) * output
-            )
+            price = sum_of(units, counters)
             if price > _INT64_MAX:
                 return False
         self.priced["unpriced" if price is None else "priced"] += sign * cell.count

@@ -16,7 +16,7 @@ from tokenledger_dagster.ingest.booking import event_id, group_number
 from tokenledger_dagster.ingest.ledger import Ledger
 from tokenledger_dagster.ingest.packs import Pack
 from tokenledger_dagster.ingest.zones import DAY_US
-from tokenledger_dagster.pricing.events import Pricing, price_event, token_prices
+from tokenledger_dagster.pricing.events import Pricing, price_event, sum_of, token_prices
 from tokenledger_dagster.quarters import SLOT_US
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -114,15 +114,7 @@ class StandingRows:
         model_no, price, units = self._price(pack.client, context, at, one.message_id, priced_by, winner.counters)
         nano = price.list_price_nano
         if units:
-            counters = winner.counters
-            fresh, read, five, hour, output = units
-            nano = (
-                (counters[0] + counters[4]) * fresh
-                + counters[3] * read
-                + (counters[2] - counters[6]) * five
-                + counters[6] * hour
-                + (counters[1] + counters[5]) * output
-            )
+            nano = sum_of(units, winner.counters)
         self._events.append(
             (
                 self._event_no,

@@ -5,13 +5,11 @@ Here: the flow from the clients' roots to the ingest summary, under the writer l
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import os
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,6 +47,7 @@ from tokenledger_dagster.ingest.scan import Scanned
 from tokenledger_dagster.ingest.segments import absent, is_lost, sweep
 from tokenledger_dagster.ingest.spawning import Crew, early
 from tokenledger_dagster.ingest.unchanged import Walked, remember
+from tokenledger_dagster.ingest.uncollected import no_collection
 from tokenledger_dagster.ingest.workers import scan_all
 from tokenledger_dagster.ingest.zones import Zone
 from tokenledger_dagster.observability import names
@@ -285,7 +284,7 @@ class _Sync:
         files = [(task.file, start_of(task, self._carry(task))) for task in work]
         contexts = [self._contexts[task.file.path] for task in work]
         batch: Batch | None = None
-        with _no_collection():
+        with no_collection():
             try:
                 for number, (place, scanned) in enumerate(scan_all(files, contexts, self._now_us, self._crew), 1):
                     task = work[place]
@@ -381,18 +380,6 @@ class _Sync:
             self._metrics.counter(names.INGEST_CACHE, getattr(self._cache, outcome), outcome=outcome)
         self._metrics.histogram(names.INGEST_DURATION, finished - self._started)
         return summary
-
-
-@contextlib.contextmanager
-def _no_collection() -> Iterator[None]:
-    """Rows and columns hold no cycles: looking for some among so many costs more than all else."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
 
 
 def ledger_counts(connection: sqlite3.Connection) -> tuple[int, int]:

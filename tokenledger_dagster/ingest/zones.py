@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from tokenledger_dagster.errors import UsageError
 from tokenledger_dagster.ingest.zone_names import named_zone
+from tokenledger_dagster.quarters import SLOT_US
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -20,8 +21,6 @@ _UTC_NAMES = ("UTC", "Etc/UTC")
 """Known without asking the time zone database, whose import costs more than a day's cells."""
 
 DAY_US = 86_400_000_000
-_SLOT_US = 900_000_000
-"""Offsets change on quarter hours at the finest, in every zone of the last fifty years."""
 
 
 def system_zone(environ: Mapping[str, str] = os.environ) -> str:
@@ -66,11 +65,11 @@ class Zone:
         """Local minus UTC, microseconds, at an instant."""
         if self._zone is None:
             return 0
-        slot = timestamp_us // _SLOT_US
+        slot = timestamp_us // SLOT_US
         found = self._offsets.get(slot)
         if found is None:
             try:
-                at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=slot * _SLOT_US)
+                at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=slot * SLOT_US)
                 found = int((at.astimezone(self._zone).utcoffset() or timedelta()).total_seconds()) * 1_000_000
             except (OverflowError, ValueError):
                 found = 0

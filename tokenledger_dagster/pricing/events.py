@@ -5,6 +5,8 @@ Many events are priced by `resolve.py` and `price_events.sql` with the same numb
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from tokenledger_dagster.models.names import UNKNOWN, ModelName
@@ -113,6 +115,21 @@ def token_prices(
         return ()
     units = rate.units(high=tier is not None and step > steps.index(tier))
     return () if any(unit % _MTOK for unit in units) else tuple(unit // _MTOK for unit in units)
+
+
+def sum_of(units: tuple[int, ...], counters: Sequence[int]) -> int:
+    """Return the price in nano-USD of requests whose counters (`contracts.record.Counters`) are summed.
+
+    `units` are the `token_prices` of all of them.
+    """
+    fresh, read, five, hour, output = units
+    return (
+        (counters[0] + counters[4]) * fresh
+        + counters[3] * read
+        + (counters[2] - counters[6]) * five
+        + counters[6] * hour
+        + (counters[1] + counters[5]) * output
+    )
 
 
 def _reason(name: ModelName) -> str:
