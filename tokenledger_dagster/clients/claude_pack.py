@@ -9,7 +9,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Container, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from hashlib import sha256
 from itertools import zip_longest
 from typing import Any
@@ -25,28 +25,26 @@ from tokenledger_dagster.clients.claude_code import (
     PROGRESS_COPY,
     STREAM_COPY,
     TAIL,
-    ClaudeReader,
     counters_of,
     usage_of,
 )
 from tokenledger_dagster.clients.pack import (
     CONTACT,
-    EPOCH,
     WEAK,
     Columns,
     Context,
-    Cut,
     Moment,
     Priced,
+    RowPacker,
     Tokens,
     Values,
     decoded_lines,
     key_of,
     microseconds,
-    ordinals,
 )
 from tokenledger_dagster.contracts.record import UsageRecord
 
+LAYOUT = "claude-1"
 _USER = b'"message":{"role":"user"'
 _BEFORE_BRACE = len(b'"message":')
 _CR = ord("\r")
@@ -118,42 +116,17 @@ class _Row(msgspec.Struct, gc=False):
 _decoder = msgspec.json.Decoder(_Row)
 
 
-class ClaudePacker:
+class ClaudePacker(RowPacker):
     """Reads blocks of one transcript into columns; the careful reader gets every line this one cannot vouch for."""
 
-    def __init__(self, sink: Sink, reader: ClaudeReader) -> None:
-        self._sink = sink
-        self._reader = reader
-        self._latest = EPOCH + timedelta(microseconds=min(sink.now_us + 86_400_000_000, 200_000_000_000_000_000))
-        self._packed = 0
-        self._begin()
+    layout = LAYOUT
 
     def _begin(self) -> None:
         """Starts a pack."""
-        self._first = self._sink.first_ordinal + len(self._sink.records) + self._packed
-        self._offsets: list[int] = []
-        self._lengths: list[int] = []
-        self._hashes: list[bytes] = []
-        self._times: list[datetime] = []
-        self._contexts: dict[Context, int] = {}
-        self._context_of: list[int] = []
+        super()._begin()
         self._numbers: dict[str, int] = {}
-        self._identities: list[tuple[str, str | None]] = []
-        self._event_of: list[int] = []
-        self._winners: list[int] = []
-        self._values: list[Values] = []
-        self._extras: dict[int, Any] = {}
         self._outputs: list[int] = []
         """Output of each event's winner."""
-        self._firsts: list[datetime] = []
-        """Earliest time of each event."""
-        self._gaps: list[tuple[int, int]] = []
-        """(rows before, records) of what the careful reader made in between."""
-
-    @property
-    def rows(self) -> int:
-        """Rows taken since the last ``cut``."""
-        return len(self._offsets)
 
     def take(self, data: bytes | bytearray, filled: int, base: int) -> int:
         """Reads the whole lines of a block (``clients.pack.Packer``).
@@ -302,14 +275,6 @@ class ClaudePacker:
             else:
                 all_values.append((fresh, write, read, output))
 
-    def _carefully(self, line: memoryview, offset: int) -> None:
-        sink = self._sink
-        before = len(sink.records)
-        sink.packed = self._packed + len(self._offsets)
-        self._reader.feed(bytes(line), offset, offset + len(line) + 1)
-        if len(sink.records) > before:
-            self._gaps.append((len(self._offsets), len(sink.records) - before))
-
     def _extra(self, at: int, iterations: Any, cost: float | None) -> bool:
         """Notes what only some rows have; False where it is more than numbers."""
         extra: dict[str, Any] = {}
@@ -328,34 +293,11 @@ class ClaudePacker:
         found = self._values[row]
         return -sum(found[: _OUTPUT + 1]), self._times[row], self._hashes[row]
 
-    def cut(self) -> Cut:
-        """The rows taken since the last time."""
-        columns = Columns(
-            layout=ClaudePackFormat.layout,
-            ordinals=ordinals(self._first, len(self._offsets), self._gaps),
-            offsets=self._offsets,
-            lengths=self._lengths,
-            hashes=b"".join(self._hashes),
-            times=self._times,
-            contexts=list(self._contexts),
-            context_of=self._context_of,
-            identities=self._identities,
-            event_of=self._event_of,
-            winners=self._winners,
-            values=self._values,
-            extras=self._extras,
-        )
-        firsts = self._firsts
-        self._packed += len(self._offsets)
-        self._sink.packed = self._packed
-        self._begin()
-        return Cut(columns, firsts)
-
 
 class ClaudePackFormat:
     """What packs of transcripts mean."""
 
-    layout = "claude-1"
+    layout = LAYOUT
     repetition = PROGRESS_COPY
 
     def packer(self, file: SourceFile, sink: Sink, reader: Any) -> ClaudePacker:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Container, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from hashlib import sha256
 from itertools import chain, islice
 from typing import Any
@@ -33,21 +33,20 @@ from tokenledger_dagster.clients.codex_reducer import LOWER_LINEAGE, ZERO, finge
 from tokenledger_dagster.clients.pack import (
     BARRED,
     CONTACT,
-    EPOCH,
     Columns,
     Context,
-    Cut,
     Moment,
     Priced,
+    RowPacker,
     Tokens,
     Values,
     decoded_lines,
     key_of,
     microseconds,
-    ordinals,
 )
 from tokenledger_dagster.contracts.record import UsageRecord, Vector
 
+LAYOUT = "codex-1"
 _CR = ord("\r")
 _EARLIEST = datetime(1971, 1, 1, tzinfo=UTC)
 
@@ -90,42 +89,23 @@ class _Row(msgspec.Struct, gc=False):
 _decoder = msgspec.json.Decoder(_Row)
 
 
-class CodexPacker:
+class CodexPacker(RowPacker):
     """Reads blocks of one rollout into columns; the careful reader gets every line this one cannot vouch for."""
 
+    layout = LAYOUT
+
     def __init__(self, sink: Sink, reader: CodexReader) -> None:
-        self._sink = sink
+        super().__init__(sink, reader)
         self._reader = reader
         self._tiered_from = reader.tiered_from()
-        self._latest = EPOCH + timedelta(microseconds=min(sink.now_us + 86_400_000_000, 200_000_000_000_000_000))
-        self._packed = 0
-        self._begin()
 
     def _begin(self) -> None:
         """Starts a pack."""
-        self._first = self._sink.first_ordinal + len(self._sink.records) + self._packed
-        self._offsets: list[int] = []
-        self._lengths: list[int] = []
-        self._hashes: list[bytes] = []
-        self._times: list[datetime] = []
-        self._contexts: dict[Context, int] = {}
-        self._context_of: list[int] = []
+        super()._begin()
         self._numbers: dict[Vector, int] = {}
-        self._winners: list[int] = []
-        self._event_of: list[int] = []
-        self._values: list[Values] = []
-        self._extras: dict[int, Any] = {}
-        self._firsts: list[datetime] = []
-        """Time of each event."""
-        self._gaps: list[tuple[int, int]] = []
         self._places: dict[tuple[bool, bool], int] = {}
         """Numbers of the contexts in force, by (configured tier holds, cache writes are logged); the careful reader may
         change them all."""
-
-    @property
-    def rows(self) -> int:
-        """Rows taken since the last ``cut``."""
-        return len(self._offsets)
 
     def take(self, data: bytes | bytearray, filled: int, base: int) -> int:
         """Reads the whole lines of a block (``clients.pack.Packer``).
@@ -165,6 +145,7 @@ class CodexPacker:
         offsets, lengths, hashes, times = self._offsets, self._lengths, self._hashes, self._times
         context_of, numbers, event_of, winners = self._context_of, self._numbers, self._event_of, self._winners
         all_values, firsts, places, extras = self._values, self._firsts, self._places, self._extras
+        identities = self._identities
         state, latest, tiered_from = self._reader.state, self._latest, self._tiered_from
         reducer = state.reducer
         for row, line, start in zip(rows, lines, starts, strict=True):
@@ -215,6 +196,7 @@ class CodexPacker:
             event = numbers.get(total)
             if event is None:
                 event = numbers[total] = len(winners)
+                identities.append(total)
                 winners.append(at)
                 firsts.append(moment)
             elif "rule" not in extras.get(at, ()):
@@ -232,12 +214,7 @@ class CodexPacker:
             )
 
     def _carefully(self, line: memoryview, offset: int) -> None:
-        sink = self._sink
-        before = len(sink.records)
-        sink.packed = self._packed + len(self._offsets)
-        self._reader.feed(bytes(line), offset, offset + len(line) + 1)
-        if len(sink.records) > before:
-            self._gaps.append((len(self._offsets), len(sink.records) - before))
+        super()._carefully(line, offset)
         self._places.clear()
 
     def _mark(self, rule: str | None, moment: datetime, at: int) -> None:
@@ -273,34 +250,11 @@ class CodexPacker:
         place = self._places[tiered, writes] = self._contexts.setdefault(context, len(self._contexts))
         return place
 
-    def cut(self) -> Cut:
-        """The rows taken since the last time."""
-        columns = Columns(
-            layout=CodexPackFormat.layout,
-            ordinals=ordinals(self._first, len(self._offsets), self._gaps),
-            offsets=self._offsets,
-            lengths=self._lengths,
-            hashes=b"".join(self._hashes),
-            times=self._times,
-            contexts=list(self._contexts),
-            context_of=self._context_of,
-            identities=list(self._numbers),
-            event_of=self._event_of,
-            winners=self._winners,
-            values=self._values,
-            extras=self._extras,
-        )
-        firsts = self._firsts
-        self._packed += len(self._offsets)
-        self._sink.packed = self._packed
-        self._begin()
-        return Cut(columns, firsts)
-
 
 class CodexPackFormat:
     """What packs of rollouts mean."""
 
-    layout = "codex-1"
+    layout = LAYOUT
     repetition = ""
 
     def packer(self, file: SourceFile, sink: Sink, reader: Any) -> CodexPacker:

@@ -20,7 +20,7 @@ from typing import Annotated, Any, NamedTuple, Protocol
 
 import msgspec
 
-from tokenledger_dagster.clients.base import Sink, SourceFile
+from tokenledger_dagster.clients.base import Reader, Sink, SourceFile
 from tokenledger_dagster.contracts.record import UsageRecord
 from tokenledger_dagster.quarters import SLOT_US
 
@@ -147,6 +147,74 @@ class Packer(Protocol):
     def cut(self) -> Cut:
         """The rows taken since the last time; not to be asked for where there are none."""
         ...
+
+
+class RowPacker:
+    """What both fast readers keep of a file's rows, and how the careful reader gets what they cannot vouch for."""
+
+    layout: str
+
+    def __init__(self, sink: Sink, reader: Reader) -> None:
+        self._sink = sink
+        self._careful = reader
+        self._latest = EPOCH + timedelta(microseconds=min(sink.now_us + 86_400_000_000, 200_000_000_000_000_000))
+        self._packed = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        """Starts a pack."""
+        self._first = self._sink.first_ordinal + len(self._sink.records) + self._packed
+        self._offsets: list[int] = []
+        self._lengths: list[int] = []
+        self._hashes: list[bytes] = []
+        self._times: list[datetime] = []
+        self._contexts: dict[Context, int] = {}
+        self._context_of: list[int] = []
+        self._identities: list[Any] = []
+        self._event_of: list[int] = []
+        self._winners: list[int] = []
+        self._values: list[Values] = []
+        self._extras: dict[int, Any] = {}
+        self._firsts: list[datetime] = []
+        """Time of each event: the earliest of its rows that bear on it."""
+        self._gaps: list[tuple[int, int]] = []
+        """(rows before, records) of what the careful reader made in between."""
+
+    @property
+    def rows(self) -> int:
+        """Rows taken since the last ``cut``."""
+        return len(self._offsets)
+
+    def _carefully(self, line: memoryview, offset: int) -> None:
+        sink = self._sink
+        before = len(sink.records)
+        sink.packed = self._packed + len(self._offsets)
+        self._careful.feed(bytes(line), offset, offset + len(line) + 1)
+        if len(sink.records) > before:
+            self._gaps.append((len(self._offsets), len(sink.records) - before))
+
+    def cut(self) -> Cut:
+        """The rows taken since the last time."""
+        columns = Columns(
+            layout=self.layout,
+            ordinals=ordinals(self._first, len(self._offsets), self._gaps),
+            offsets=self._offsets,
+            lengths=self._lengths,
+            hashes=b"".join(self._hashes),
+            times=self._times,
+            contexts=list(self._contexts),
+            context_of=self._context_of,
+            identities=self._identities,
+            event_of=self._event_of,
+            winners=self._winners,
+            values=self._values,
+            extras=self._extras,
+        )
+        firsts = self._firsts
+        self._packed += len(self._offsets)
+        self._sink.packed = self._packed
+        self._begin()
+        return Cut(columns, firsts)
 
 
 class PackFormat(Protocol):
