@@ -19,7 +19,7 @@ def world(tmp_path: Path) -> World:
 def test_unchanged_files_are_read_again_by_a_newer_parser(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.claude(claude("m1", "r1", output=5))
     world.sync()
-    monkeypatch.setattr(claude_code.ClaudeCode, "parser_version", 2)
+    monkeypatch.setattr(claude_code_logs.ClaudeCodeLogs, "parser_version", 2)
 
     summary = world.sync()
 
@@ -33,7 +33,7 @@ def test_the_newer_reading_counts_even_where_the_older_one_says_more(
 ) -> None:
     world.claude(claude("m1", "r1", output=500))
     world.sync()
-    monkeypatch.setattr(claude_code.ClaudeCode, "parser_version", 2)
+    monkeypatch.setattr(claude_code_logs.ClaudeCodeLogs, "parser_version", 2)
     monkeypatch.setattr(claude_code, "counters_of", lambda usage, flag: Counters(output_tokens=7))
     # every line goes to the reader that takes it with care, and that calls the function above
     monkeypatch.setattr(claude_pack, "decoded_lines", lambda decoder, lines: [None] * len(lines))
@@ -47,7 +47,7 @@ def test_what_a_vanished_file_held_stays_as_it_was_read(world: World, monkeypatc
     path = world.claude(claude("m1", "r1", output=7))
     world.sync()
     path.unlink()
-    monkeypatch.setattr(claude_code.ClaudeCode, "parser_version", 2)
+    monkeypatch.setattr(claude_code_logs.ClaudeCodeLogs, "parser_version", 2)
 
     world.sync()
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 
@@ -18,9 +18,14 @@ from tokenledger_dagster.clients.walk import Entry
 from tokenledger_dagster.contracts.record import Bad, UsageRecord
 
 if TYPE_CHECKING:
+    import sqlite3
+
     from tokenledger_dagster.clients.pack import PackFormat
 
 Environ = Mapping[str, str]
+Shape = Literal["lines", "document", "database"]
+"""How a source is read: line by line from where the last reading ended; whole, because its program writes it anew; or
+as an SQLite database.  The last two are observed: each reading adds what the ones before it had not seen."""
 
 
 class SourceFile(msgspec.Struct, frozen=True):
@@ -40,9 +45,12 @@ class SourceFile(msgspec.Struct, frozen=True):
     """A copy the client itself put aside; an active file of the same stem wins over it."""
     subagent: bool = False
     """A subagent's own transcript; a main transcript owns what both hold."""
+    shape: Shape = "lines"
 
     @classmethod
-    def of(cls, client: str, found: Entry, *, archived: bool = False, subagent: bool = False) -> SourceFile:
+    def of(
+        cls, client: str, found: Entry, *, archived: bool = False, subagent: bool = False, shape: Shape = "lines"
+    ) -> SourceFile:
         """The file of a ``walk.log_files`` entry."""
         path, relative, stat = found
         return cls(
@@ -56,6 +64,7 @@ class SourceFile(msgspec.Struct, frozen=True):
             inode=stat.st_ino,
             archived=archived,
             subagent=subagent,
+            shape=shape,
         )
 
     @property
@@ -92,6 +101,8 @@ class Sink:
         self.now_us = now_us
         self.packed = 0
         """Records that a fast reader keeps as columns (``clients.pack``)."""
+        self.problems: list[str] = []
+        """What a person should be told of this source, such as a table that is missing; without its path."""
 
     @property
     def ordinal(self) -> int:
@@ -124,6 +135,40 @@ class Reader(Protocol):
         ...
 
 
+class DocumentReader(Protocol):
+    """Reads a file whose program writes it anew as a whole."""
+
+    def read(self, data: bytes) -> None:
+        """Adds to the sink what earlier readings had not seen; everything wrong goes to the sink, nothing is raised."""
+        ...
+
+    def carry(self) -> bytes:
+        """What has been seen so far (``clients.memory``)."""
+        ...
+
+
+class DatabaseReader(Protocol):
+    """Reads an SQLite database that another program may be writing."""
+
+    def read(self, connection: sqlite3.Connection) -> None:
+        """The same from a read-only connection; lets ``sqlite3.Error`` pass, which is told with the file's path."""
+        ...
+
+    def carry(self) -> bytes:
+        """What has been seen so far, also where ``read`` was broken off."""
+        ...
+
+    @property
+    def whole(self) -> bool:
+        """Whether this reading looked at every row, so that what was passed over before is counted anew."""
+        ...
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes of the values looked at."""
+        ...
+
+
 class Copy(msgspec.Struct, gc=False, array_like=True):
     """What booking needs to know of one record; the lake keeps the rest."""
 
@@ -150,6 +195,8 @@ class Copy(msgspec.Struct, gc=False, array_like=True):
     speed: str | None
     reported_cost_nano: int | None
     is_estimated: bool
+    upstream: str | None = None
+    source_rank: int = 0
 
 
 OWNER = "\x00owner"
@@ -191,7 +238,6 @@ class Client(Protocol):
     """One agent's adapter; ``clients.logs.Logs`` is the half of it that finds the logs."""
 
     name: str
-    provider: str
     parser_version: int
     override: str | None
 
@@ -207,8 +253,10 @@ class Client(Protocol):
         """The log files below a root."""
         ...
 
-    def reader(self, file: SourceFile, carry: bytes | None, sink: Sink, context: Mapping[str, str]) -> Reader:
-        """A reader that goes on from ``carry``, or begins where it is None."""
+    def reader(
+        self, file: SourceFile, carry: bytes | None, sink: Sink, context: Mapping[str, str]
+    ) -> Reader | DocumentReader | DatabaseReader:
+        """A reader of the file's shape that goes on from ``carry``, or begins where it is None."""
         ...
 
     def context(self, root: Root) -> Mapping[str, str]:
@@ -229,4 +277,11 @@ class Client(Protocol):
 
     def duplicate_rule(self, loser: Copy, winner: Copy, subagent: Callable[[int], bool]) -> str:
         """Name of the rule by which ``loser`` is a copy of ``winner``."""
+        ...
+
+    def links(self, copy: Copy, session: str) -> Iterable[str]:
+        """Names under which weaker witnesses of the client's own requests know them (``ingest.witnesses``).
+
+        Asked only for sessions that a witness names.
+        """
         ...

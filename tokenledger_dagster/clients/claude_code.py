@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -377,3 +377,10 @@ class ClaudeCode(ClaudeCodeLogs):
         if subagent(loser.stream) != subagent(winner.stream):
             return "claude.subagent_copy"
         return "claude.file_copy"
+
+    def links(self, copy: Copy, session: str) -> Iterable[str]:
+        """A telemetry event names the request by its id, or else by session, model and counters."""
+        if copy.request_id:
+            yield f"claude-request:{copy.request_id}"
+        fresh, output, write, read = copy.counters[:4]
+        yield f"claude-counters:{session}:{copy.model_raw}:{fresh}:{output}:{write}:{read}"

@@ -26,7 +26,6 @@ class ClaudeCodeLogs(Logs):
     """Transcripts of Claude Code."""
 
     name = "claude-code"
-    provider = "claude"
     parser_version = 1
     override: str | None = "CLAUDE_CONFIG_DIR"
 

@@ -7,7 +7,7 @@ which rows of a fork are its parent's (``ingest.lineage``), prices.  Facts and s
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from tokenledger_dagster.clients import values
 from tokenledger_dagster.clients.base import OWNER, BookingFacts, Claim, Copy, Sink, SourceFile
@@ -94,6 +94,12 @@ class Codex(CodexLogs):
     def duplicate_rule(self, loser: Copy, winner: Copy, subagent: Callable[[int], bool]) -> str:
         """Names why two rows of one request are the same; positions copied from a parent are named by lineage."""
         return "codex.same_row" if loser.stream != winner.stream else "codex.repeated_total"
+
+    def links(self, copy: Copy, session: str) -> Iterable[str]:
+        """A telemetry event names the request by session and counters; a row that bills nothing is none."""
+        if copy.file_rule is None:
+            fresh, output, write, read = copy.counters[:4]
+            yield f"codex-counters:{session}:{fresh}:{output}:{write}:{read}"
 
 
 def _cannot_win(copy: Copy, rule: str | None) -> bool:

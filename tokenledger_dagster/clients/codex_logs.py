@@ -17,7 +17,6 @@ class CodexLogs(Logs):
     """Rollouts of Codex: every ``*.jsonl`` below a root, not only ``rollout-*``."""
 
     name = "codex"
-    provider = "codex"
     parser_version = 1
     override: str | None = "CODEX_HOME"
 

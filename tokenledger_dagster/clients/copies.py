@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from tokenledger_dagster.clients.base import Claim, Copy
 
 
-def rank(copy: Copy) -> tuple[bool, bool, int, int, int, bytes]:
+def rank(copy: Copy) -> tuple[int, bool, bool, int, int, int, bytes]:
     """Sort key under which the winner among copies of one request comes first (event contract, "Winner")."""
     return (
+        copy.source_rank,
         copy.is_sidechain,
         copy.is_progress,
         -copy.counters[1],

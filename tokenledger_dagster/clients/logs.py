@@ -42,8 +42,6 @@ class Logs:
     """Base of every adapter: its name, and how its logs are found."""
 
     name: str
-    provider: str
-    """Key of the pricing book for whoever bills the requests."""
     parser_version: int
     """Raised when rows are read differently: files are then read anew."""
     override: str | None = None

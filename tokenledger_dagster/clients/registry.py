@@ -1,42 +1,170 @@
 """The clients TokenLedger reads, by name.
 
-Here: the one list of adapters, and of the light halves that find their logs.  Not here: anything about a single client.
+Here: the one list of adapters, and of the light halves that find their logs: this package's own and those that other
+packages bring (entry points of the group ``tokenledger.clients``).  Not here: anything about a single client.
 """
 
 from __future__ import annotations
 
+import os
+import sys
 from functools import cache
+
+from tokenledger_dagster.clients.places import Places, client_places
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tokenledger_dagster.clients.base import Client
     from tokenledger_dagster.clients.logs import Logs
 
+GROUP = "tokenledger.clients"
+"""Entry-point group under which another package names its adapters: ``name = "module:Class"``."""
+_OWN = {
+    "claude-code": "tokenledger_dagster.clients.claude_code:ClaudeCode",
+    "codex": "tokenledger_dagster.clients.codex:Codex",
+}
+
+
+class Clients:
+    """Adapters by client name, each imported when it is first asked for."""
+
+    def __init__(self, adapters: dict[str, str]) -> None:
+        self._adapters = adapters
+        self._made: dict[str, Client] = {}
+
+    def __getitem__(self, name: str) -> Client:
+        found = self._made.get(name)
+        if found is None:
+            found = self._made[name] = _load(name, self._adapters[name])
+        return found
+
+    def __setitem__(self, name: str, client: Client) -> None:
+        self._made[name] = client
+
+    def __delitem__(self, name: str) -> None:
+        del self._made[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._adapters or name in self._made
+
+    def __iter__(self) -> Iterator[str]:
+        yield from dict.fromkeys((*self._adapters, *self._made))
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def get(self, name: str) -> Client | None:
+        """The adapter of that name, or None."""
+        return self[name] if name in self else None  # noqa: SIM401 - this is the method itself
+
+    def values(self) -> Iterator[Client]:
+        """Every adapter, in the order reports list them."""
+        return (self[name] for name in self)
+
+    def items(self) -> Iterator[tuple[str, Client]]:
+        """Every adapter with its name."""
+        return ((name, self[name]) for name in self)
+
 
 @cache
-def clients() -> dict[str, Client]:
+def clients() -> Clients:
     """Every adapter by its client name, in the order reports list them."""
-    from tokenledger_dagster.clients.claude_code import ClaudeCode
-    from tokenledger_dagster.clients.codex import Codex
-
-    found: list[Client] = [ClaudeCode(), Codex()]
-    return {client.name: client for client in found}
+    own = {name: one.adapter for name, one in _places().items()}
+    return Clients({**_OWN, **own, **plugins()})
 
 
 @cache
 def logs() -> dict[str, Logs]:
-    """Where each client's logs lie, in the same order; asking costs none of the readers' imports."""
+    """Where this package's own clients log, in the same order; asking costs none of the readers' imports."""
     from tokenledger_dagster.clients.claude_code_logs import ClaudeCodeLogs
     from tokenledger_dagster.clients.codex_logs import CodexLogs
 
-    found: list[Logs] = [ClaudeCodeLogs(), CodexLogs()]
+    found: list[Logs] = [ClaudeCodeLogs(), CodexLogs(), *_places().values()]
     return {one.name: one for one in found}
 
 
-_SHORT = {"claude": "claude-code", "anthropic": "claude-code", "openai": "codex"}
+def parser_version(name: str) -> int:
+    """Which version of a client's reader this is; told without importing it where it is this package's own."""
+    known = logs().get(name)
+    return known.parser_version if known is not None else clients()[name].parser_version
+
+
+@cache
+def plugins() -> dict[str, str]:
+    """Adapters of other packages as ``module:Class`` by client name; this package's own names cannot be taken."""
+    found: dict[str, str] = {}
+    for folder, _ in package_folders():
+        try:
+            entries = [one.path for one in os.scandir(folder) if one.name.endswith(".dist-info")]
+        except OSError:
+            continue
+        for path in sorted(entries):
+            found |= dict(_entry_points(f"{path}/entry_points.txt"))
+    return {name: target for name, target in found.items() if name not in _OWN and name not in _places()}
+
+
+def package_folders() -> list[tuple[str, int]]:
+    """Folders that packages are installed in, with their modification times: a new package changes one of them."""
+    found = []
+    for folder in sys.path:
+        if folder.endswith(("site-packages", "dist-packages")):
+            try:
+                found.append((folder, os.stat(folder).st_mtime_ns))
+            except OSError:
+                continue
+    return found
+
+
+def _entry_points(path: str) -> Iterator[tuple[str, str]]:
+    try:
+        with open(path, encoding="utf-8") as handle:
+            lines = handle.read().splitlines()
+    except (OSError, UnicodeDecodeError):
+        return
+    inside = False
+    for line in lines:
+        text = line.strip()
+        if text.startswith("["):
+            inside = text == f"[{GROUP}]"
+        elif inside and "=" in text and not text.startswith(("#", ";")):
+            name, _, target = text.partition("=")
+            yield name.strip(), target.strip()
+
+
+@cache
+def _places() -> dict[str, Places]:
+    return client_places()
+
+
+def _load(name: str, target: str) -> Client:
+    from importlib import import_module
+
+    module, _, attribute = target.partition(":")
+    client: Client = getattr(import_module(module), attribute)()
+    if client.name != name:
+        raise TypeError(f"the adapter {target} is registered as {name} but calls itself {client.name}")
+    return client
+
+
+_SHORT = {
+    "claude": "claude-code",
+    "anthropic": "claude-code",
+    "openai": "codex",
+    "factory": "droid",
+    "proxyapi": "cliproxyapi",
+    "cli-proxy-api": "cliproxyapi",
+    "otel": "opentelemetry",
+    "gemini": "gemini-cli",
+    "copilot": "copilot-cli",
+    "qwen": "qwen-code",
+    "roo-code": "roo",
+    "kilo-code": "kilo",
+}
 
 
 def client_name(given: str) -> str | None:
     """The client meant by ``given`` (its name or a common short one), or None."""
     name = _SHORT.get(given.lower(), given.lower())
-    return name if name in logs() else None
+    return name if name in logs() or name in plugins() else None

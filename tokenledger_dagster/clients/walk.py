@@ -11,7 +11,7 @@ from operator import attrgetter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 
 class Stat:
@@ -42,8 +42,10 @@ def is_log(name: str) -> bool:
     return (rotated if number.isdecimal() else stem).endswith(".jsonl")
 
 
-def log_files(root: str) -> Iterator[Entry]:
+def log_files(root: str, counts: Callable[[str, str], bool] | None = None) -> Iterator[Entry]:
     """Yields ``(path, path below root, stat)`` of every ``*.jsonl`` (rotated, ``.gz`` and ``.zst`` too) below ``root``.
+
+    ``counts``, given a file's name and its folder below the root, chooses other files than these.
 
     Folders reached twice through symlinks are walked once; what cannot be read is passed over, as is a file that
     vanishes meanwhile.  ``root`` may itself be a file.  Sorted, so that runs read alike.
@@ -65,7 +67,7 @@ def log_files(root: str) -> Iterator[Entry]:
             shown = name if name.isascii() else escaped(name)
             try:
                 if entry.is_file():
-                    if name.endswith(".jsonl") or is_log(name):
+                    if counts(name, below) if counts else name.endswith(".jsonl") or is_log(name):
                         yield entry.path, below + shown, entry.stat()
                 elif entry.is_dir():
                     stat = entry.stat() if entry.is_symlink() else None
@@ -114,7 +116,12 @@ def home_folder(environ: Mapping[str, str]) -> str:
 def listed(value: str, home: str) -> list[str]:
     """Paths of a comma-separated environment value, ``~`` expanded against ``home``, absolute."""
     parts = [part.strip() for part in value.split(",")]
-    return [absolute(home + part[1:] if part == "~" or part.startswith("~/") else part) for part in parts if part]
+    return [expanded(part, home) for part in parts if part]
+
+
+def expanded(path: str, home: str) -> str:
+    """An absolute path, ``~`` expanded against ``home``."""
+    return absolute(home + path[1:] if path == "~" or path.startswith("~/") else path)
 
 
 def absolute(path: str) -> str:

@@ -90,6 +90,27 @@ class UsageRecord(msgspec.Struct, frozen=True, gc=False, array_like=True, kw_onl
     raw_usage: str | None = None
     """The log's own usage object, numbers and enums only."""
     is_estimated: bool = False
+    # what only some clients tell
+    upstream: str | None = None
+    """Who served the request, in the log's own small letters (``anthropic``, ``openrouter``); null = not told."""
+    locator: str | None = None
+    """Where the row stands in a source without lines: a JSON pointer, or table, key and columns as JSON."""
+    source_rank: int = 0
+    """0 for the exact source of a request; what is only a weaker witness of it ranks higher and gives way."""
+    links: tuple[str, ...] = ()
+    """Names under which records of other sources tell of the same request (``ingest.witnesses``)."""
+    joins: str | None = None
+    """Client whose own logs are the better source of the session, so that both have to be compared."""
+    latency_ms: int | None = None
+    """Milliseconds from the request to the end of its answer."""
+    ttft_ms: int | None = None
+    """Milliseconds to the first token."""
+    status: str | None = None
+    """``ok`` or ``error`` where the log tells; null = not told."""
+    account_hash: str | None = None
+    """Stands for the account that was billed; never the account itself."""
+    billing_kind: str | None = None
+    """``api``, ``included`` or ``overage`` where the log tells."""
 
 
 class Bad(msgspec.Struct, frozen=True, gc=False, array_like=True):

@@ -37,6 +37,12 @@ _TEXTS = (
     "speed",
     "raw_usage",
     "file_rule",
+    "upstream",
+    "locator",
+    "joins",
+    "status",
+    "account_hash",
+    "billing_kind",
 )
 
 
@@ -72,6 +78,10 @@ def arrow_schema() -> pa.Schema:
         ("flags", pa.list_(text), False),
         ("cumulative", vector, True),
         ("last", vector, True),
+        ("source_rank", number, False),
+        ("links", pa.list_(text), False),
+        ("latency_ms", number, True),
+        ("ttft_ms", number, True),
     ]
     return pa.schema([pa.field(name, kind, nullable=nullable) for name, kind, nullable in fields])
 
@@ -128,5 +138,6 @@ def _held(timestamp_us: int) -> int:
 _RECORD = (
     *("ordinal", "byte_offset", "byte_length", "record_sha256", "session_id", "model_raw", *_TEXTS),
     *("by_content", "is_sidechain", "is_progress", "is_estimated", "flags", "cumulative", "last"),
+    *("source_rank", "links", "latency_ms", "ttft_ms"),
 )
 _FIRST_US, _LAST_US = microseconds(datetime.min), microseconds(datetime.max)

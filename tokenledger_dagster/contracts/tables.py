@@ -86,11 +86,17 @@ _ZONE = _text("timezone", "IANA name of the zone in which days, weeks and months
 _EVIDENCE = (
     _text("source_id", "Stable id of the log's content line; survives moves and archiving."),
     _text("source_path", "Path of the log when it was last read."),
-    _text("source_encoding", "How the log is packed: plain, gzip, zstd or utf16."),
+    _text("source_encoding", "How the log is packed: plain, gzip, zstd, utf16, or sqlite for a database."),
     _count("byte_offset", "Where the record stands in the uncompressed log, bytes from its start."),
     _count("byte_length", "Length of the record, bytes."),
     _text("record_sha256", "SHA-256 of the record's bytes, hex."),
     Column("parser_version", "INTEGER", "Version of the adapter that read the record.", minimum=1),
+)
+
+_LOCATOR = _text(
+    "source_locator",
+    "Where the record stands in a source without lines: JSON pointer, or table, key and columns; else null.",
+    null=True,
 )
 
 _SUMS = (
@@ -148,6 +154,13 @@ _EVENTS = Table(
         _text("host", "Machine whose log was read.", null=True),
         _text("raw_usage", "The log's own usage object, numbers and enums only, JSON.", null=True),
         *_EVIDENCE,
+        _LOCATOR,
+        _text("upstream", "Who served the request, as the log names them; null = not told.", null=True),
+        _text("billing_kind", "api, included or overage where the log tells; null = not told.", null=True),
+        _text("account_hash", "Stands for the account that was billed; null = not told.", null=True),
+        _count("latency_ms", "Milliseconds to the end of the answer; null = not told.", null=True),
+        _count("ttft_ms", "Milliseconds to the first token; null = not told.", null=True),
+        _text("status", "ok or error where the log tells; null = not told.", null=True),
     ),
     ("timestamp", "event_id"),
 )
@@ -168,6 +181,7 @@ _DUPLICATES = Table(
         _text("message_id", "Provider's message id.", null=True),
         _text("request_id", "Provider's request id.", null=True),
         *_EVIDENCE,
+        _LOCATOR,
     ),
     ("record_no",),
 )
@@ -335,7 +349,7 @@ _SOURCES = Table(
         _CLIENT,
         _text("path", "Path of the log when it was last seen."),
         _text("status", "Whether the log is still there.", allowed=("present", "missing")),
-        _text("encoding", "How the log is packed: plain, gzip, zstd or utf16."),
+        _text("encoding", "How the log is packed: plain, gzip, zstd, utf16, or sqlite for a database."),
         _count("size_bytes", "Size of the file, bytes."),
         _count("read_offset", "Bytes read of its uncompressed content."),
         _count("record_count", "Usage records read from it."),

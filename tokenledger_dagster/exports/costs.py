@@ -38,6 +38,7 @@ class _Named(msgspec.Struct, frozen=True):
     model_raw: str
     service_tier: str
     speed: str
+    upstream: str
     message_prefix: str
     utc_day: Any
     channel: str
@@ -68,7 +69,7 @@ def prepare(cursor: duckdb.DuckDBPyConnection, events: Path) -> str:
 
 
 def _name(table: RateTable, row: tuple[Any, ...]) -> _Named:
-    client, model_raw, service_tier, speed, prefix, day, day_us = row
+    client, model_raw, service_tier, speed, upstream, prefix, day, day_us = row
     name = resolve_model(model_raw or None, client, day.isoformat())
     # without rates, price_event still says all that does not depend on them, by its own rules
     unrated = price_event(
@@ -84,12 +85,14 @@ def _name(table: RateTable, row: tuple[Any, ...]) -> _Named:
         cache_write_5m=0,
         cache_write_1h=0,
         output=0,
+        upstream=upstream or None,
     )
     return _Named(
         client=client,
         model_raw=model_raw,
         service_tier=service_tier,
         speed=speed,
+        upstream=upstream,
         message_prefix=prefix,
         utc_day=day,
         channel=unrated.channel,
@@ -105,7 +108,8 @@ def _name(table: RateTable, row: tuple[Any, ...]) -> _Named:
 _NO_RATES = RateTable([], "none")
 
 _NAMED_COLUMNS = (
-    "client VARCHAR, model_raw VARCHAR, service_tier VARCHAR, speed VARCHAR, message_prefix VARCHAR, utc_day DATE, "
-    "channel VARCHAR, model VARCHAR, requested_context VARCHAR, name_confidence INTEGER, usable BOOLEAN, "
+    "client VARCHAR, model_raw VARCHAR, service_tier VARCHAR, speed VARCHAR, upstream VARCHAR, "
+    "message_prefix VARCHAR, utc_day DATE, channel VARCHAR, "
+    "model VARCHAR, requested_context VARCHAR, name_confidence INTEGER, usable BOOLEAN, "
     "reason VARCHAR, bucket_us BIGINT"
 )

@@ -85,6 +85,8 @@ def _document(names: list[str], values: tuple[Any, ...]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     usage = {name: flat.pop(name) for name in _USAGE if name in flat}
     locator = {name: flat.pop(name) for name in ("byte_offset", "byte_length")}
+    if (elsewhere := flat.pop("source_locator")) is not None:
+        locator = {"in_source": elsewhere, "byte_length": locator["byte_length"]}
     for name, value in flat.items():
         if isinstance(value, datetime):
             found[name] = _stamp(value)

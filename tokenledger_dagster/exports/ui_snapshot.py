@@ -13,7 +13,6 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 
 from tokenledger_dagster import home_files
-from tokenledger_dagster.clients.registry import logs
 from tokenledger_dagster.errors import UsageError
 from tokenledger_dagster.fileio import write_atomic
 from tokenledger_dagster.ingest.meta import get_meta
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from tokenledger_dagster.ingest.zones import Zone
 
     Document = dict[str, Any]
-    Row = tuple[str, str, int, int, int, int]
+    Row = tuple[str, str, str, int, int, int, int]
     """Client, model, session number, tokens, list price in nano-USD, unpriced requests."""
 
 SNAPSHOT_SCHEMA_VERSION = 1
@@ -56,10 +55,10 @@ class _Sum:
         self.sessions: set[int] = set()
 
     def add(self, row: Row) -> None:
-        self.sessions.add(row[2])
-        self.tokens += row[3]
-        self.nano += row[4]
-        self.unpriced += row[5]
+        self.sessions.add(row[3])
+        self.tokens += row[4]
+        self.nano += row[5]
+        self.unpriced += row[6]
 
 
 def snapshot_document(
@@ -149,7 +148,6 @@ def _assemble(
     now: datetime,
     suggestions: Sequence[str],
 ) -> Document:
-    known = logs()
     total = _Sum()
     providers: dict[str, _Sum] = {}
     models: dict[str, _Sum] = {}
@@ -158,8 +156,7 @@ def _assemble(
         total.add(row)
         by_client.setdefault(row[0], _Sum()).add(row)
         models.setdefault(row[1], _Sum()).add(row)
-        provider = known[row[0]].provider if row[0] in known else row[0]
-        providers.setdefault(provider, _Sum()).add(row)
+        providers.setdefault(row[2], _Sum()).add(row)
     limit = top_n if mode == "compact" else None
     cost = _usd(total.nano)
     return {
@@ -221,8 +218,8 @@ def _from_slots(connection: sqlite3.Connection, zone: Zone, first: int, last: in
     query = _query("snapshot_slots.sql")
     for slot, *row in connection.execute(query, ((first - 1) * _SLOTS_A_DAY, (last + 2) * _SLOTS_A_DAY)):
         if first <= zone.day(slot * SLOT_US) <= last:
-            client, model, session, tokens, nano, unpriced = row
-            yield client, model, session, tokens, nano, unpriced
+            client, model, provider, session, tokens, nano, unpriced = row
+            yield client, model, provider, session, tokens, nano, unpriced
 
 
 def _query(name: str) -> str:

@@ -19,8 +19,11 @@ import msgspec
 
 from tokenledger_dagster.clients.base import OWNER, Claim, Client, Copy
 from tokenledger_dagster.clients.copies import rank
+from tokenledger_dagster.clients.registry import Clients
 from tokenledger_dagster.ingest.lineage import Run, owner_at
 
+SUPERSEDED = "superseded_by_source"
+"""Rule of a record whose request a better source shows."""
 NEVER = 2**62
 """Later than any time, in microseconds."""
 
@@ -112,6 +115,10 @@ class Store(Protocol):
         """Groups in which these sessions compete for ownership."""
         ...
 
+    def is_witness_only(self, copy: Copy) -> bool:
+        """Whether a better source shows the request of a record."""
+        ...
+
 
 class _Facts:
     """What clients may ask while they form claims."""
@@ -144,7 +151,7 @@ class _Open(msgspec.Struct):
 
 
 def book(
-    store: Store, clients: dict[str, Client], new: dict[int, list[Copy]], touched: set[int]
+    store: Store, clients: Clients, new: dict[int, list[Copy]], touched: set[int]
 ) -> tuple[list[Booked], list[tuple[int, str]], set[int]]:
     """Books the groups of ``new`` records, the ``touched`` ones, and every group whose ownership they change.
 
@@ -176,11 +183,15 @@ def book(
 
 
 def _open_group(
-    store: Store, clients: dict[str, Client], group: int, copies: list[Copy], orphans: list[tuple[int, str]]
+    store: Store, clients: Clients, group: int, copies: list[Copy], orphans: list[tuple[int, str]]
 ) -> list[_Open]:
     client = store.stream(copies[0].stream).client
     opened = []
     for claim in clients[client].claims(copies, _Facts(store, client)):
+        if any(copy.source_rank and store.is_witness_only(copy) for copy in claim.copies):
+            orphans += [(copy.rid, SUPERSEDED) for copy in claim.copies]
+            orphans += [(copy.rid, rule) for copy, rule in claim.losers]
+            continue
         if not claim.copies:
             orphans += [(copy.rid, rule) for copy, rule in claim.losers]
             continue

@@ -27,7 +27,7 @@ from tokenledger_dagster.clients.pack import (
 )
 from tokenledger_dagster.clients.registry import clients
 from tokenledger_dagster.contracts.record import UsageRecord
-from tokenledger_dagster.ingest import booking, families
+from tokenledger_dagster.ingest import booking, families, witnesses
 from tokenledger_dagster.ingest.ledger import Ledger
 from tokenledger_dagster.ingest.lineage import owner_at
 from tokenledger_dagster.ingest.packs import Pack, Taken, dominates
@@ -57,6 +57,8 @@ def restore(connection: sqlite3.Connection, ledger: Ledger, added: Sequence[Adde
         connection.executemany("INSERT INTO stream_runs VALUES (?, ?, ?)", runs)
         store_sessions(connection, [(ledger.session_number(one.client, note.name), note) for note in one.sessions])
     _, _, touched = families.update(connection, ledger, added)
+    fresh = witnesses.newly_joined(connection, ledger, added)
+    touched |= witnesses.link(connection, ledger, added, rows, witnesses.joined(connection, ledger), fresh)
     ledger.packs.met({key for one in added for key in _loose_keys(one)})
     for start in range(0, len(rows), _CHUNK):
         batch = rows[start : start + _CHUNK]
@@ -164,7 +166,11 @@ def book(
     for pack in ledger.packs.of_streams(superseded):
         taken += _expand(ledger, pack, range(len(pack.states)))
     taken += _expand_copied(ledger, copied)
+    fresh, joined = witnesses.newly_joined(connection, ledger, added), witnesses.joined(connection, ledger)
+    for pack in witnesses.joined_packs(ledger, joined, fresh, packs) if joined else ():
+        taken += _expand(ledger, pack, range(len(pack.states)))
     rows = rows + [_row_of(ledger, one) for one in taken]
+    touched |= witnesses.link(connection, ledger, added, rows, joined, fresh)
     stirred = _stirred(ledger, packs)
     if rows or touched or stirred:
         _book_groups(ledger, booking.by_group(rows), touched | stirred, rows)
@@ -325,6 +331,8 @@ def _copy(rid: int, stream_no: int, session: int, record: UsageRecord) -> Copy:
         speed=record.speed,
         reported_cost_nano=record.reported_cost_nano,
         is_estimated=record.is_estimated,
+        upstream=record.upstream,
+        source_rank=record.source_rank,
     )
 
 

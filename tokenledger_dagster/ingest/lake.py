@@ -13,7 +13,6 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tokenledger_dagster.clients.registry import clients
 from tokenledger_dagster.contracts import record_table
 from tokenledger_dagster.home import Home
 from tokenledger_dagster.ingest.journal import read_segment
@@ -46,9 +45,6 @@ def attach(con: duckdb.DuckDBPyConnection, home: Home) -> None:
     with closing(connect(home, read_only=True)) as manifest, no_collection():
         manifest.execute("BEGIN")  # one snapshot for all that is read below
         _attach_records(con, home, segments(manifest))
-        provider_rows = [(name, client.provider) for name, client in clients().items()]
-        con.execute("CREATE OR REPLACE TABLE client_providers (client VARCHAR, provider VARCHAR)")
-        con.executemany("INSERT INTO client_providers VALUES (?, ?)", provider_rows)
         for name, query, kinds in _relations():
             _copy_table(con, manifest, name, query, kinds)
         con.execute((_SQL / "lake_views.sql").read_text("utf-8"))

@@ -10,11 +10,16 @@ FROM events;
 -- relation: m_records rid:BIGINT event_no:BIGINT rule:VARCHAR
 SELECT rid, event_no, rule FROM records;
 
+-- A record that gives way to a better source, and a record of that source that tells of the same request.
+-- relation: m_witnesses rid:BIGINT better_rid:BIGINT
+SELECT mine.rid, min(other.rid) FROM links mine JOIN links other USING (link)
+WHERE mine.source_rank > other.source_rank AND mine.names_request = 1 GROUP BY mine.rid;
+
 -- relation: m_sessions session_no:BIGINT client:VARCHAR session_id:VARCHAR project:VARCHAR first_us:BIGINT
 SELECT session_no, client, session_id, project, first_us FROM sessions;
 
--- relation: m_models model_no:BIGINT model_raw:VARCHAR model:VARCHAR maker:VARCHAR modifiers:VARCHAR rule:VARCHAR confidence:BIGINT
-SELECT model_no, model_raw, model, maker, modifiers, rule, confidence FROM models;
+-- relation: m_models model_no:BIGINT model_raw:VARCHAR provider:VARCHAR model:VARCHAR maker:VARCHAR modifiers:VARCHAR rule:VARCHAR confidence:BIGINT
+SELECT model_no, model_raw, provider, model, maker, modifiers, rule, confidence FROM models;
 
 -- relation: m_sources source_no:BIGINT generation:BIGINT source_id:VARCHAR client:VARCHAR path:VARCHAR status:VARCHAR encoding:VARCHAR size:BIGINT read_offset:BIGINT first_seen_us:BIGINT last_seen_us:BIGINT record_count:BIGINT
 SELECT o.source_no, (SELECT generation FROM streams t WHERE t.stream_no = o.stream_no), o.source_id, o.client, o.path, o.status, o.encoding, o.size, o.read_offset, o.first_seen_us,

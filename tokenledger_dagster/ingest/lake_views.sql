@@ -2,7 +2,7 @@
 
 CREATE OR REPLACE TABLE booking_events AS
 SELECT
-  e.event_no, e.event_id, e.rid, s.client, p.provider, s.session_id, s.project,
+  e.event_no, e.event_id, e.rid, s.client, m.provider, s.session_id, s.project,
   m.model, m.model_raw, m.maker, m.modifiers, m.rule AS mapping_rule, m.confidence AS mapping_confidence,
   e.channel, make_timestamp(e.timestamp_us) AS timestamp, e.is_estimated = 1 AS is_estimated,
   e.input_tokens, e.output_tokens, e.cache_write_tokens, e.cache_read_tokens, e.tool_input_tokens,
@@ -11,11 +11,15 @@ SELECT
   e.list_price_nano, e.list_basis, e.price_confidence, e.requested_context, e.priced_context, e.unpriced_reason
 FROM m_events e
 JOIN m_sessions s USING (session_no)
-JOIN m_models m USING (model_no)
-JOIN client_providers p ON p.client = s.client;
+JOIN m_models m USING (model_no);
 
 CREATE OR REPLACE TABLE booking_records AS
-SELECT r.rid, e.event_id, r.rule FROM m_records r LEFT JOIN m_events e USING (event_no);
+SELECT r.rid, coalesce(e.event_id, b.event_id) AS event_id, r.rule
+FROM m_records r
+LEFT JOIN m_events e USING (event_no)
+LEFT JOIN m_witnesses w ON w.rid = r.rid AND r.event_no IS NULL
+LEFT JOIN m_records o ON o.rid = w.better_rid
+LEFT JOIN m_events b ON b.event_no = o.event_no;
 
 CREATE OR REPLACE TABLE lake_sources AS
 SELECT source_no, generation, source_id, client, path, status, encoding, size, read_offset,
@@ -28,6 +32,7 @@ FROM m_segments;
 
 DROP TABLE m_events;
 DROP TABLE m_records;
+DROP TABLE m_witnesses;
 DROP TABLE m_sessions;
 DROP TABLE m_models;
 DROP TABLE m_sources;

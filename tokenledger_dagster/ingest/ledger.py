@@ -19,13 +19,14 @@ import msgspec
 from tokenledger_dagster.clients.base import Copy
 from tokenledger_dagster.clients.codex_reducer import fingerprint
 from tokenledger_dagster.clients.pack import PROMPT_STEPS, Cell, PricedContext
-from tokenledger_dagster.clients.registry import clients
 from tokenledger_dagster.contracts.record import UsageRecord
+from tokenledger_dagster.ingest import witnesses
 from tokenledger_dagster.ingest.booking import NEVER, Booked, Session, StreamFacts
 from tokenledger_dagster.ingest.cells import Cells
 from tokenledger_dagster.ingest.packs import Packs
 from tokenledger_dagster.ingest.zones import DAY_US, Zone
-from tokenledger_dagster.models.names import resolve_model
+from tokenledger_dagster.models.names import ModelName, resolve_model
+from tokenledger_dagster.pricing.context import provider_for
 from tokenledger_dagster.pricing.events import price_event, sum_of, token_prices
 from tokenledger_dagster.pricing.rates import RateTable
 from tokenledger_dagster.quarters import SLOT_US
@@ -73,7 +74,7 @@ class Ledger:
         self._files: dict[tuple[str, str], bool] = {}
         self._sessions: dict[int, Session] = {}
         self._session_numbers: dict[tuple[str, str], int] = {}
-        self._models: dict[tuple[str, str | None, int], tuple[int, Any]] = {}
+        self._models: dict[tuple[str, str | None, str | None, int], tuple[int, ModelName]] = {}
         self._new: dict[int, list[UsageRecord]] = {}
         self._contexts: dict[tuple[str, PricedContext, int], tuple[int, Any, int, bool]] = {}
         self._units: dict[tuple[Any, ...], tuple[int, ...] | None] = {}
@@ -236,6 +237,10 @@ class Ledger:
             found.update(group for (group,) in self._db.execute(query, chunk))
         return found
 
+    def is_witness_only(self, copy: Copy) -> bool:
+        """Whether a better source shows the request of a record."""
+        return witnesses.is_witness_only(self._db, copy)
+
     # ---------------------------------------------------------------- what booking's results replace
 
     def replace(
@@ -311,11 +316,12 @@ class Ledger:
     def _event_row(self, number: int, event: Booked) -> tuple[Any, ...]:
         winner = event.winner
         client = self.stream(winner.stream).client
-        model_no, name = self.model(client, winner.model_raw, event.timestamp_us)
+        model_no, name = self.model(client, winner.model_raw, event.timestamp_us, winner.upstream)
         counters = winner.counters
         priced = price_event(
             self.rates,
             client=client,
+            upstream=winner.upstream,
             name=name,
             ts_us=event.timestamp_us,
             message_id=winner.message_id,
@@ -349,23 +355,26 @@ class Ledger:
             priced.reason,
         )
 
-    def model(self, client: str, raw: str | None, timestamp_us: int) -> tuple[int, Any]:
-        """Number of a model as logged at a time, made if it is new, and its resolved name."""
-        key = (client, raw, timestamp_us // DAY_US)
+    def model(
+        self, client: str, raw: str | None, timestamp_us: int, upstream: str | None = None
+    ) -> tuple[int, ModelName]:
+        """Number of a model as logged at a time under its provider, made if it is new, and its resolved name."""
+        key = (client, raw, upstream, timestamp_us // DAY_US)
         found = self._models.get(key)
         if found is None:
-            name = resolve_model(raw, client, _utc_day(key[2]))
+            name = resolve_model(raw, client, _utc_day(key[3]))
+            provider = provider_for(client, name, upstream)
             modifiers = msgspec.json.encode(name.modifiers).decode()
-            row = (client, raw, name.model, name.maker, modifiers, name.rule, name.confidence)
+            row = (client, raw, upstream, provider, name.model, name.maker, modifiers, name.rule, name.confidence)
             query = (
-                "SELECT model_no FROM models WHERE client = ? AND model_raw IS ? AND model = ? AND maker IS ? "
-                "AND modifiers = ? AND rule = ? AND confidence = ?"
+                "SELECT model_no FROM models WHERE client = ? AND model_raw IS ? AND upstream IS ? AND provider = ? "
+                "AND model = ? AND maker IS ? AND modifiers = ? AND rule = ? AND confidence = ?"
             )
             stored = self._db.execute(query, row).fetchone()
             if stored is None:
                 insert = (
-                    "INSERT INTO models (client, model_raw, model, maker, modifiers, rule, confidence) "
-                    "VALUES (?, ?, ?, ?, ?, ?, ?)"
+                    "INSERT INTO models (client, model_raw, upstream, provider, model, maker, modifiers, rule, "
+                    "confidence) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
                 )
                 stored = (self._db.execute(insert, row).lastrowid,)
             found = self._models[key] = (int(stored[0] or 0), name)
@@ -414,10 +423,6 @@ class Ledger:
         self.priced["unpriced" if price is None else "priced"] += sign * cell.count
         self.cells.add((cell.slot, session, model_no, 0), counters, price, sign * cell.count)
         return True
-
-    def provider(self, client: str) -> str:
-        """The pricing book's key of a client."""
-        return clients()[client].provider
 
 
 @contextmanager

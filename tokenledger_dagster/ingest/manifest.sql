@@ -104,6 +104,19 @@ CREATE TABLE IF NOT EXISTS stream_runs (stream_no INTEGER NOT NULL, first_rid IN
 CREATE INDEX IF NOT EXISTS stream_runs_stream ON stream_runs(stream_no);
 CREATE INDEX IF NOT EXISTS stream_runs_last ON stream_runs(last_rid);
 
+-- Names under which sources know each other's requests (ingest.witnesses).
+CREATE TABLE IF NOT EXISTS links (
+  link INTEGER NOT NULL,            -- hash of the name
+  rid INTEGER NOT NULL, source_rank INTEGER NOT NULL,
+  names_request INTEGER NOT NULL,   -- 0 where the name is that of a stretch of time
+  PRIMARY KEY (link, rid)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS links_rid ON links(rid);
+-- Sessions that another source tells of too, so that their client's records stand one by one.
+CREATE TABLE IF NOT EXISTS joined_sessions (
+  client TEXT NOT NULL, session_id TEXT NOT NULL, PRIMARY KEY (client, session_id)
+) WITHOUT ROWID;
+
 CREATE TABLE IF NOT EXISTS sessions (
   session_no INTEGER PRIMARY KEY,
   client TEXT NOT NULL,
@@ -119,7 +132,7 @@ CREATE TABLE IF NOT EXISTS session_order (session_no INTEGER PRIMARY KEY, own_fi
 
 CREATE TABLE IF NOT EXISTS models (
   model_no INTEGER PRIMARY KEY,
-  client TEXT NOT NULL, model_raw TEXT, model TEXT NOT NULL, maker TEXT,
+  client TEXT NOT NULL, model_raw TEXT, upstream TEXT, provider TEXT NOT NULL, model TEXT NOT NULL, maker TEXT,
   modifiers TEXT NOT NULL, rule TEXT NOT NULL, confidence INTEGER NOT NULL
 );
 

@@ -10,7 +10,7 @@ import sqlite3
 from typing import NamedTuple
 
 from tokenledger_dagster.clients.base import SourceFile
-from tokenledger_dagster.clients.registry import clients
+from tokenledger_dagster.clients.registry import parser_version
 from tokenledger_dagster.ingest import families, journal
 from tokenledger_dagster.ingest.plan import Task
 from tokenledger_dagster.ingest.scan import Scanned
@@ -84,6 +84,8 @@ class Placing:
                     generation = int(self._db.execute(query, (source_no,)).fetchone()[0])
                 else:
                     return None  # unreadable now: what was read of it before stands
+            elif task.action == "observe" and scanned.whole:
+                self._db.execute("DELETE FROM skips WHERE stream_no = ?", (known.stream_no,))
         if generation:
             stream_no = self._new_stream(source_no, generation, result)
         elif known is not None:
@@ -100,7 +102,7 @@ class Placing:
         self._skips += ((stream_no, reason, count) for reason, count in scanned.skipped.items())
         for bad in scanned.bad:
             self._bad.append((stream_no, bad.byte_offset, bad.byte_length, bad.record_sha256, bad.reason))
-        parser = clients()[file.client].parser_version
+        parser = parser_version(file.client)
         head = journal.StreamHead(file.client, source_id, file.shown, generation, parser, scanned.encoding)
         return Place(stream_no, head, invalidated)
 
@@ -157,7 +159,7 @@ class Placing:
 
     def _new_stream(self, source_no: int, generation: int, result: Result) -> int:
         file, lineage = result.task.file, result.scanned.lineage
-        parser = clients()[file.client].parser_version
+        parser = parser_version(file.client)
         self._stream_no += 1
         session, rule = (lineage.session, lineage.copied_rule) if lineage else (None, "")
         self._streams.append(

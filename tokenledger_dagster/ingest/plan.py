@@ -15,12 +15,13 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from tokenledger_dagster.clients.base import SourceFile
-from tokenledger_dagster.clients.registry import clients
+from tokenledger_dagster.clients.registry import parser_version
 from tokenledger_dagster.ingest.reading import encoding_of, hash_at, opened
 from tokenledger_dagster.ingest.scan import Chain, Start
 
-Action = Literal["unchanged", "tail", "reread", "reparse", "new"]
-"""``reparse``: the file is read anew because its client's parser is newer than the one that read it."""
+Action = Literal["unchanged", "tail", "reread", "observe", "reparse", "new"]
+"""``observe``: a file that its program rewrites is looked at again; ``reparse``: the file is read anew because its
+client's parser is newer than the one that read it."""
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -102,7 +103,7 @@ class Sources:
         """Streams that an older parser has read."""
         for name in names:
             query = "SELECT stream_no FROM streams WHERE client = ? AND parser_version < ?"
-            found = connection.execute(query, (name, clients()[name].parser_version))
+            found = connection.execute(query, (name, parser_version(name)))
             self.outdated.update(number for (number,) in found)
 
     def whole(self, brief: Brief) -> Known:
@@ -156,8 +157,10 @@ def make_plan(found: Sequence[SourceFile], sources: Sources, *, no_cache: bool =
 def _task(file: SourceFile, source: Known | None, moved: bool, no_cache: bool) -> Task:
     if source is None:
         return Task(file, "new", None)
-    if source.parser_version < clients()[file.client].parser_version:
+    if source.parser_version < parser_version(file.client):
         return Task(file, "reparse", source, moved)
+    if file.shape != "lines" and (no_cache or _action(file, source, moved) != "unchanged"):
+        return Task(file, "observe", source, moved)
     return Task(file, "reread" if no_cache else _action(file, source, moved), source, moved)
 
 
@@ -231,4 +234,6 @@ def start_of(task: Task, carry: bytes | None) -> Start:
     chain = Chain(task.known.chain, task.known.chain_length)
     if task.action == "tail":
         return Start(task.known.read_offset, chain, carry)
+    if task.action == "observe":
+        return Start(0, chain, carry)
     return Start(kept=chain if task.action == "reread" else None)

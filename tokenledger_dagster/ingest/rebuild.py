@@ -26,6 +26,8 @@ from tokenledger_dagster.ingest.scan import chain_of, notes_of
 
 _RECORD_TEXTS = ("message_id", "request_id", "file_rule", "parent_session_id", "agent_id", "cwd", "git_branch")
 _RECORD_REST = ("client_version", "service_tier", "speed", "raw_usage", "model_raw", "session_id", "record_sha256")
+_RECORD_LATER = ("upstream", "locator", "joins", "status", "account_hash", "billing_kind", "latency_ms", "ttft_ms")
+"""Columns that older Parquet segments lack."""
 _RECORD_PLAIN = ("ordinal", "byte_offset", "byte_length", "by_content", "is_sidechain", "is_progress", "is_estimated")
 
 Row = tuple[int, journal.StreamHead, UsageRecord]
@@ -100,6 +102,7 @@ def _head(row: dict[str, Any]) -> journal.StreamHead:
 def _record(row: dict[str, Any]) -> UsageRecord:
     cost = row["reported_cost_usd"]
     moment: datetime = row["timestamp"]
+    later: dict[str, Any] = {name: row.get(name) for name in _RECORD_LATER}
     return UsageRecord(
         **{name: row[name] for name in (*_RECORD_TEXTS, *_RECORD_REST, *_RECORD_PLAIN)},
         timestamp_us=record_table.microseconds(moment),
@@ -108,6 +111,9 @@ def _record(row: dict[str, Any]) -> UsageRecord:
         last=None if row["last"] is None else tuple(row["last"]),
         reported_cost_nano=None if cost is None else int(cost.scaleb(9)),
         flags=tuple(row["flags"]),
+        source_rank=row.get("source_rank") or 0,
+        links=tuple(row.get("links") or ()),
+        **later,
     )
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import msgspec
 
-from tokenledger_dagster.clients.base import Lineage, Sink, SourceFile
+from tokenledger_dagster.clients.base import Lineage, Reader, Sink, SourceFile
 from tokenledger_dagster.clients.pack import (
     Cut,
     Packed,
@@ -71,6 +72,10 @@ class Scanned(msgspec.Struct):
     lineage: Lineage | None
     bytes_read: int
     error: str | None = None
+    problems: list[str] = []
+    """What a person should be told of the file."""
+    whole: bool = False
+    """For an observed file: whether all of it was looked at, so that what is passed over is counted anew."""
 
     @property
     def count(self) -> int:
@@ -80,11 +85,15 @@ class Scanned(msgspec.Struct):
 
 def scan(file: SourceFile, start: Start, context: Mapping[str, str], now_us: int) -> Scanned:
     """Reads ``file`` from ``start``.  What cannot be read ends in ``error``; whatever was read before it is kept."""
+    if file.shape != "lines":
+        from tokenledger_dagster.ingest.observing import observe  # most logs are lines
+
+        return observe(file, start, context, now_us)
     found = _scan(file, start, context, now_us, fast=True)
     scanned, rows = found
     if start.kept is not None and start.kept.length and _begins_with(start.kept, *rows):
         scanned.continues = True
-        scanned.chain = _extended(start.kept, *_cut(start.kept.length, *rows))
+        scanned.chain = extended(start.kept, *_cut(start.kept.length, *rows))
         if len(rows[0]) == start.kept.length:
             scanned.records, scanned.packs, scanned.sessions = [], [], []
         else:  # only the careful reader's records can be cut where the stored ones end
@@ -99,7 +108,7 @@ def _scan(
 ) -> tuple[Scanned, tuple[list[int], list[int], bytes]]:
     client = clients()[file.client]
     sink = Sink(now_us, start.chain.length)
-    reader = client.reader(file, start.carry, sink, context)
+    reader = cast(Reader, client.reader(file, start.carry, sink, context))
     form = client.pack_format() if fast else None
     packer = form.packer(file, sink, reader) if form is not None else None
     cut: list[Cut] = []
@@ -135,11 +144,12 @@ def _scan(
         position=position,
         encoding=encoding,
         carry=reader.carry(),
-        chain=_extended(start.chain, *rows),
+        chain=extended(start.chain, *rows),
         continues=False,
         lineage=reader.lineage(),
         bytes_read=max(0, offset - start.offset) + len(rest),
         error=error,
+        problems=sink.problems,
     )
     if form is not None and cut:
         notes = {note.name: note for note in scanned.sessions}
@@ -173,7 +183,7 @@ _PRIME = 2**150 - 3
 _DIGIT_BYTES = 32
 
 
-def _extended(chain: Chain, offsets: Sequence[int], _lengths: Sequence[int], hashes: bytes) -> Chain:
+def extended(chain: Chain, offsets: Sequence[int], _lengths: Sequence[int], hashes: bytes) -> Chain:
     """The chain with some rows more; a row's length needs no place in it, for its hash tells it."""
     if not offsets:
         return chain
@@ -189,7 +199,7 @@ def _begins_with(kept: Chain, offsets: Sequence[int], lengths: Sequence[int], ha
     count = kept.length
     if count > len(offsets):
         return False
-    return _extended(Chain(), offsets[:count], lengths[:count], hashes[: _DIGIT_BYTES * count]) == kept
+    return extended(Chain(), offsets[:count], lengths[:count], hashes[: _DIGIT_BYTES * count]) == kept
 
 
 def _cut(
@@ -200,4 +210,4 @@ def _cut(
 
 def chain_of(records: Sequence[UsageRecord]) -> Chain:
     """The chain of a stream's records as if they had been read at once."""
-    return _extended(Chain(), *evidence([], records))
+    return extended(Chain(), *evidence([], records))

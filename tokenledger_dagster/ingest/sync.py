@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tokenledger_dagster.clients.base import Client, SourceFile
-from tokenledger_dagster.clients.logs import Root
-from tokenledger_dagster.clients.registry import clients
+from tokenledger_dagster.clients.logs import Logs, Root
+from tokenledger_dagster.clients.memory import without_marks
+from tokenledger_dagster.clients.registry import clients, logs, plugins
 from tokenledger_dagster.contracts.summaries import (
     CacheCounts,
     IngestSummary,
@@ -161,8 +162,8 @@ class _Sync:
         self._providers: dict[str, ProviderCounts] = {}
         self._sources = SourceCounts()
         self._cache = CacheCounts(bypassed=options.no_cache)
-        self._contexts: dict[str, Mapping[str, str]] = {}
-        self._origins: dict[str, Root] = {}
+        self._contexts: dict[tuple[str, str], Mapping[str, str]] = {}
+        self._origins: dict[tuple[str, str], Root] = {}
         self._found: dict[tuple[str, str, str], list[SourceFile]] = {}
 
     def replaces(self, aside: Path, added: Sequence[tuple[str, str]]) -> None:
@@ -180,7 +181,7 @@ class _Sync:
         sweep(self._home, self._db)
         self._remember_sources()
         files = self._discover()
-        sources = Sources(self._db, [client.name for client in self._clients()])
+        sources = Sources(self._db, self._names())
         plan = make_plan(files, sources, no_cache=self._options.no_cache)
         self._count(plan)
         if plan.tasks or self._stale():
@@ -197,7 +198,8 @@ class _Sync:
         with transaction(self._db):
             if self._rates is not None:
                 resolved.store(self._db, self._key, self._rates)
-            if not self._options.only and not self._problems:
+            # where adapters of other packages log cannot be told without importing them
+            if not self._options.only and not self._problems and not plugins():
                 remember(str(self._home.root), self._db, self._environ, self._found)
         return summary
 
@@ -207,9 +209,9 @@ class _Sync:
 
     # ---------------------------------------------------------------- discovery
 
-    def _clients(self) -> list[Client]:
+    def _names(self) -> list[str]:
         wanted = self._options.only
-        return [client for name, client in clients().items() if not wanted or name in wanted]
+        return [name for name in clients() if not wanted or name in wanted]
 
     def _remember_sources(self) -> None:
         for client, path in self._options.add_sources:
@@ -221,26 +223,27 @@ class _Sync:
         found: list[SourceFile] = []
         read: list[Path] = []
         walked = self._walked if self._walked is not None and self._walked.holds(self._db) else None
-        for client in self._clients():
-            roots = client.roots(self._environ)
-            if not roots and (named := _override(client, self._environ)):
-                self._problems.append(f"{named} names no folder of {client.name} logs; correct or unset it")
+        for client in self._names():
+            finding = logs().get(client) or clients()[client]
+            roots = finding.roots(self._environ)
+            if not roots and (named := _override(finding, self._environ)):
+                self._problems.append(f"{named} names no folder of {client} logs; correct or unset it")
             for name, path in extra:
-                if name == client.name:
+                if name == client:
                     if Path(path).exists():
                         roots.append(Root(Path(path), "--source"))
                     else:
                         self._problems.append(f"--source {name}={path} is not there; its events are kept")
-            for root in roots:
+            for root in roots:  # an adapter without logs is not even imported
                 if walked:
-                    root.found = walked.entries((client.name, root.where, root.origin))
+                    root.found = walked.entries((client, root.where, root.origin))
                 if not os.access(root.path, os.R_OK):
                     self._problems.append(f"{root.path} cannot be read; give this user permission to read it")
-                context = client.context(root)
-                below = self._found[client.name, root.where, root.origin] = list(client.files(root))
+                context = clients()[client].context(root)
+                below = self._found[client, root.where, root.origin] = list(clients()[client].files(root))
                 for file in below:
-                    self._contexts[file.path] = context
-                    self._origins[file.path] = root
+                    self._contexts[client, file.path] = context
+                    self._origins[client, file.path] = root
                     found.append(file)
             read += [root.path for root in roots]
         empty = self._db.execute("SELECT 1 FROM sources LIMIT 1").fetchone() is None
@@ -248,16 +251,16 @@ class _Sync:
         return found
 
     def _count(self, plan: Plan) -> None:
-        for client in self._clients():
-            self._metrics.gauge(names.INGEST_SOURCES, plan.seen[client.name], client=client.name)
+        for client in self._names():
+            self._metrics.gauge(names.INGEST_SOURCES, plan.seen[client], client=client)
         actions = Counter(task.action for task in plan.tasks)
         counts = self._sources
         counts.seen = plan.seen.total()
         counts.missing = len(plan.missing)
         counts.new = actions["new"]
-        counts.changed = actions["tail"] + actions["reread"] + actions["reparse"]
+        counts.changed = actions["tail"] + actions["observe"] + actions["reread"] + actions["reparse"]
         counts.unchanged = plan.unchanged
-        self._cache.hit += plan.unchanged + actions["tail"]
+        self._cache.hit += plan.unchanged + actions["tail"] + actions["observe"]
         self._cache.miss += actions["new"] + actions["reread"] + actions["reparse"]
 
     # ---------------------------------------------------------------- reading and committing
@@ -282,7 +285,7 @@ class _Sync:
         total = sum(_pending(task) for task in work)
         done = 0
         files = [(task.file, start_of(task, self._carry(task))) for task in work]
-        contexts = [self._contexts[task.file.path] for task in work]
+        contexts = [self._contexts[task.file.client, task.file.path] for task in work]
         batch: Batch | None = None
         with no_collection():
             try:
@@ -291,7 +294,7 @@ class _Sync:
                     done += _pending(task)
                     self._note(task, scanned)
                     batch = batch or Batch(self._home, self._db, ledger, self._now_us, self._host)
-                    batch.add(Result(task, scanned, self._origins[task.file.path].origin))
+                    batch.add(Result(task, scanned, self._origins[task.file.client, task.file.path].origin))
                     if batch.records >= BATCH_RECORDS:
                         self._commit(batch)
                         batch = None
@@ -304,15 +307,17 @@ class _Sync:
                     batch.abandon()
 
     def _carry(self, task: Task) -> bytes | None:
-        if task.action != "tail" or task.known is None:
+        if task.action not in ("tail", "observe") or task.known is None:
             return None
         row = self._db.execute("SELECT carry FROM sources WHERE source_no = ?", (task.known.source_no,)).fetchone()
-        return bytes(row[0])
+        carry = bytes(row[0])
+        return without_marks(carry) if task.action == "observe" and self._options.no_cache else carry
 
     def _note(self, task: Task, scanned: Scanned) -> None:
         """Takes what a scan tells of its file into the summary."""
         if scanned.error:
             self._problems.append(f"{task.file.shown}: {scanned.error}; what could be read of it is kept")
+        self._problems += (f"{task.file.shown}: {problem}" for problem in scanned.problems)
         counts = self._providers.setdefault(task.file.client, ProviderCounts(skipped={}))
         counts.bytes_read += scanned.bytes_read
         for reason, count in scanned.skipped.items():
@@ -410,7 +415,7 @@ def _pending(task: Task) -> int:
     return task.file.size
 
 
-def _override(client: Client, environ: Mapping[str, str]) -> str | None:
+def _override(client: Logs | Client, environ: Mapping[str, str]) -> str | None:
     variable = client.override
     return f"{variable}={environ[variable]}" if variable and environ.get(variable) else None
 

@@ -18,7 +18,7 @@ except ImportError:  # an interpreter built without it
 from tokenledger_dagster import __version__, home_files
 from tokenledger_dagster.clients import walk
 from tokenledger_dagster.clients.logs import Root
-from tokenledger_dagster.clients.registry import logs
+from tokenledger_dagster.clients.registry import logs, package_folders
 from tokenledger_dagster.ingest.meta import BOOKING_VERSION, get_meta, set_meta
 
 TYPE_CHECKING = False
@@ -140,6 +140,7 @@ def _fingerprint(home: str, environ: Mapping[str, str], seen: list[tuple[str, st
             (key, value) for key, value in environ.items() if key.startswith(_SETTINGS) and key != f"{_SETTINGS}HOME"
         ),
         [environ.get(one.override) for one in logs().values() if one.override],
+        package_folders(),  # another package may bring an adapter
         [(*one, os.access(one[1], os.R_OK)) for one in seen],
         _content(f"{home}/{home_files.HOME_JSON}"),
         sorted(_files(CONFIG, times=True)),

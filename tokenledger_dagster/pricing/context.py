@@ -14,27 +14,45 @@ from tokenledger_dagster.models.rules import read_config
 from tokenledger_dagster.pricing.rates import STANDARD
 
 UNKNOWN_CHANNEL = "unknown"
+UNKNOWN_PROVIDER = "unknown"
 
 _BATCH = "processing=batch"
 _FAST = "speed=fast"
 
 
-def channel_for(client: str, name: ModelName, message_id: str | None) -> str:
+def channel_for(client: str, name: ModelName, message_id: str | None, upstream: str | None = None) -> str:
     """Return the price list's provider id of whoever billed the request.
 
     In this order: a channel named in the model string (`openrouter/...`, Bedrock, Vertex), the message id's prefix,
-    a client that bills by its own list (Cursor, Copilot), the maker's own channel, the client's usual one.
+    whoever the log names, a client that bills by its own list (Cursor, Copilot), the maker's own channel, the client's
+    usual one.
     """
     if channel := name.modifiers.get("channel"):
         return channel
     for prefix, channel in channels("message_prefix").items():
         if message_id and message_id.startswith(prefix):
             return channel
+    if upstream and (channel := channels("upstream").get(upstream)):
+        return channel
     if channel := channels("client").get(client):
         return channel
     if name.maker is not None:
         return channels("maker").get(name.maker, name.maker)
     return channels("client_default").get(client, UNKNOWN_CHANNEL)
+
+
+def provider_for(client: str, name: ModelName, upstream: str | None = None) -> str:
+    """Return the pricing book's key of whoever serves and bills the request (`config/providers.csv`).
+
+    In this order: whoever the log names, the client that bills its own requests, the model's maker.
+    """
+    if upstream:
+        return _providers("upstream").get(upstream, upstream)
+    if provider := _providers("client").get(client):
+        return provider
+    if name.maker is not None:
+        return _providers("maker").get(name.maker, name.maker)
+    return UNKNOWN_PROVIDER
 
 
 def requested_context(client: str, speed: str | None, service_tier: str | None, modifiers: Mapping[str, str]) -> str:
@@ -53,6 +71,11 @@ def requested_context(client: str, speed: str | None, service_tier: str | None, 
 def channels(kind: str) -> dict[str, str]:
     """Return one kind of rows of `config/channels.csv` as key -> channel."""
     return _channels().get(kind, {})
+
+
+@cache
+def _providers(kind: str) -> dict[str, str]:
+    return {row["key"]: row["provider"] for row in read_config("providers.csv") if row["kind"] == kind}
 
 
 @cache

@@ -49,6 +49,7 @@ def price_event(
     cache_write_5m: int,
     cache_write_1h: int,
     output: int,
+    upstream: str | None = None,
 ) -> Pricing:
     """Return the list price of one request.
 
@@ -65,11 +66,12 @@ def price_event(
         cache_write_5m: tokens written for five minutes.
         cache_write_1h: tokens written for an hour.
         output: completion tokens, reasoning included.
+        upstream: who served the request, where the log names them.
 
     Returns:
         The price; `list_price_nano` is 0 when every counter is 0, whatever the model.
     """
-    channel = channel_for(client, name, message_id)
+    channel = channel_for(client, name, message_id, upstream)
     context = requested_context(client, speed, service_tier, name.modifiers)
     usable = name.confidence >= MIN_CONFIDENCE
     rate = table.resolve(channel, name.model, context, ts_us) if usable else None

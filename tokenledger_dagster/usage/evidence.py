@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from tokenledger_dagster.clients import databases, documents
 from tokenledger_dagster.home import Home
 from tokenledger_dagster.ingest.lake import attach
 from tokenledger_dagster.ingest.reading import opened
@@ -40,6 +41,8 @@ class Evidence(msgspec.Struct, kw_only=True):
     byte_offset: int
     byte_length: int
     record_sha256: str
+    locator: str | None
+    """Where the record stands in a source without lines; else null."""
     source_id: str
     encoding: str
     flags: list[str]
@@ -207,7 +210,8 @@ def _verify(events: Sequence[Explained]) -> None:
         for one in event.evidence:
             by_file.setdefault((one.source_path, one.encoding), []).append(one)
     for (path, encoding), wanted in by_file.items():
-        _check_file(path, encoding, wanted)
+        _check_file(path, encoding, [one for one in wanted if one.locator is None])
+        _check_observed(path, encoding, [one for one in wanted if one.locator is not None])
     for event in events:
         winner = event.evidence[0]
         equal = [one.status for one in event.evidence if one.record_sha256 == winner.record_sha256]
@@ -235,6 +239,31 @@ def _check_file(path: str, encoding: str, wanted: list[Evidence]) -> None:
     except (OSError, EOFError, ValueError):
         for one in wanted:
             one.status = "source_gone"
+
+
+def _check_observed(path: str, encoding: str, wanted: list[Evidence]) -> None:
+    """Documents and databases are rewritten by their programs: what is no longer there is gone, not tampered with."""
+    for one in wanted:
+        one.status = "source_gone"
+    if not wanted:
+        return
+    try:
+        if encoding == "sqlite":
+            with databases.opened(path) as connection:
+                for one in wanted:
+                    _compare(one, databases.resolve(connection, one.locator or ""))
+        else:
+            with opened(path, encoding) as handle:
+                data = handle.read()
+            for one in wanted:
+                _compare(one, documents.resolve(data, one.locator or ""))
+    except (OSError, EOFError, ValueError, sqlite3.Error):
+        return
+
+
+def _compare(one: Evidence, content: bytes | None) -> None:
+    if content is not None and hashlib.sha256(content).hexdigest() == one.record_sha256:
+        one.status = "verified"
 
 
 def _read_at(handle: Any, skip: int, length: int) -> bytes:

@@ -7,7 +7,7 @@ SELECT * FROM booking_events;
 CREATE OR REPLACE TEMP VIEW explained_evidence AS
 SELECT
   b.event_id, r.rid, b.rule, coalesce(s.path, r.source_path) AS source_path, r.byte_offset, r.byte_length,
-  r.record_sha256, r.source_id, coalesce(s.encoding, r.encoding) AS encoding, r.flags,
+  r.record_sha256, r.locator, r.source_id, coalesce(s.encoding, r.encoding) AS encoding, r.flags,
   coalesce(s.generation = r.generation, true) AS current
 FROM booking_records b
 JOIN lake_records r USING (rid)

@@ -6,7 +6,7 @@ WITH stream AS (
         r.tool_output_tokens, r.cache_write_1h_tokens, r.reasoning_tokens, r.web_search_requests,
         r.message_id, r.request_id, r.cwd AS project, r.is_estimated, r.flags,
         r.source_id, r.source_path, r.encoding AS source_encoding, r.byte_offset, r.byte_length, r.record_sha256,
-        r.parser_version, r.rid
+        r.parser_version, r.locator AS source_locator, r.rid
     FROM booking_records AS b
     JOIN lake_records AS r USING (rid)
     WHERE b.rule IS NOT NULL

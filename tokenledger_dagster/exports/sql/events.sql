@@ -12,6 +12,7 @@ SELECT
     r.message_id, r.request_id, r.reported_cost_usd, e.is_estimated, list_concat(r.flags, e.booking_flags) AS flags,
     r.host, r.raw_usage,
     r.source_id, r.source_path, r.encoding AS source_encoding, r.byte_offset, r.byte_length, r.record_sha256,
-    r.parser_version
+    r.parser_version, r.locator AS source_locator, r.upstream, r.billing_kind, r.account_hash, r.latency_ms,
+    r.ttft_ms, r.status
 FROM booking_events AS e
 JOIN lake_records AS r USING (rid)

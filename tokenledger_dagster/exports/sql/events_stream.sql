@@ -11,7 +11,8 @@ WITH stream AS (
         (e.list_price_nano * 0.000000001::DECIMAL(10, 9))::DECIMAL(18, 9) AS list_price_usd, e.list_basis,
         e.price_confidence, e.requested_context, e.priced_context, e.unpriced_reason,
         r.source_id, r.source_path, r.encoding AS source_encoding, r.byte_offset, r.byte_length, r.record_sha256,
-        r.parser_version
+        r.parser_version, r.locator AS source_locator, r.upstream, r.billing_kind, r.account_hash, r.latency_ms,
+        r.ttft_ms, r.status
     FROM booking_events AS e
     JOIN lake_records AS r USING (rid)
 )

@@ -6,6 +6,7 @@ SELECT
     coalesce(model_raw, '') AS model_raw,
     coalesce(service_tier, '') AS service_tier,
     coalesce(speed, '') AS speed,
+    coalesce(upstream, '') AS upstream,
     coalesce(list_first(list_filter(getvariable('message_prefixes'), lambda prefix: starts_with(message_id, prefix))), '')
         AS message_prefix,
     CAST(timestamp AS DATE) AS utc_day,

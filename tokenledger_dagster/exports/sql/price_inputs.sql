@@ -7,4 +7,4 @@ SELECT
     f.input_tokens, f.cache_read_tokens, f.cache_write_5m_tokens, f.cache_write_1h_tokens, f.output_tokens,
     f.timestamp, f.client, f.provider, f.total_tokens, n.usable, n.name_confidence, n.reason
 FROM price_facts AS f
-JOIN named AS n USING (client, model_raw, service_tier, speed, message_prefix, utc_day)
+JOIN named AS n USING (client, model_raw, service_tier, speed, upstream, message_prefix, utc_day)

@@ -1,0 +1,125 @@
+"""JSON documents as the bytes of their parts, each with its JSON pointer.
+
+Here: cleaning a document that is read whole, and stepping down to elements whose own bytes are the evidence.  Not here:
+what any element means.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from tokenledger_dagster.clients.base import Sink
+
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_elements = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+class Part:
+    """A value inside a document: its bytes, and where it stands."""
+
+    __slots__ = ("pointer", "raw")
+
+    def __init__(self, raw: bytes, pointer: str = "") -> None:
+        self.raw = raw
+        self.pointer = pointer
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the value's bytes."""
+        return hashlib.sha256(self.raw).hexdigest()
+
+    @property
+    def value(self) -> Any:
+        """The value decoded; None where it cannot be (a number JSON does not know, too deep)."""
+        try:
+            return msgspec.json.decode(self.raw)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            try:
+                return json.loads(self.raw)
+            except (ValueError, RecursionError):
+                return None
+
+    def get(self, *path: str) -> Part | None:
+        """The member at the end of ``path``, or None."""
+        part = self
+        for name in path:
+            members = part.members()
+            if name not in members:
+                return None
+            part = members[name]
+        return part
+
+    def members(self) -> dict[str, Part]:
+        """An object's members; empty where it is none."""
+        try:
+            found = _members.decode(self.raw)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return {name: Part(_encoded(one), self._below(name)) for name, one in _as(dict, self.value).items()}
+        return {name: Part(bytes(one), self._below(name)) for name, one in found.items()}
+
+    def elements(self) -> Iterator[Part]:
+        """An array's elements in order; none where it is no array."""
+        try:
+            found = [bytes(one) for one in _elements.decode(self.raw)]
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            found = [_encoded(one) for one in _as(list, self.value)]
+        for place, one in enumerate(found):
+            yield Part(one, f"{self.pointer}/{place}")
+
+    def _below(self, name: str) -> str:
+        return f"{self.pointer}/{name.replace('~', '~0').replace('/', '~1')}"
+
+
+def load(data: bytes, sink: Sink) -> tuple[Part, list[str]] | None:
+    """The document and what had to be mended in it; None where it is no JSON, which the sink is told."""
+    flags: list[str] = []
+    body = data.removeprefix(b"\xef\xbb\xbf").strip(b"\x00 \t\r\n")
+    if not body:
+        sink.skipped["nul_padding" if b"\x00" in data else "blank"] += 1
+        return None
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError:
+        text = body.decode("utf-8", "replace")
+        body = text.encode("utf-8")
+        flags.append("invalid_utf8")
+    try:
+        msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        try:
+            json.loads(text)
+        except (ValueError, RecursionError) as error:
+            cut_short = getattr(error, "pos", 0) >= len(text) - 1 or "Unterminated" in str(error)
+            sink.quarantine(body, 0, "truncated_json" if cut_short else "invalid_json")
+            return None
+    return Part(body), flags
+
+
+def resolve(data: bytes, pointer: str) -> bytes | None:
+    """The bytes at a JSON pointer of a document, or None where nothing stands there."""
+    found = load(data, Sink(0))
+    if found is None:
+        return None
+    part = found[0]
+    for step in pointer.split("/")[1:]:
+        name = step.replace("~1", "/").replace("~0", "~")
+        below = part.members()
+        if not below and name.isdecimal():
+            below = {str(place): one for place, one in enumerate(part.elements())}
+        if name not in below:
+            return None
+        part = below[name]
+    return part.raw
+
+
+def _encoded(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode("utf-8", "replace")
+
+
+def _as(kind: type, value: Any) -> Any:
+    return value if isinstance(value, kind) else kind()

@@ -1,0 +1,139 @@
+"""Where the clients beyond Claude Code and Codex log, as rows of two data files.
+
+Here: reading `clients.csv` and `places.csv`, environment variables in a path, and which names below a root count.  Not
+here: what a file holds (each adapter).  Light: see ``clients.logs``.
+
+A path is a folder or a single file; ``${NAME:-default}`` is an environment variable or its default, and a variable may
+hold a comma list.  Names are separated by blanks; ``*`` stands for anything, and a pattern with a slash is compared
+with as many of the last parts of the path below the root.  ``.gz`` and ``.zst`` behind a name change nothing.
+"""
+
+from __future__ import annotations
+
+import os
+
+from tokenledger_dagster.clients import walk
+from tokenledger_dagster.clients.logs import Logs, Root
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+_HERE = os.path.dirname(os.path.abspath(__file__))
+_DATABASES = (".db", ".vscdb", ".sqlite", ".sqlite3")
+_PACKED = (".gz", ".zst")
+_GENERAL = ("XDG_", "HOME", "APPDATA")
+"""Variables that are no client's own: that they lead nowhere is nothing to tell."""
+
+
+def rows(name: str) -> list[dict[str, str]]:
+    """Rows of a data file beside this module; no field of these holds a comma or a quote."""
+    with open(f"{_HERE}/{name}", encoding="utf-8") as handle:
+        head, *lines = handle.read().splitlines()
+    names = head.split(",")
+    return [dict(zip(names, line.split(","), strict=True)) for line in lines if line]
+
+
+class Places(Logs):
+    """A client whose roots and file names stand in the data files."""
+
+    def __init__(self, about: Mapping[str, str], places: Iterable[Mapping[str, str]]) -> None:
+        self.name = about["client"]
+        self.parser_version = int(about["parser_version"])
+        self.adapter = about["adapter"]
+        """Where the rest of the adapter is: ``module:Class``."""
+        self._paths = [place["path"] for place in places]
+        patterns = {pattern for place in places for pattern in place["files"].split(" ") if pattern}
+        self._patterns = [pattern.split("/") for pattern in sorted(patterns)]
+        own = [name for path in self._paths for name in _variables(path) if not name.startswith(_GENERAL)]
+        self.override = own[0] if own else None
+        self.watched = tuple(dict.fromkeys(own))
+        """The client's own variables."""
+
+    def roots(self, environ: Mapping[str, str]) -> list[Root]:
+        """The places that exist, each once."""
+        home = walk.home_folder(environ)
+        found: list[tuple[str, str]] = []
+        for path in self._paths:
+            origin = next((name for name in _variables(path) if name in self.watched and environ.get(name)), "default")
+            found += [(walk.expanded(one, home), origin) for one in _values(path, environ)]
+        return [Root(path, origin) for path, origin in walk.existing(found)]
+
+    def walk(self, root: Root) -> Iterable[walk.Entry]:
+        """Files below the root whose names count; a database's ``stat`` tells of its write-ahead log too."""
+        for path, below, stat in walk.log_files(root.where, self.counts):
+            yield path, below, _with_log(path, stat) if path.endswith(_DATABASES) else stat
+
+    def counts(self, name: str, below: str) -> bool:
+        """Whether a file of this name, in this folder below the root (ending in a slash, or empty), is a log."""
+        for ending in _PACKED:
+            name = name.removesuffix(ending)
+        parts = [*below.split("/")[:-1], name]
+        return any(
+            len(pattern) <= len(parts) and all(map(_fits, pattern, parts[-len(pattern) :]))
+            for pattern in self._patterns
+        )
+
+
+def client_places() -> dict[str, Places]:
+    """Every client of the data files by name, in their order."""
+    places: dict[str, list[dict[str, str]]] = {}
+    for row in rows("places.csv"):
+        places.setdefault(row["client"], []).append(row)
+    return {about["client"]: Places(about, places.get(about["client"], [])) for about in rows("clients.csv")}
+
+
+def _with_log(path: str, stat: os.stat_result | walk.Stat) -> os.stat_result | walk.Stat:
+    try:
+        log = os.stat(f"{path}-wal")
+    except OSError:
+        return stat
+    return walk.Stat(
+        stat.st_size + log.st_size,
+        max(stat.st_mtime_ns, log.st_mtime_ns),
+        max(stat.st_ctime_ns, log.st_ctime_ns),
+        stat.st_ino,
+        stat.st_dev,
+    )
+
+
+def _fits(pattern: str, name: str) -> bool:
+    if "*" not in pattern:
+        return pattern == name
+    first, *middle, last = pattern.split("*")
+    if len(name) < len(first) + len(last) or not name.startswith(first) or not name.endswith(last):
+        return False
+    at, end = len(first), len(name) - len(last)
+    for part in middle:
+        found = name.find(part, at, end)
+        if found < 0:
+            return False
+        at = found + len(part)
+    return True
+
+
+def _variables(path: str) -> Iterator[str]:
+    for part in path.split("${")[1:]:
+        yield part.split(":-", 1)[0].split("}", 1)[0]
+
+
+def _values(path: str, environ: Mapping[str, str]) -> list[str]:
+    """The path with its variables replaced; several where one of them is a list."""
+    start = path.find("${")
+    if start < 0:
+        return [path]
+    depth, end = 0, start
+    while True:
+        if path.startswith("${", end):
+            depth, end = depth + 1, end + 2
+        elif path[end] == "}":
+            depth, end = depth - 1, end + 1
+            if not depth:
+                break
+        else:
+            end += 1
+    name, _, default = path[start + 2 : end - 1].partition(":-")
+    given = [part.strip() for part in environ.get(name, "").split(",") if part.strip()]
+    chosen = given or (_values(default, environ) if default else [])
+    rest = _values(path[end:], environ)
+    return [path[:start] + one + tail for one in chosen for tail in rest]
