@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import World, claude
-from tokenledger_dagster.clients import claude_code, claude_pack
+from tokenledger_dagster.clients import claude_code, claude_code_logs, claude_pack
 from tokenledger_dagster.contracts.record import Counters
 
 
