@@ -179,6 +179,8 @@ class World:
         self.home_dir.mkdir(parents=True, exist_ok=True)
         self.environ: dict[str, str] = {"HOME": str(self.home_dir), **environ}
         self.ledger: Home = ensure_home(folder / "ledger", "test")
+        self.sources: tuple[tuple[str, str], ...] = ()
+        """(client, path) of logs outside the clients' own places."""
 
     # -------------------------------------------------------------- logs
 
@@ -216,7 +218,7 @@ class World:
 
     def sync(self, **options: Any) -> IngestSummary:
         """Brings the ledger up to date."""
-        return sync(self.ledger, self.environ, SyncOptions(**options))
+        return sync(self.ledger, self.environ, SyncOptions(**{"add_sources": self.sources, **options}))
 
     def query(self, sql: str, *arguments: object) -> list[tuple[Any, ...]]:
         """Rows of the manifest, every record and event among them; settling them must not change what they sum to."""

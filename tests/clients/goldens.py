@@ -43,13 +43,13 @@ def world_of(client: str, folder: Path) -> World:
         os.utime(path, (MTIME, MTIME))
     home = str(world.home_dir)
     world.environ |= {name: value.replace("$HOME", home) for name, value in run.get("environ", {}).items()}
-    world.sources = tuple((name, f"{home}/{path}") for name, path in run.get("sources", []))  # type: ignore[attr-defined]
+    world.sources = tuple((name, f"{home}/{path}") for name, path in run.get("sources", []))
     return world
 
 
 def found_in(world: World, **options: Any) -> dict[str, Any]:
     """What a sync of the world gives, in the shape of ``expected.json``."""
-    summary = world.sync(add_sources=world.sources, **options)  # type: ignore[attr-defined]
+    summary = world.sync(**options)
     skipped: Counter[str] = Counter()
     for counts in summary.providers.values():
         skipped.update(counts.skipped)
@@ -83,6 +83,7 @@ def booked(world: World) -> list[dict[str, Any]]:
             for name, count in zip(Counters.__struct_fields__, counters, strict=True)
             if count
         }
+        cost = record["reported_cost_usd"]
         told = {
             "event_id": event_id,
             "timestamp": times[event_id],
