@@ -44,7 +44,7 @@ class Clients:
         if found is None:
             if name not in self._adapters:
                 raise UnknownClientError(
-                    f"no adapter of the client {name} is installed; install its package again, or leave its events alone"
+                    f"no adapter of the client {name} is installed; install its package again to go on with its events"
                 )
             found = self._made[name] = _load(name, self._adapters[name])
         return found
