@@ -29,8 +29,6 @@ from tokenledger_dagster.clients.places import Places, client_places
 from tokenledger_dagster.contracts.record import Counters, UsageRecord, Vector
 
 SNAPSHOT_SUPERSEDED = "session_snapshot_superseded"
-DATE_ESTIMATED = "date_estimated"
-"""Flag of usage whose time within a session or leg is not told."""
 _SHAPES: dict[str, Shape] = {".json": "document", ".db": "database", ".vscdb": "database", ".sqlite": "database"}
 
 
@@ -187,6 +185,7 @@ class SnapshotAdapter(Adapter):
         for copy in rows:
             by_sums[copy.cumulative or ()].append(copy)
         chains = _Chains(rows)
+        flags = ("date_estimated",)
         claims: list[Claim] = []
         waiting: list[tuple[Copy, str]] = []
         reached: tuple[int, ...] = (0, 0, 0, 0, 0)
@@ -206,11 +205,11 @@ class SnapshotAdapter(Adapter):
             plain = msgspec.structs.astuple(counters)
             grown = [msgspec.structs.replace(copy, counters=plain, total=counters.total) for copy in dated or seen]
             losers = [(copy, SNAPSHOT_SUPERSEDED) for copy in seen if dated and copy not in dated]
-            claims.append(Claim((self.name, session, *sums), grown, [*waiting, *losers], flags=(DATE_ESTIMATED,)))
+            claims.append(Claim((self.name, session, *sums), grown, [*waiting, *losers], flags=flags))
             waiting = []
             booked += counters.total
-        if waiting and claims:
-            claims[-1].losers += waiting
+        if waiting:
+            claims[-1].losers += waiting  # sums of nothing are no records, so something was booked
         return claims
 
     def duplicate_rule(self, loser: Copy, winner: Copy, subagent: Callable[[int], bool]) -> str:

@@ -13,7 +13,6 @@ from typing import Any
 import msgspec
 
 from tokenledger_dagster.clients import values
-from tokenledger_dagster.clients.adapter import DATE_ESTIMATED
 from tokenledger_dagster.clients.base import Sink, SourceFile
 from tokenledger_dagster.clients.copilot_legs import COMPACTION, RESUME, Legs, version_of
 from tokenledger_dagster.clients.copilot_usage import (
@@ -160,6 +159,7 @@ class EventsReader(RowReader):
             self._sink.skipped["zero_usage"] += 1
             return
         grown, covered = self._state.legs.close(reported, version_of(self._state.version))
+        flags.append("date_estimated")
         legs = tuple(self._leg_link(number) for number in covered)
         name = values.text(row.get("id"), 256) or f"{self._session}@{row.get('timestamp')}"
         for model, vector in grown.items():
@@ -167,7 +167,7 @@ class EventsReader(RowReader):
                 self._sink.skipped["repeated_usage"] += 1
                 continue
             self._add(
-                row, line, offset, [*flags, DATE_ESTIMATED], model or None, vector, message=f"{name}/{model}",
+                row, line, offset, [*flags], model or None, vector, message=f"{name}/{model}",
                 rank=SHUTDOWN_RANK, usage=told[model], legs=legs,
             )  # fmt: skip
 
