@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.support import Row, World, at, jsonl, set_mtime, us
-from tokenledger_dagster.clients.copilot_legs import version_of
+from tokenledger_dagster.clients.copilot_legs import RESUME, Legs, version_of
 from tokenledger_dagster.usage.evidence import explain
 
 COLUMNS = (
@@ -504,3 +506,24 @@ def test_the_agents_variable_names_its_folder(tmp_path: Path) -> None:
 )
 def test_a_build_is_told_by_its_numbers(text: str | None, numbers: tuple[int, ...]) -> None:
     assert version_of(text) == numbers
+
+
+counts = st.integers(0, 10_000)
+legs = st.lists(st.tuples(counts, counts, counts, st.integers(1, 10_000), counts), min_size=1, max_size=6)
+
+
+@settings(max_examples=100, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+@given(legs, st.booleans(), st.sampled_from([(), (1, 0, 11), (1, 0, 91)]))
+def test_what_messages_say_decides_for_any_build(
+    told: list[tuple[int, int, int, int, int]], carried: bool, version: tuple[int, ...]
+) -> None:
+    found, reached, billed = Legs(), (0, 0, 0, 0, 0), [0, 0, 0, 0, 0]
+    for number, leg in enumerate(told):
+        if number:
+            found.begin(RESUME)
+        found.add_output(leg[3])
+        reached = (*map(sum, zip(reached, leg, strict=True)),) if carried else leg  # type: ignore[assignment]
+        grown, _ = found.close({"a": reached}, version)
+        billed = [*map(sum, zip(billed, grown["a"], strict=True))]
+
+    assert billed == [*map(sum, zip(*told, strict=True))]
