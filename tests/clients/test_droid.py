@@ -109,7 +109,7 @@ class TestDates:
         world.sync()
 
         assert [event.time for event in world.events()] == [LOCKED]
-        assert world.query("SELECT booking_flags FROM events") == [("date_estimated",)]
+        assert world.query("SELECT booking_flags FROM events") == [("date_estimated,sum_of_requests",)]
 
     def test_without_a_lock_the_session_began_with_its_first_message(self, world: World) -> None:
         put(world, settings(usage(10), providerLockTimestamp=None))
@@ -301,7 +301,7 @@ class TestRuns:
             "run-1",
             "claude-opus-4-5",
         )
-        assert world.query("SELECT booking_flags FROM events") == [("",)]
+        assert world.query("SELECT booking_flags FROM events") == [("sum_of_requests",)]
 
     def test_output_saved_elsewhere_is_read_where_it_is_told(self, world: World, tmp_path: Path) -> None:
         saved = tmp_path / "run.out"

@@ -122,7 +122,7 @@ class TestDates:
 
         found = [(event.time, event.input, event.output) for event in world.events()]
         assert found == [("2026-02-18T09:00:00.000Z", 10, 5), ("2026-02-18T10:30:00.000Z", 50, 10)]
-        assert world.query("SELECT DISTINCT booking_flags FROM events") == [("date_estimated",)]
+        assert world.query("SELECT DISTINCT booking_flags FROM events") == [("date_estimated,sum_of_requests",)]
 
     @pytest.mark.parametrize("created", [None, "yesterday", b"\xff"])
     def test_without_a_start_the_update_stands_in_and_then_the_file(self, world: World, created: Any) -> None:

@@ -217,6 +217,7 @@ class EventsReader(RowReader):
                 raw_usage=values.safe_usage(json.dumps(usage).encode()),
                 source_rank=rank,
                 links=links,
+                is_sum=rank == SHUTDOWN_RANK,
             )
         )
 

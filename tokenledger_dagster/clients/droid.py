@@ -113,6 +113,7 @@ class SettingsReader:
                 counters=counters_of(sums),
                 message_id=session,
                 cumulative=sums,
+                is_sum=True,
                 cwd=about.cwd,
                 client_version=about.version,
                 upstream=locked_by,
@@ -189,6 +190,7 @@ class ExecReader(RowReader):
                 raw_usage=values.safe_usage(json.dumps(usage).encode()),
                 source_rank=EXEC_RANK,
                 links=(link(session),),
+                is_sum=True,
             )
         )
 

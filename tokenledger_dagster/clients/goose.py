@@ -102,6 +102,7 @@ class _Observer:
                 counters=counters_of(told.sums),
                 message_id=told.key,
                 cumulative=told.sums,
+                is_sum=True,
                 cwd=told.cwd,
                 upstream=told.upstream,
                 flags=tuple(dict.fromkeys(flags)),
