@@ -14,7 +14,7 @@ import msgspec
 from tokenledger_dagster.clients import documents, values
 from tokenledger_dagster.clients.base import Sink, SourceFile
 from tokenledger_dagster.clients.memory import Memory
-from tokenledger_dagster.clients.task_files import model_name, provider_name
+from tokenledger_dagster.clients.task_files import model_name
 from tokenledger_dagster.contracts.record import Counters, UsageRecord
 
 _COUNTS = ("inputTokens", "outputTokens", "cacheWriteTokens", "cacheReadTokens", "cost")
@@ -97,7 +97,7 @@ class SessionFile:
                 reported_cost_nano=values.cost_nano(metrics.get("cost")),
                 flags=tuple(flags),
                 raw_usage=values.safe_usage(json.dumps(numbers).encode("utf-8", "replace")),
-                upstream=provider_name(named.get("provider")),
+                upstream=values.upstream(named.get("provider")),
                 locator=part.pointer,
             )
         )

@@ -136,8 +136,7 @@ def _model(message: dict[str, Any]) -> tuple[str | None, str | None]:
     """Model and provider; of 2026 they stand in an object of their own."""
     nested = _object(message.get("model"))
     model = values.text(message.get("modelID")) or values.text(nested.get("modelID"))
-    provider = values.text(message.get("providerID")) or values.text(nested.get("providerID"))
-    return model, provider.lower() if provider else None
+    return model, values.upstream(message.get("providerID")) or values.upstream(nested.get("providerID"))
 
 
 def _is_answer(message: dict[str, Any]) -> bool:

@@ -30,12 +30,6 @@ def model_name(value: object) -> str | None:
     return value if isinstance(value, str) and _NAME.fullmatch(value) else None
 
 
-def provider_name(value: object) -> str | None:
-    """A provider's id in small letters."""
-    found = model_name(value)
-    return found.lower() if found else None
-
-
 class TaskFiles:
     """The files beside one task's rows, each read when it is first asked for."""
 
@@ -82,7 +76,7 @@ class TaskFiles:
             model = model_name(_object(entry).get("model_id"))
             if model is not None:
                 noted.append(
-                    (values.time_us(entry.get("ts")) or 0, (model, provider_name(entry.get("model_provider_id"))))
+                    (values.time_us(entry.get("ts")) or 0, (model, values.upstream(entry.get("model_provider_id"))))
                 )
         return sorted(noted, key=lambda one: one[0])
 

@@ -16,7 +16,7 @@ import msgspec
 from tokenledger_dagster.clients import documents, values
 from tokenledger_dagster.clients.base import Sink, SourceFile
 from tokenledger_dagster.clients.memory import Memory
-from tokenledger_dagster.clients.task_files import TaskFiles, model_name, provider_name
+from tokenledger_dagster.clients.task_files import TaskFiles, model_name
 from tokenledger_dagster.contracts.record import Counters, UsageRecord
 
 _USAGE_ROWS = ("api_req_started", "subagent_usage")
@@ -197,4 +197,4 @@ def _model(row: dict[str, Any]) -> tuple[str | None, str | None]:
     info = row.get("modelInfo")
     if not isinstance(info, dict):
         return None, None
-    return model_name(info.get("modelId")), provider_name(info.get("providerId"))
+    return model_name(info.get("modelId")), values.upstream(info.get("providerId"))
