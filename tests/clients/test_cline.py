@@ -106,7 +106,7 @@ class TestRequests:
         assert event.buckets == (100, 20, 10, 50)
         assert (event.session, event.time) == ("1771405200000", "2026-02-18T09:01:00.000Z")
         assert float(record["reported_cost_usd"]) == 0.0123
-        assert (record["status"], record["source_locator"] if "source_locator" in record else record["locator"]) == (
+        assert (record["status"], record["locator"]) == (
             "ok", "/1",
         )  # fmt: skip
 
