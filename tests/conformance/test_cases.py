@@ -26,7 +26,8 @@ from tokenledger_dagster.usage.report import make_report
 from tokenledger_dagster.usage.selection import Selection
 
 CASES = Path(os.environ.get("TOKENLEDGER_CONFORMANCE_DIR", "/nonexistent")) / "cases"
-NAMES = sorted(path.name for path in CASES.glob("c*") if path.name.startswith(("claude-", "codex-")))
+CLIENTS = ("claude-", "codex-", "opencode-", "kilo-", "amp-")
+NAMES = sorted(path.name for path in CASES.glob("*") if path.name.startswith(CLIENTS))
 
 NOT_COMPARED = {
     "messages": "conversation rows without usage are not stored",
@@ -43,6 +44,7 @@ NOT_COMPARED = {
     "naive_sum_of_last_input": "what a reader without the rule for repeated totals would sum",
     "first_wins_output": "what a reader that keeps the first copy would sum",
     "cost_usd_standard": "compared together with cost_usd_fast",
+    "credits": "credits are kept in raw_usage and are no cost",
 }
 RULED = {
     ("claude-004-agent-progress-and-fast", "models_in_order"): (
@@ -54,6 +56,10 @@ RULED = {
     ("codex-002-last-usage-date-filter", "filtered"): (
         "reasoning is inside output, so it is not added to the total again",
         {"events": 1, "input": 180, "cache_read": 20, "cache_write": 0, "output": 75, "reasoning": 5, "total": 275},
+    ),
+    ("kilo-001-sqlite", "totals"): (
+        "reasoning that is counted apart is output",
+        {"input": 100, "cache_read": 10, "cache_write": 20, "output": 55, "reasoning": 5, "total": 185},
     ),
     ("claude-017-discovery", "files"): (
         "every *.jsonl below the root is read; what it holds tells whether it counts",
@@ -206,6 +212,10 @@ def model_is_fallback(case: Case, wanted: bool) -> None:
 
 def project(case: Case, wanted: str | None) -> None:
     assert {event.project for event in case.events} == {wanted}
+
+
+def session(case: Case, wanted: str) -> None:
+    assert {event.session for event in case.events} == {wanted}
 
 
 def date(case: Case, wanted: str) -> None:
@@ -415,7 +425,7 @@ FIELDS = {
     **{
         one.__name__: one
         for one in (
-            events, totals, by_event, by_day, by_session, models, models_in_order, model_is_fallback, project, date,
+            events, totals, by_event, by_day, by_session, models, models_in_order, model_is_fallback, project, session, date,
             timestamp, filtered, files, per_file_events, cost_usd, cost_usd_each, cost_usd_by_model, cost_usd_gpt5,
             cost_usd_if_3_per_mtok, cost_usd_recorded, cost_usd_fast, copied_prefix_rows, token_rows, sessions,
             token_count_rows_with_info, repeat_snapshot_rows, per_file_final, rows_with_usage,
