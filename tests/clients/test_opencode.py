@@ -287,6 +287,125 @@ class TestCopies:
         assert not places.leads("deeper", "storage/message/ses_1/")
 
 
+class TestForks:
+    """A fork copies what came before it under new ids into a session of its own."""
+
+    @staticmethod
+    def _session(path: Path, name: str, minutes: float) -> None:
+        with closing(sqlite3.connect(path)) as connection, connection:
+            put(path, [])
+            columns = [row[1] for row in connection.execute("PRAGMA table_info(session)")]
+            if "time_created" not in columns:
+                connection.execute("ALTER TABLE session ADD COLUMN time_created INTEGER")
+            created = T0 + int(minutes * 60_000)
+            connection.execute("INSERT INTO session (id, time_created) VALUES (?, ?)", (name, created))
+
+    def test_copied_messages_are_counted_once_in_any_order(self, tmp_path: Path) -> None:
+        sessions = {
+            "ses_1": [("msg_1", answer(0)), ("msg_2", answer(1))],
+            "ses_2": [("msg_3", answer(0)), ("msg_4", answer(1)), ("msg_5", answer(31))],
+            "ses_3": [("msg_6", answer(0)), ("msg_7", answer(1)), ("msg_8", answer(31)), ("msg_9", answer(61))],
+        }
+        for number, order in enumerate(itertools.permutations(sessions)):
+            world = World(tmp_path / str(number))
+            path = database(world)
+            for session in order:
+                self._session(path, session, {"ses_1": 0, "ses_2": 30, "ses_3": 60}[session])
+                put(path, sessions[session], session=session)
+                world.sync()
+
+            assert [(event.session, event.time) for event in world.events()] == [
+                ("ses_1", "2026-02-18T09:00:00.000Z"),
+                ("ses_1", "2026-02-18T09:01:00.000Z"),
+                ("ses_2", "2026-02-18T09:31:00.000Z"),
+                ("ses_3", "2026-02-18T10:01:00.000Z"),
+            ]
+            assert world.rules() == {"superseded_by_source": 5}
+
+    def test_without_the_original_the_older_fork_counts(self, world: World) -> None:
+        path = database(world)
+        for session, minutes, name in (("ses_3", 60, "msg_3"), ("ses_2", 30, "msg_2")):
+            self._session(path, session, minutes)
+            put(path, [(name, answer(0))], session=session)
+        world.sync()
+
+        assert booked(world) == [("ses_2", 10, 5)]
+
+    def test_forks_of_message_files_too(self, world: World) -> None:
+        for session, name, created in (("ses_1", "msg_1", T0), ("ses_2", "msg_2", T0 + 60_000)):
+            message_file(world, name, answer(0), session)
+            path = world.home_dir / f".local/share/opencode/storage/session/p1/{session}.json"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps({"id": session, "time": {"created": created}}))
+        world.sync()
+
+        assert booked(world) == [("ses_1", 10, 5)]
+
+    def test_equal_requests_of_two_sessions_are_two(self, world: World) -> None:
+        path = database(world)
+        for session in ("ses_1", "ses_2"):
+            self._session(path, session, 0)
+            put(path, [(f"msg_{session}", answer(1))], session=session)
+        world.sync()
+
+        assert len(world.events()) == 2
+
+
+class TestSecondLayout:
+    """Since 2.0 messages stand in ``session_message``; the older ones are taken over with their ids."""
+
+    @staticmethod
+    def _put(path: Path, *rows: tuple[str, str, Message]) -> None:
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("CREATE TABLE IF NOT EXISTS session_v2 (id TEXT, parent_id TEXT, directory TEXT)")
+            connection.execute(
+                "CREATE TABLE IF NOT EXISTS session_message (id TEXT PRIMARY KEY, session_id TEXT, type TEXT, "
+                "seq INTEGER, time_created INTEGER, time_updated INTEGER, data TEXT)"
+            )
+            for name, kind, data in rows:
+                connection.execute(
+                    "REPLACE INTO session_message VALUES (?, 'ses_1', ?, 0, ?, ?, ?)",
+                    (name, kind, T0, T0, json.dumps(data)),
+                )
+            connection.execute("INSERT INTO session_v2 VALUES ('ses_1', 'ses_0', '/home/ada/code/kelp')")
+
+    def test_an_assistant_row_is_a_request(self, world: World) -> None:
+        told = {"model": {"id": MODEL, "providerID": "anthropic"}, "tokens": tokens(7, 3), "time": {"created": T0}}
+        self._put(
+            database(world), ("msg_1", "assistant", told), ("msg_2", "user", {"text": PROMPT, "tokens": tokens()})
+        )
+        world.sync()
+
+        (event,), (record,) = world.events(), world.records()
+        assert (event.session, event.project, event.model_raw, event.buckets) == (
+            "ses_1", "/home/ada/code/kelp", MODEL, (7, 0, 0, 3),
+        )  # fmt: skip
+        assert (record["upstream"], record["parent_session_id"]) == ("anthropic", "ses_0")
+
+    def test_a_message_of_both_tables_counts_once_and_both_grow(self, world: World) -> None:
+        path = database(world)
+        put(path, [("msg_1", answer()), ("msg_2", answer(1))])
+        world.sync()
+        self._put(path, ("msg_1", "assistant", answer()), ("msg_3", "assistant", answer(2, time={"created": T0})))
+        world.sync()
+        self._put(path, ("msg_3", "assistant", answer(2, tokens=tokens(50, 5))), ("msg_4", "assistant", answer(3)))
+        world.sync()
+        world.sync(no_cache=True)
+
+        assert sorted(booked(world)) == [("ses_1", 10, 5)] * 3 + [("ses_1", 50, 5)]
+        assert world.rules() == {"opencode.rewritten": 2}
+
+    def test_the_table_alone_is_not_yet_what_the_program_writes(self, world: World) -> None:
+        path = database(world)
+        put(path, [("msg_1", answer())])
+        self._put(path, ("evt_1", "assistant", answer()))
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("DROP TABLE session_v2")
+        world.sync()
+
+        assert len(world.events()) == 1
+
+
 class TestGrowth:
     def test_many_syncs_give_what_one_gives(self, tmp_path: Path) -> None:
         rows = [(f"msg_{n}", answer(n, tokens=tokens(10 + n, n))) for n in range(6)]

@@ -425,10 +425,10 @@ FIELDS = {
     **{
         one.__name__: one
         for one in (
-            events, totals, by_event, by_day, by_session, models, models_in_order, model_is_fallback, project, session, date,
-            timestamp, filtered, files, per_file_events, cost_usd, cost_usd_each, cost_usd_by_model, cost_usd_gpt5,
-            cost_usd_if_3_per_mtok, cost_usd_recorded, cost_usd_fast, copied_prefix_rows, token_rows, sessions,
-            token_count_rows_with_info, repeat_snapshot_rows, per_file_final, rows_with_usage,
+            events, totals, by_event, by_day, by_session, models, models_in_order, model_is_fallback, project, session,
+            date, timestamp, filtered, files, per_file_events, cost_usd, cost_usd_each, cost_usd_by_model,
+            cost_usd_gpt5, cost_usd_if_3_per_mtok, cost_usd_recorded, cost_usd_fast, copied_prefix_rows,
+            token_rows, sessions, token_count_rows_with_info, repeat_snapshot_rows, per_file_final, rows_with_usage,
             events_unique_message_request, naive_sum, last_wins, agent_progress, totals_inclusive_input,
         )
     },

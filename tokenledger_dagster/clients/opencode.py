@@ -9,7 +9,8 @@ from collections.abc import Mapping
 
 from tokenledger_dagster.clients.adapter import Adapter
 from tokenledger_dagster.clients.base import DatabaseReader, DocumentReader, Reader, Sink, SourceFile
-from tokenledger_dagster.clients.opencode_messages import MessageFile, MessageTable, SessionFiles
+from tokenledger_dagster.clients.opencode_messages import MessageFile, SessionFiles
+from tokenledger_dagster.clients.opencode_tables import MessageTables
 
 
 class OpenCode(Adapter):
@@ -27,5 +28,5 @@ class OpenCode(Adapter):
     ) -> Reader | DocumentReader | DatabaseReader:
         """A reader of the database, or of one message's file."""
         if file.shape == "database":
-            return MessageTable(file, carry, sink)
+            return MessageTables(file, carry, sink)
         return MessageFile(file, carry, sink, self._sessions)

@@ -1,28 +1,22 @@
-"""opencode's messages, as its databases and its older JSON files hold them; Kilo's CLI writes the same.
+"""opencode's messages, and the JSON files that held them before its database; Kilo's CLI writes the same.
 
-Here: how one message becomes a usage record, and the readers of both containers.  Not here: where they lie
-(``places.csv``), or which copies are one request (``clients.opencode``).
+Here: how one message becomes a usage record, and the reader of message files.  Not here: the database's tables
+(``clients.opencode_tables``), or where they lie (``places.csv``).
 """
 
 from __future__ import annotations
 
 import json
 import os
-import sqlite3
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
 
-from tokenledger_dagster.clients import databases, documents, values
+from tokenledger_dagster.clients import documents, values
 from tokenledger_dagster.clients.base import Sink, SourceFile
 from tokenledger_dagster.clients.memory import Memory
 from tokenledger_dagster.contracts.record import Counters, UsageRecord
-
-LATE_MS = 600_000
-"""A row's time of change is taken before its transaction ends: rows this much older than the newest are looked at."""
-OPEN_ROWS = 256
-"""Messages still being written that are looked at again whatever their time of change says; the newest of them."""
 
 
 class Session(msgspec.Struct, frozen=True):
@@ -31,6 +25,7 @@ class Session(msgspec.Struct, frozen=True):
     parent: str | None = None
     directory: str | None = None
     version: str | None = None
+    created_us: int | None = None
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -42,7 +37,8 @@ class Place(msgspec.Struct, frozen=True):
     message_id: str | None
     session_id: str | None
     time_us: int | None
-    source_rank: int = 0
+    is_file: bool = False
+    """True for a file of its own, which is older than the database."""
 
 
 def record_of(
@@ -54,7 +50,7 @@ def record_of(
     flags: list[str],
 ) -> UsageRecord | None:
     """The usage record of a message; None where it is a prompt, or (counted by its reason) has no usage."""
-    if not _is_answer(message):
+    if not is_answer(message):
         return None
     tokens = message.get("tokens")
     if not isinstance(tokens, dict):
@@ -85,6 +81,7 @@ def record_of(
     path = message.get("path")
     folders = path if isinstance(path, dict) else {"cwd": path}
     message_id = values.text(message.get("id")) or place.message_id
+    source_rank, links = _witness(file.client, place, told, started, f"{started} {ended} {model} {counters}")
     return UsageRecord(
         ordinal=sink.ordinal,
         byte_offset=0,
@@ -104,12 +101,28 @@ def record_of(
         raw_usage=values.safe_usage(json.dumps(tokens).encode("utf-8", "replace")),
         upstream=upstream,
         locator=place.locator,
-        source_rank=place.source_rank,
+        source_rank=source_rank,
+        links=links,
         latency_ms=(ended - started) // 1000
         if started is not None and ended is not None and ended >= started
         else None,
         status="error" if message.get("error") else "ok" if ended is not None else None,
     )
+
+
+def _witness(
+    client: str, place: Place, session: Session, started: int | None, what: str
+) -> tuple[int, tuple[str, ...]]:
+    """How good a source of the request this message is, and the names it is known by.
+
+    A fork copies the messages before it under new ids into a new session: whatever is older than its own session is
+    such a copy, and gives way to the message itself, or else to the copy in the older fork.
+    """
+    if started is None:
+        return int(place.is_file), ()
+    if session.created_us is not None and started < session.created_us:
+        return 2 + (session.created_us - started) // 1000, tuple(f"{client}:{kind}:{what}" for kind in ("row", "file"))
+    return int(place.is_file), (f"{client}:{'file' if place.is_file else 'row'}:{what}",)
 
 
 def _counters(tokens: dict[str, Any], flags: list[str]) -> Counters:
@@ -135,11 +148,12 @@ def _counters(tokens: dict[str, Any], flags: list[str]) -> Counters:
 def _model(message: dict[str, Any]) -> tuple[str | None, str | None]:
     """Model and provider; of 2026 they stand in an object of their own."""
     nested = _object(message.get("model"))
-    model = values.text(message.get("modelID")) or values.text(nested.get("modelID"))
+    model = values.text(message.get("modelID")) or values.text(nested.get("modelID")) or values.text(nested.get("id"))
     return model, values.upstream(message.get("providerID")) or values.upstream(nested.get("providerID"))
 
 
-def _is_answer(message: dict[str, Any]) -> bool:
+def is_answer(message: dict[str, Any]) -> bool:
+    """Whether a message is an answer; one that names no role may be."""
     role = message.get("role")
     return role == "assistant" or not isinstance(role, str)
 
@@ -178,7 +192,7 @@ class MessageFile:
             message_id=values.text(name.split(".json", 1)[0]),
             session_id=values.text(message.get("sessionID")) or (values.text(above) if above != "message" else None),
             time_us=None,
-            source_rank=1,
+            is_file=True,
         )
         record = record_of(message, place, self._session, self._file, self._sink, flags)
         if record is not None and self._memory.is_news("", sha):
@@ -224,116 +238,8 @@ class SessionFiles:
             except (OSError, ValueError, RecursionError):
                 continue
             yield Session(
-                values.text(told.get("parentID")), values.text(told.get("directory")), values.text(told.get("version"))
+                values.text(told.get("parentID")),
+                values.text(told.get("directory")),
+                values.text(told.get("version")),
+                values.time_us(_object(told.get("time")).get("created")),
             )
-
-
-class MessageTable:
-    """Reads ``message(id, session_id, data)`` of a database its program may be writing.
-
-    Rows are added and rewritten in place.  Where the table tells when a row was changed (``time_updated``), a later
-    reading looks at new rows, at those changed since, and at those that were not finished.
-    """
-
-    def __init__(self, file: SourceFile, carry: bytes | None, sink: Sink) -> None:
-        self._file, self._sink = file, sink
-        self._memory = Memory.of(carry)
-        self._sessions: dict[str, Session] = {}
-        self._open = {one for one in self._memory.state.get("open", ()) if isinstance(one, int)}
-        self.whole = True
-        self.bytes_read = 0
-
-    def carry(self) -> bytes:
-        """Messages seen, how far the table was read, and which rows were open."""
-        return self._memory.encode()
-
-    def read(self, connection: sqlite3.Connection) -> None:
-        """Adds what is new; a table that is not there, or of another shape, is told."""
-        tables = databases.tables(connection)
-        columns = tables.get("message", [])
-        if not {"id", "data"} <= set(columns):
-            self._sink.problems.append(
-                "its table message(id, session_id, data) is not there: this version's layout is not known, so nothing "
-                "of it is counted"
-            )
-            return
-        self._sessions = _sessions(connection, tables.get("session", []))
-        names = [name if name in columns else "NULL" for name in ("session_id", "time_created", "time_updated")]
-        try:
-            (last,) = connection.execute("SELECT max(rowid) FROM message").fetchone()
-            row_name = "rowid"
-        except sqlite3.OperationalError:  # a table without row numbers
-            last, row_name = None, "NULL"
-        query = f"SELECT {row_name}, id, data, {', '.join(names)} FROM message"
-        marks = self._memory.marks
-        known_row, known_time = marks.get("row"), marks.get("time")
-        if "time_updated" in columns and last is not None and known_row is not None and known_row <= last:
-            self.whole = False
-            query += f" WHERE rowid > ? OR time_updated >= ? OR rowid IN ({','.join('?' * len(self._open))})"
-            rows = connection.execute(query, (known_row, known_time or 0, *self._open))
-        else:
-            rows = connection.execute(query)
-        newest, opened = known_time or 0, []
-        for number, message_id, data, session_id, created, updated in rows:
-            finished = self._row(number, message_id, data, session_id, created)
-            if not finished and isinstance(number, int):
-                opened.append(number)
-            if isinstance(updated, int):
-                newest = max(newest, min(updated, self._sink.now_us // 1000) - LATE_MS)
-        if last is not None:
-            marks["row"], marks["time"] = last, newest
-        self._memory.state["open"] = sorted(opened)[-OPEN_ROWS:]
-
-    def _row(self, number: object, row_id: object, data: object, session_id: object, created: object) -> bool:
-        """Reads one row; whether it is finished."""
-        content = data.encode("utf-8", "replace") if isinstance(data, str) else data
-        if not isinstance(content, bytes):
-            if self.whole:
-                self._sink.skipped["not_an_object"] += 1
-            return True
-        self.bytes_read += len(content)
-        if b'"tokens"' not in content and b'"assistant"' not in content and content.startswith(b"{"):
-            return True  # a prompt
-        key = {"id": row_id} if isinstance(row_id, str) else {"rowid": number}
-        evidence = databases.RowEvidence("message", key, {"data": data})
-        is_news = self._memory.is_news(json.dumps(key), evidence.sha256)
-        if not is_news and not self.whole:
-            return number not in self._open
-        try:
-            message, flags = msgspec.json.decode(content), list[str]()
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            loaded = documents.load(content, self._sink)
-            if loaded is None:
-                return True
-            message, flags = loaded[0].value, loaded[1]
-        if not isinstance(message, dict):
-            self._sink.skipped["not_an_object"] += 1
-            return True
-        place = Place(
-            evidence.sha256,
-            evidence.length,
-            evidence.locator,
-            values.text(row_id),
-            values.text(session_id),
-            values.time_us(created),
-        )
-        record = record_of(message, place, self._session, self._file, self._sink, flags)
-        if record is not None and is_news:
-            self._sink.records.append(record)
-        return _is_finished(message)
-
-    def _session(self, name: str) -> Session:
-        return self._sessions.get(name, Session())
-
-
-def _is_finished(message: dict[str, Any]) -> bool:
-    times = _object(message.get("time"))
-    return not _is_answer(message) or times.get("completed") is not None or bool(message.get("error"))
-
-
-def _sessions(connection: sqlite3.Connection, columns: list[str]) -> dict[str, Session]:
-    if "id" not in columns:
-        return {}
-    names = [name if name in columns else "NULL" for name in ("parent_id", "directory", "version")]
-    rows = connection.execute(f"SELECT id, {', '.join(names)} FROM session")
-    return {str(name): Session(*map(values.text, told)) for name, *told in rows}
