@@ -1,0 +1,207 @@
+"""pi, and what is made of it (omp, OpenClaw): one tree of entries a session, one entry a message.
+
+Here: how an assistant's entry becomes a usage record, and which entries are one request.  Not here: reading bytes,
+prices.  Facts and sources: ``docs/clients/pi.md``.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from tokenledger_dagster.clients import rows, values
+from tokenledger_dagster.clients.adapter import Adapter
+from tokenledger_dagster.clients.base import BookingFacts, Claim, Copy, Shape, Sink, SourceFile
+from tokenledger_dagster.clients.copies import content_claims
+from tokenledger_dagster.clients.rows import Evidence, Row
+from tokenledger_dagster.contracts.record import Counters, UsageRecord
+
+_HEAD = 512
+_PARTS = ("input", "output", "cacheWrite", "cacheRead")
+
+
+class _State(msgspec.Struct):
+    """What earlier rows tell of later ones."""
+
+    header: str | None = None
+    """The session's id as its header says it."""
+    parent: str | None = None
+    began_us: int | None = None
+    cwd: str | None = None
+    model: str | None = None
+    provider: str | None = None
+
+
+class PiReader:
+    """Reads one session's entries; branches that were left stay in the file and were paid for."""
+
+    def __init__(self, file: SourceFile, carry: bytes | None, sink: Sink) -> None:
+        self._file = file
+        self._sink = sink
+        self._state = msgspec.msgpack.decode(carry, type=_State) if carry else _State()
+        self._folder, self._agent = folder_of(file)
+
+    def irrelevant(self, buffer: bytes | bytearray, start: int, end: int) -> bool:
+        """Prompts and tool results: whatever usage they name is not theirs, and none is glued behind."""
+        head = min(end, start + _HEAD)
+        return (
+            buffer.startswith(b'{"type":"message"', start)
+            and (
+                buffer.find(b'"message":{"role":"user"', start, head) != -1
+                or buffer.find(b'"message":{"role":"toolResult"', start, head) != -1
+            )
+            and buffer.find(b'"assistant"', start, end) == -1
+            and buffer.endswith(b"}", start, end)
+        )
+
+    def feed(self, line: bytes, offset: int, end: int) -> None:
+        """Adds the usage records of one line to the sink."""
+        for row, piece, at, flags in rows.objects(line, offset, self._sink):
+            kind, message = row.get("type"), row.get("message")
+            if kind == "session":
+                self._begin(row)
+            elif kind == "model_change":
+                self._state.model = values.text(row.get("modelId")) or self._state.model
+                self._state.provider = rows.upstream(row.get("provider")) or self._state.provider
+            elif isinstance(message, dict) and message.get("role") == "assistant":
+                self._take(row, message, Evidence.of(piece, at), flags)
+
+    def carry(self) -> bytes:
+        """The header, and the model last chosen."""
+        return msgspec.msgpack.encode(self._state)
+
+    def lineage(self) -> None:
+        """Entries copied from another session are told by their time."""
+        return
+
+    def _begin(self, row: Row) -> None:
+        state = self._state
+        state.header = values.text(row.get("id")) or state.header
+        parent = values.text(row.get("parentSession"))
+        state.parent = session_of(parent) if parent else state.parent
+        state.began_us = values.time_us(row.get("timestamp")) or state.began_us
+        state.cwd = values.text(row.get("cwd")) or state.cwd
+        state.model = values.text(row.get("modelId")) or state.model
+        state.provider = rows.upstream(row.get("provider")) or state.provider
+
+    def _take(self, row: Row, message: Row, evidence: Evidence, flags: list[str]) -> None:
+        usage = message.get("usage")
+        if not isinstance(usage, dict) or not usage:
+            self._sink.skipped["usage_not_an_object" if usage else "usage_null"] += 1
+            return
+        counters = counters_of(usage, flags)
+        if not counters.total:
+            self._sink.skipped["zero_usage"] += 1
+            return
+        state = self._state
+        model = values.text(message.get("model")) or state.model
+        if model is None:
+            flags.append("model_missing")
+        time = rows.dated(self._file, self._sink, flags, row.get("timestamp"), message.get("timestamp"))
+        timed = "timestamp_from_file" not in flags
+        found = values.text(message.get("responseId"))
+        cost = usage.get("cost")
+        # a fork begins with its parent's entries as they were: those older than its own header are the parent's
+        copied = timed and state.parent is not None and state.began_us is not None and time < state.began_us
+        stopped = message.get("stopReason")
+        own = session_of(self._file.shown) if "_" in rows.name_of(self._file) else None
+        self._sink.records.append(
+            UsageRecord(
+                ordinal=self._sink.ordinal,
+                byte_offset=evidence.offset,
+                byte_length=evidence.length,
+                record_sha256=evidence.sha256,
+                timestamp_us=time,
+                session_id=(state.parent if copied else None) or own or state.header or rows.name_of(self._file),
+                model_raw=model,
+                counters=counters,
+                message_id=found,
+                request_id=values.text(row.get("id")),
+                by_content=found is None and not timed,
+                parent_session_id=None if copied else state.parent,
+                agent_id=self._agent,
+                cwd=None if copied else state.cwd or self._folder,
+                upstream=rows.upstream(message.get("provider")) or state.provider,
+                reported_cost_nano=values.cost_nano(cost.get("total") if isinstance(cost, dict) else cost),
+                status=None if not isinstance(stopped, str) else "error" if stopped in ("error", "aborted") else "ok",
+                flags=tuple(dict.fromkeys(flags)),
+                raw_usage=rows.kept_usage(usage),
+            )
+        )
+
+
+class Pi(Adapter):
+    """The adapter of pi and its kin."""
+
+    name = "pi"
+
+    def shape(self, path: str) -> Shape:
+        """Line by line, also where a file of another name is added by hand."""
+        return "lines"
+
+    def reader(self, file: SourceFile, carry: bytes | None, sink: Sink, context: Mapping[str, str]) -> PiReader:
+        """A reader for one session."""
+        return PiReader(file, carry, sink)
+
+    def group(self, record: UsageRecord) -> bytes:
+        """The provider's response id, else the time: copies of an entry keep both."""
+        if record.by_content:
+            return super().group(record)
+        return (f"id:{record.message_id}" if record.message_id else f"at:{record.timestamp_us}").encode()
+
+    def claims(self, copies: Sequence[Copy], facts: BookingFacts) -> list[Claim]:
+        """(response id or else time, model, counters, n-th such entry of its file) is a request.
+
+        Response ids alone do not do: some local servers draw them from a few hundred.  Entry ids do not either: they
+        are short, and given anew when a session's file is brought to a newer version.
+        """
+        claims = content_claims(self.name, [copy for copy in copies if copy.by_content])
+        alike: dict[tuple[str | int | None, ...], list[Copy]] = defaultdict(list)
+        for copy in copies:
+            if not copy.by_content:
+                alike[copy.message_id or copy.timestamp_us, copy.model_raw, *copy.counters].append(copy)
+        for key, found in alike.items():
+            by_place: dict[int, list[Copy]] = defaultdict(list)
+            seen: dict[int, dict[str | int, int]] = defaultdict(dict)
+            for copy in sorted(found, key=lambda copy: (copy.stream, copy.ordinal)):
+                entries = seen[copy.stream]
+                by_place[entries.setdefault(copy.request_id or copy.timestamp_us, len(entries))].append(copy)
+            claims += [Claim((self.name, *key, place), same) for place, same in by_place.items()]
+        return claims
+
+
+def counters_of(usage: Row, flags: list[str]) -> Counters:
+    """Disjoint as they stand; reasoning, where it is told, is part of the output unless the total counts it apart."""
+    fresh, output, write, read = (values.count(usage.get(name), flags.append) for name in _PARTS)
+    total = values.count(usage.get("totalTokens"), flags.append)
+    thoughts = values.count(usage.get("reasoning"), flags.append)
+    if total and not (fresh or output or write or read):
+        flags.append("total_only")
+        return Counters(output_tokens=total)
+    if thoughts and total == fresh + output + write + read + thoughts:
+        output += thoughts
+    return Counters(
+        input_tokens=fresh,
+        output_tokens=output,
+        cache_write_tokens=write,
+        cache_read_tokens=read,
+        reasoning_tokens=min(thoughts, output),
+    )
+
+
+def session_of(path: str) -> str:
+    """A session's id in the name of its file, ``<time>_<id>.jsonl``: what stands behind the first underscore."""
+    name = path.rsplit("/", 1)[-1].rsplit("\\", 1)[-1]
+    cut = name.find(".jsonl")
+    name = name[:cut] if cut > 0 else name
+    return name.partition("_")[2] or name
+
+
+def folder_of(file: SourceFile) -> tuple[str | None, str | None]:
+    """The project's folder as the file lies in it, and the agent whose sessions these are (OpenClaw)."""
+    above = file.shown.split("/")[:-1]
+    if above and above[-1] == "sessions":  # no folder a project
+        return None, above[-2] if len(above) > 2 and above[-3] == "agents" else None
+    return above[-1] if above else None, None
