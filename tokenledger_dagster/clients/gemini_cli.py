@@ -32,7 +32,7 @@ from tokenledger_dagster.contracts.record import UsageRecord
 
 _TOKENS = ("input", "output", "cached", "thoughts", "tool", "total")
 _STATS = ("prompt", "candidates", "cached", "thoughts", "tool", "total")
-_OTHERS = {"user", "info", "warning", "error", None}
+_OTHERS = ("user", "info", "warning", "error", None)
 """Kinds of messages that no model wrote."""
 _UNIQUE = 32
 """From this length on a message id is a UUID, unique by itself; a shorter one is known within its session only."""

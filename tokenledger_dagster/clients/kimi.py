@@ -286,8 +286,8 @@ def _models(config: Any) -> dict[str, str]:
     model = values.text(rows.inner(config, "model")) or found.get(f"alias:{alias}") or alias
     if model is not None:
         found["model"] = model
-        kind = rows.inner(config, "providers", rows.inner(models, alias or "", "provider") or "", "type")
-        if kind == "kimi":
+        provider = values.text(rows.inner(models, alias or "", "provider")) or ""
+        if rows.inner(config, "providers", provider, "type") == "kimi":
             found["upstream"] = "kimi"  # the other kinds name a protocol, not who serves it
     return found
 
