@@ -127,7 +127,9 @@ class Messages:
             self._sink.skipped["zero_usage"] += 1
             return
         told = values.text(document.get("session_id")) or values.text(document.get("sessionId"))
-        flags += ["session_sum"] if told else ["session_sum", "session_from_file"]
+        flags.append("session_sum")
+        if told is None:
+            flags.append("session_from_file")
         self._sink.records.append(
             UsageRecord(
                 ordinal=self._sink.ordinal,

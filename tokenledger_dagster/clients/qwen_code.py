@@ -165,7 +165,8 @@ class QwenCode(Adapter):
 
 def _response_of(row: Row) -> _Response | None:
     event = rows.inner(row, "systemPayload", "uiEvent")
-    if not isinstance(event, dict) or event.get("event.name") != "qwen-code.api_response":
+    name = values.text(rows.inner(event, "event.name")) or ""
+    if not isinstance(event, dict) or not name.endswith(".api_response"):
         return None
     took = event.get("duration_ms")
     return _Response(
