@@ -96,7 +96,7 @@ class TestCounters:
 
     def test_a_total_alone_counts_as_output(self, world: World) -> None:
         assert synced(world, header(), message(1, {"total": 33})) == [(0, 0, 0, 33)]
-        assert flags(world) == {"total_only"}
+        assert flags(world) == {"only_total_known"}
 
     @pytest.mark.parametrize(("value", "counted", "flag"), ODD_COUNTS)
     def test_an_odd_counter_never_loses_the_row(self, world: World, value: Any, counted: int, flag: str | None) -> None:

@@ -85,7 +85,7 @@ class TestCounters:
 
     def test_a_total_alone_counts_as_output(self, world: World) -> None:
         assert synced(world, assistant(used=usage(total=321))) == [(0, 0, 0, 321)]
-        assert flags(world) == {"total_only"}
+        assert flags(world) == {"only_total_known"}
 
     def test_tool_prompt_tokens_stand_apart(self, world: World) -> None:
         assert synced(world, assistant(used=usage(100, 5, toolUsePromptTokenCount=7, total=112))) == [(100, 0, 0, 5)]

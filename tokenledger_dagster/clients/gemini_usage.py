@@ -26,7 +26,7 @@ def counters_of(usage: Mapping[str, Any], names: Names, flags: list[str], *, tho
     """
     prompt, candidates, cached, thoughts, tool, total = (values.count(usage.get(name), flags.append) for name in names)
     if total and not (prompt or candidates or cached or thoughts or tool):
-        flags.append("total_only")
+        flags.append("only_total_known")
         return Counters(output_tokens=total)
     output = candidates + thoughts
     if (

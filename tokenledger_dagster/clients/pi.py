@@ -178,7 +178,7 @@ def counters_of(usage: Row, flags: list[str]) -> Counters:
     total = values.count(usage.get("totalTokens"), flags.append)
     thoughts = values.count(usage.get("reasoning"), flags.append)
     if total and not (fresh or output or write or read):
-        flags.append("total_only")
+        flags.append("only_total_known")
         return Counters(output_tokens=total)
     if thoughts and total == fresh + output + write + read + thoughts:
         output += thoughts
