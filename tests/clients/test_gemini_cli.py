@@ -169,6 +169,15 @@ class TestRequests:
 
         assert sorted(event.buckets for event in world.events()) == [(7, 0, 0, 7), (10, 0, 0, 5)]
 
+    def test_of_the_versions_of_several_looks_the_last_counts_too(self, world: World) -> None:
+        for output in (50, 20):
+            put(world, {DOCUMENT: document(message(1, tokens(100, output)))})
+            world.sync()
+        world.sync(no_cache=True)
+
+        assert [event.buckets for event in world.events()] == [(100, 0, 0, 20)]
+        assert world.rules() == {"gemini-cli.rewritten": 1}
+
     def test_a_document_is_looked_at_again_when_it_changes(self, world: World) -> None:
         for messages in ([message(1, ...)], [message(1)], [message(1), message(2, minutes=1)], [message(2, minutes=1)]):
             put(world, {DOCUMENT: document(*messages)})

@@ -106,7 +106,23 @@ class TestRequests:
         synced(world, header(), entry("e1"))
 
         assert [(event.session, event.time) for event in world.events()] == [("p1", at(0)), ("p2", at(61))]
-        assert world.rules() == {"pi.copied_request": 1}
+        assert world.rules() == {"pi.forked_entry": 1}
+
+    def test_siblings_share_what_their_missing_parent_left_them(self, world: World) -> None:
+        fork = header("p2", 0, parentSession=f"/home/ada/{LOG}")
+        put(world, {FORK: jsonl(fork, entry("e1"), entry("e2", minutes=61))})
+        synced(world, {**fork, "id": "p3"}, entry("e1"), name=FORK.replace("p2", "p3"))
+
+        assert [event.time for event in world.events()] == [at(0), at(61)]
+
+    @pytest.mark.parametrize(("mine", "theirs"), [(None, None), (None, "e1"), ("e1", None)])
+    def test_a_forks_entries_may_have_been_given_ids_later_or_not_yet(
+        self, world: World, mine: str | None, theirs: str | None
+    ) -> None:
+        fork = header("p2", 60, parentSession=f"/home/ada/{LOG}")
+        put(world, {FORK: jsonl(fork, entry(theirs), entry("e9", minutes=61))})
+
+        assert len(synced(world, header(), entry(mine))) == 2
 
     @pytest.mark.parametrize("parent_first", [True, False])
     def test_the_parent_owns_them_also_where_the_fork_shows_more(self, world: World, parent_first: bool) -> None:
@@ -136,6 +152,17 @@ class TestRequests:
         put(world, {FORK: jsonl(header("p2"), entry("m2", minutes=5))})
 
         assert len(synced(world, header(), entry("m2", minutes=1))) == 2
+
+    def test_not_even_at_the_same_moment(self, world: World) -> None:
+        put(world, {FORK: jsonl(header("p2"), entry("m2"))})
+
+        assert len(synced(world, header(), entry("m2"))) == 2
+
+    def test_a_session_under_two_roots_is_booked_once_also_without_response_ids(self, world: World) -> None:
+        rows = jsonl(header(), entry("e1"), entry("e2"), entry("e3", minutes=1))
+        put(world, {f".omp/agent/sessions/abs-kelp/{LOG.rsplit('/', 1)[1]}": rows})
+
+        assert len(synced(world, rows.rstrip(b"\n"))) == 3
 
     def test_entries_that_are_given_ids_later_stay_the_same_requests(self, world: World) -> None:
         synced(world, header(version=1), entry(None), entry(None, minutes=1))

@@ -6,7 +6,7 @@ prices.  Facts and sources: ``docs/clients/pi.md``.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -18,6 +18,7 @@ from tokenledger_dagster.clients.copies import content_claims
 from tokenledger_dagster.clients.rows import Evidence, Row
 from tokenledger_dagster.contracts.record import Counters, UsageRecord
 
+FORKED = "pi.forked_entry"
 _HEAD = 512
 _PARTS = ("input", "output", "cacheWrite", "cacheRead")
 
@@ -79,7 +80,7 @@ class PiReader:
     def _begin(self, row: Row) -> None:
         state = self._state
         state.header = values.text(row.get("id")) or state.header
-        parent = values.text(row.get("parentSession"))
+        parent = values.text(row.get("parentSession")) or values.text(row.get("branchedFrom"))
         state.parent = session_of(parent) if parent else state.parent
         state.began_us = values.time_us(row.get("timestamp")) or state.began_us
         state.cwd = values.text(row.get("cwd")) or state.cwd
@@ -104,7 +105,7 @@ class PiReader:
         found = values.text(message.get("responseId"))
         cost = usage.get("cost")
         # a fork begins with its parent's entries as they were: those older than its own header are the parent's
-        copied = timed and state.parent is not None and state.began_us is not None and time < state.began_us
+        copied = timed and state.began_us is not None and time < state.began_us
         stopped = message.get("stopReason")
         own = session_of(self._file.shown) if "_" in rows.name_of(self._file) else None
         self._sink.records.append(
@@ -120,9 +121,10 @@ class PiReader:
                 message_id=found,
                 request_id=values.text(row.get("id")),
                 by_content=found is None and not timed,
+                file_rule=FORKED if copied or state.parent is not None else None,
                 parent_session_id=None if copied else state.parent,
                 agent_id=self._agent,
-                cwd=None if copied else state.cwd or self._folder,
+                cwd=None if copied and state.parent is not None else state.cwd or self._folder,
                 upstream=rows.upstream(message.get("provider")) or state.provider,
                 reported_cost_nano=values.cost_nano(cost.get("total") if isinstance(cost, dict) else cost),
                 status=None if not isinstance(stopped, str) else "error" if stopped in ("error", "aborted") else "ok",
@@ -152,7 +154,7 @@ class Pi(Adapter):
         return (f"id:{record.message_id}" if record.message_id else f"at:{record.timestamp_us}").encode()
 
     def claims(self, copies: Sequence[Copy], facts: BookingFacts) -> list[Claim]:
-        """(response id or else time, model, counters, n-th such entry of its file) is a request.
+        """(response id or else time, model, counters, n) is a request; which rows are the n-th, ``_places`` tells.
 
         Response ids alone do not do: some local servers draw them from a few hundred.  Entry ids do not either: they
         are short, and given anew when a session's file is brought to a newer version.
@@ -163,13 +165,62 @@ class Pi(Adapter):
             if not copy.by_content:
                 alike[copy.message_id or copy.timestamp_us, copy.model_raw, *copy.counters].append(copy)
         for key, found in alike.items():
-            by_place: dict[int, list[Copy]] = defaultdict(list)
-            seen: dict[int, dict[str | int, int]] = defaultdict(dict)
-            for copy in sorted(found, key=lambda copy: (copy.stream, copy.ordinal)):
-                entries = seen[copy.stream]
-                by_place[entries.setdefault(copy.request_id or copy.timestamp_us, len(entries))].append(copy)
-            claims += [Claim((self.name, *key, place), same) for place, same in by_place.items()]
+            found.sort(key=lambda copy: (copy.ordinal, copy.request_id or "", copy.stream))
+            places = _by_answer(found) if found[0].message_id else _by_session(found, facts)
+            for place, same in enumerate(places):
+                forked = {copy.rid: FORKED for copy in same if copy.file_rule}
+                claims.append(Claim((self.name, *key, place), same, rules=forked))
         return claims
+
+
+def _by_answer(copies: Sequence[Copy]) -> list[list[Copy]]:
+    """Rows that bear one response id: the n-th entry of any file with it is the n-th everywhere."""
+    places: dict[int, list[Copy]] = defaultdict(list)
+    seen: dict[int, dict[str | int, int]] = defaultdict(dict)
+    for copy in copies:
+        entries = seen[copy.stream]
+        places[entries.setdefault(copy.request_id or copy.timestamp_us, len(entries))].append(copy)
+    return [places[place] for place in sorted(places)]
+
+
+def _by_session(copies: Sequence[Copy], facts: BookingFacts) -> list[list[Copy]]:
+    """Rows of one time: entries of one session by their ids; those without an id are the n-th that has one.
+
+    Sessions that nothing links are apart, whatever ids they share.  An entry in a fork's file is that of the same id in
+    any other session, if there is one.
+    """
+    sessions: dict[str, list[Copy]] = defaultdict(list)
+    forked: list[Copy] = []
+    for copy in copies:
+        (forked if copy.file_rule else sessions[facts.row_owner(copy)[0]]).append(copy)
+    places: list[list[Copy]] = []
+    known: dict[str, list[Copy]] = {}
+    for name in sorted(sessions):
+        entries = list(dict.fromkeys(copy.request_id for copy in sessions[name] if copy.request_id))
+        own: dict[int, list[Copy]] = defaultdict(list)
+        nameless: Counter[int] = Counter()
+        for copy in sessions[name]:
+            place = entries.index(copy.request_id) if copy.request_id else nameless[copy.stream]
+            nameless[copy.stream] += not copy.request_id
+            own[place].append(copy)
+            if copy.request_id:
+                known.setdefault(copy.request_id, own[place])
+        places += [own[place] for place in sorted(own)]
+    unnamed = [place for place in places if not any(copy.request_id for copy in place)]
+    nameless = Counter()
+    for copy in sorted(forked, key=lambda copy: copy.request_id is None):
+        if copy.request_id:
+            if copy.request_id not in known:  # a fork may have been brought to a newer version, its parent not
+                known[copy.request_id] = unnamed.pop(0) if unnamed else []
+            same = known[copy.request_id]
+        else:
+            number = nameless[copy.stream]
+            nameless[copy.stream] += 1
+            same = places[number] if number < len(places) else []
+        if not same:
+            places.append(same)
+        same.append(copy)
+    return places
 
 
 def counters_of(usage: Row, flags: list[str]) -> Counters:
