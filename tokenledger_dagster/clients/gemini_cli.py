@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from tokenledger_dagster.clients import documents, gemini_usage, rows, values
+from tokenledger_dagster.clients import documents, gemini_usage, row_values, values
 from tokenledger_dagster.clients.adapter import Adapter
 from tokenledger_dagster.clients.base import (
     OWNER,
@@ -27,7 +27,8 @@ from tokenledger_dagster.clients.base import (
     SourceFile,
 )
 from tokenledger_dagster.clients.memory import Memory
-from tokenledger_dagster.clients.rows import Evidence, Row
+from tokenledger_dagster.clients.row_values import Evidence, Row
+from tokenledger_dagster.clients.rows import member
 from tokenledger_dagster.contracts.record import UsageRecord
 
 _TOKENS = ("input", "output", "cached", "thoughts", "tool", "total")
@@ -86,10 +87,10 @@ class Messages:
         model = values.text(message.get("model"))
         if model is None:
             flags.append("model_missing")
-        time = rows.dated(self._file, self._sink, flags, message.get("timestamp"), self.session.time)
+        time = row_values.dated(self._file, self._sink, flags, message.get("timestamp"), self.session.time)
         session = self.session.name
         if session is None:
-            session = rows.name_of(self._file)
+            session = row_values.name_of(self._file)
             flags.append("session_from_file")
         key = message_key(message, place)
         self._sink.records.append(
@@ -109,7 +110,7 @@ class Messages:
                 parent_session_id=_folder_of(self._file.path) if self.session.subagent else None,
                 cwd=self._project or self.session.folder,
                 flags=tuple(dict.fromkeys(flags)),
-                raw_usage=rows.kept_usage(tokens),
+                raw_usage=row_values.kept_usage(tokens),
             )
         )
 
@@ -118,7 +119,7 @@ class Messages:
 
         They give way where the session's own messages are read too.
         """
-        tokens = rows.inner(stats, "tokens")
+        tokens = member(stats, "tokens")
         if not isinstance(tokens, dict):
             self._sink.skipped["usage_null"] += 1
             return
@@ -137,14 +138,14 @@ class Messages:
                 byte_length=evidence.length,
                 record_sha256=evidence.sha256,
                 locator=evidence.locator,
-                timestamp_us=rows.dated(self._file, self._sink, flags, document.get("timestamp")),
-                session_id=told or rows.name_of(self._file),
+                timestamp_us=row_values.dated(self._file, self._sink, flags, document.get("timestamp")),
+                session_id=told or row_values.name_of(self._file),
                 model_raw=values.text(name),
                 counters=counters,
                 message_id=None,
                 by_content=True,
                 flags=tuple(dict.fromkeys(flags)),
-                raw_usage=rows.kept_usage(tokens),
+                raw_usage=row_values.kept_usage(tokens),
                 source_rank=1 if told else 0,
                 links=(gemini_usage.session_link(self._client, told),) if told else (),
                 joins=self._client if told else None,
@@ -182,7 +183,7 @@ class GeminiReader:
 
     def feed(self, line: bytes, offset: int, end: int) -> None:
         """Adds the usage records of one line to the sink."""
-        for row, piece, at, flags in rows.objects(line, offset, self._sink):
+        for row, piece, at, flags in row_values.objects(line, offset, self._sink):
             patch = row.get("$set")
             if isinstance(patch, dict):
                 self._snapshot(patch, piece, at, flags)
@@ -319,7 +320,7 @@ def project_of(path: str) -> str | None:
         known = msgspec.json.decode(_read(os.path.dirname(os.path.dirname(home)) + "/projects.json"))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    projects = rows.inner(known, "projects")
+    projects = member(known, "projects")
     for root, short in projects.items() if isinstance(projects, dict) else ():
         if folder in (short, hashlib.sha256(root.encode("utf-8", "replace")).hexdigest()):
             return values.text(root)
@@ -341,13 +342,13 @@ def _read(path: str) -> str:
 
 
 def _models(document: Row) -> dict[str, Any]:
-    found = rows.inner(document, "stats", "models")
+    found = member(document, "stats", "models")
     return found if isinstance(found, dict) else {}
 
 
 def _content(message: object) -> str:
     """What of a message matters here: versions that differ in their text alone are no news."""
-    return repr([rows.inner(message, name) for name in ("type", "model", "tokens", "timestamp")])
+    return repr([member(message, name) for name in ("type", "model", "tokens", "timestamp")])
 
 
 def _is_unique(name: str | None) -> bool:

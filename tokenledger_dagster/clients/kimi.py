@@ -14,11 +14,12 @@ from typing import Any
 
 import msgspec
 
-from tokenledger_dagster.clients import rows, values
+from tokenledger_dagster.clients import row_values, values
 from tokenledger_dagster.clients.adapter import Adapter
 from tokenledger_dagster.clients.base import Shape, Sink, SourceFile
 from tokenledger_dagster.clients.logs import Root
-from tokenledger_dagster.clients.rows import Evidence, Row
+from tokenledger_dagster.clients.row_values import Evidence, Row
+from tokenledger_dagster.clients.rows import member
 from tokenledger_dagster.contracts.record import Counters, UsageRecord
 
 _OLD = ("input_other", "output", "input_cache_creation", "input_cache_read")
@@ -75,7 +76,7 @@ class KimiReader:
 
     def feed(self, line: bytes, offset: int, end: int) -> None:
         """Adds the usage records of one line to the sink."""
-        for row, piece, at, flags in rows.objects(line, offset, self._sink):
+        for row, piece, at, flags in row_values.objects(line, offset, self._sink):
             kind = row.get("type")
             if kind == "usage.record":
                 self._take_record(row, Evidence.of(piece, at), flags)
@@ -102,7 +103,7 @@ class KimiReader:
     def _take_message(self, row: Row, message: Row, evidence: Evidence, flags: list[str]) -> None:
         nested = False
         while message.get("type") == "SubagentEvent":  # a subagent's row, repeated in the wire of its parent
-            inside = rows.inner(message, "payload", "event")
+            inside = member(message, "payload", "event")
             if not isinstance(inside, dict):
                 return
             message, nested = inside, True
@@ -128,13 +129,13 @@ class KimiReader:
         alias, model = values.text(row.get("modelAlias")), values.text(row.get("model"))
         self._state.alias = alias or self._state.alias
         if model is not None:
-            self._state.models[alias or ""] = (model, rows.upstream(row.get("provider")))
+            self._state.models[alias or ""] = (model, row_values.upstream(row.get("provider")))
 
     def _end_step(self, event: object) -> None:
-        if rows.inner(event, "type") == "step.end":
-            usage = rows.inner(event, "usage")
-            self._state.step = values.text(rows.inner(event, "messageId"))
-            self._state.counted = [values.count(rows.inner(usage, name), _unheard) for name in _NEW]
+        if member(event, "type") == "step.end":
+            usage = member(event, "usage")
+            self._state.step = values.text(member(event, "messageId"))
+            self._state.counted = [values.count(member(usage, name), _unheard) for name in _NEW]
 
     def _take_record(self, row: Row, evidence: Evidence, flags: list[str]) -> None:
         counters = self._counters(row.get("usage"), _NEW, flags)
@@ -186,7 +187,7 @@ class KimiReader:
                 byte_offset=evidence.offset,
                 byte_length=evidence.length,
                 record_sha256=evidence.sha256,
-                timestamp_us=rows.dated(self._file, self._sink, flags, time),
+                timestamp_us=row_values.dated(self._file, self._sink, flags, time),
                 session_id=self._place.session,
                 model_raw=model,
                 counters=counters,
@@ -198,7 +199,7 @@ class KimiReader:
                 cwd=self._state.cwd,
                 upstream=upstream,
                 flags=tuple(dict.fromkeys(flags)),
-                raw_usage=rows.kept_usage(usage),
+                raw_usage=row_values.kept_usage(usage),
             )
         )
 
@@ -210,7 +211,7 @@ class KimiReader:
         except (OSError, ValueError, RecursionError):
             told = None
         folder = os.path.basename(os.path.dirname(self._place.home))
-        return values.text(rows.inner(told, "workDir")) or self._context.get(f"folder:{folder}")
+        return values.text(member(told, "workDir")) or self._context.get(f"folder:{folder}")
 
 
 class Kimi(Adapter):
@@ -230,9 +231,9 @@ class Kimi(Adapter):
         """Models by alias, the default one, and folders by hash, of the configuration beside the sessions."""
         home = os.path.dirname(root.where) if os.path.basename(root.where) == "sessions" else root.where
         found = _models(_config(home))
-        known = rows.inner(_json(f"{home}/kimi.json"), "work_dirs")
+        known = member(_json(f"{home}/kimi.json"), "work_dirs")
         for one in known if isinstance(known, list) else ():
-            path = values.text(rows.inner(one, "path"))
+            path = values.text(member(one, "path"))
             if path is not None:
                 found[f"folder:{md5(path.encode('utf-8', 'replace'), usedforsecurity=False).hexdigest()}"] = path
         return found
@@ -241,8 +242,8 @@ class Kimi(Adapter):
 def place_of(file: SourceFile) -> Place:
     """Session and agent of a wire: ``<session>/wire.jsonl``, or below ``agents/<agent>`` or ``subagents/<id>``."""
     parts = file.shown.split("/")
-    if rows.name_of(file) != _WIRE.removesuffix(".jsonl") or len(parts) < 2:
-        return Place(rows.name_of(file), None, os.path.dirname(file.path))
+    if row_values.name_of(file) != _WIRE.removesuffix(".jsonl") or len(parts) < 2:
+        return Place(row_values.name_of(file), None, os.path.dirname(file.path))
     if len(parts) > 3 and parts[-3] in ("agents", "subagents"):
         agent = None if (parts[-3], parts[-2]) == ("agents", "main") else parts[-2]
         return Place(parts[-4], agent, file.path.rsplit("/", 3)[0])
@@ -277,17 +278,17 @@ def _json(path: str) -> Any:
 def _models(config: Any) -> dict[str, str]:
     """What a configuration tells of models; keys and tokens in it are not looked at."""
     found: dict[str, str] = {}
-    models = rows.inner(config, "models")
+    models = member(config, "models")
     for alias, about in models.items() if isinstance(models, dict) else ():
-        model = values.text(rows.inner(about, "model"))
+        model = values.text(member(about, "model"))
         if model is not None:
             found[f"alias:{alias}"] = model
-    alias = values.text(rows.inner(config, "default_model"))
-    model = values.text(rows.inner(config, "model")) or found.get(f"alias:{alias}") or alias
+    alias = values.text(member(config, "default_model"))
+    model = values.text(member(config, "model")) or found.get(f"alias:{alias}") or alias
     if model is not None:
         found["model"] = model
-        provider = values.text(rows.inner(models, alias or "", "provider")) or ""
-        if rows.inner(config, "providers", provider, "type") == "kimi":
+        provider = values.text(member(models, alias or "", "provider")) or ""
+        if member(config, "providers", provider, "type") == "kimi":
             found["upstream"] = "kimi"  # the other kinds name a protocol, not who serves it
     return found
 

@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from tokenledger_dagster.clients import rows, values
+from tokenledger_dagster.clients import row_values, values
 from tokenledger_dagster.clients.adapter import Adapter
 from tokenledger_dagster.clients.base import BookingFacts, Claim, Copy, Shape, Sink, SourceFile
 from tokenledger_dagster.clients.copies import content_claims
-from tokenledger_dagster.clients.rows import Evidence, Row
+from tokenledger_dagster.clients.row_values import Evidence, Row
 from tokenledger_dagster.contracts.record import Counters, UsageRecord
 
 FORKED = "pi.forked_entry"
@@ -59,13 +59,13 @@ class PiReader:
 
     def feed(self, line: bytes, offset: int, end: int) -> None:
         """Adds the usage records of one line to the sink."""
-        for row, piece, at, flags in rows.objects(line, offset, self._sink):
+        for row, piece, at, flags in row_values.objects(line, offset, self._sink):
             kind, message = row.get("type"), row.get("message")
             if kind == "session":
                 self._begin(row)
             elif kind == "model_change":
                 self._state.model = values.text(row.get("modelId")) or self._state.model
-                self._state.provider = rows.upstream(row.get("provider")) or self._state.provider
+                self._state.provider = row_values.upstream(row.get("provider")) or self._state.provider
             elif isinstance(message, dict) and message.get("role") == "assistant":
                 self._take(row, message, Evidence.of(piece, at), flags)
 
@@ -85,7 +85,7 @@ class PiReader:
         state.began_us = values.time_us(row.get("timestamp")) or state.began_us
         state.cwd = values.text(row.get("cwd")) or state.cwd
         state.model = values.text(row.get("modelId")) or state.model
-        state.provider = rows.upstream(row.get("provider")) or state.provider
+        state.provider = row_values.upstream(row.get("provider")) or state.provider
 
     def _take(self, row: Row, message: Row, evidence: Evidence, flags: list[str]) -> None:
         usage = message.get("usage")
@@ -100,14 +100,14 @@ class PiReader:
         model = values.text(message.get("model")) or state.model
         if model is None:
             flags.append("model_missing")
-        time = rows.dated(self._file, self._sink, flags, row.get("timestamp"), message.get("timestamp"))
+        time = row_values.dated(self._file, self._sink, flags, row.get("timestamp"), message.get("timestamp"))
         timed = "timestamp_from_file" not in flags
         found = values.text(message.get("responseId"))
         cost = usage.get("cost")
         # a fork begins with its parent's entries as they were: those older than its own header are the parent's
         copied = timed and state.began_us is not None and time < state.began_us
         stopped = message.get("stopReason")
-        own = session_of(self._file.shown) if "_" in rows.name_of(self._file) else None
+        own = session_of(self._file.shown) if "_" in row_values.name_of(self._file) else None
         self._sink.records.append(
             UsageRecord(
                 ordinal=self._sink.ordinal,
@@ -115,7 +115,7 @@ class PiReader:
                 byte_length=evidence.length,
                 record_sha256=evidence.sha256,
                 timestamp_us=time,
-                session_id=(state.parent if copied else None) or own or state.header or rows.name_of(self._file),
+                session_id=(state.parent if copied else None) or own or state.header or row_values.name_of(self._file),
                 model_raw=model,
                 counters=counters,
                 message_id=found,
@@ -125,11 +125,11 @@ class PiReader:
                 parent_session_id=None if copied else state.parent,
                 agent_id=self._agent,
                 cwd=None if copied and state.parent is not None else state.cwd or self._folder,
-                upstream=rows.upstream(message.get("provider")) or state.provider,
+                upstream=row_values.upstream(message.get("provider")) or state.provider,
                 reported_cost_nano=values.cost_nano(cost.get("total") if isinstance(cost, dict) else cost),
                 status=None if not isinstance(stopped, str) else "error" if stopped in ("error", "aborted") else "ok",
                 flags=tuple(dict.fromkeys(flags)),
-                raw_usage=rows.kept_usage(usage),
+                raw_usage=row_values.kept_usage(usage),
             )
         )
 

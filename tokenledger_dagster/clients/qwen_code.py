@@ -12,12 +12,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from tokenledger_dagster.clients import gemini_usage, rows, values
+from tokenledger_dagster.clients import gemini_usage, row_values, values
 from tokenledger_dagster.clients.adapter import Adapter
 from tokenledger_dagster.clients.base import BookingFacts, Claim, Copy, DocumentReader, Reader, Shape, Sink, SourceFile
 from tokenledger_dagster.clients.copies import content_claims
 from tokenledger_dagster.clients.gemini_cli import GeminiDocumentReader
-from tokenledger_dagster.clients.rows import Evidence, Row
+from tokenledger_dagster.clients.row_values import Evidence, Row
+from tokenledger_dagster.clients.rows import member
 from tokenledger_dagster.contracts.record import UsageRecord
 
 _USAGE = (
@@ -60,7 +61,7 @@ class QwenReader:
 
     def feed(self, line: bytes, offset: int, end: int) -> None:
         """Adds the usage records of one line to the sink."""
-        for row, piece, at, flags in rows.objects(line, offset, self._sink):
+        for row, piece, at, flags in row_values.objects(line, offset, self._sink):
             kind = row.get("type")
             if kind == "assistant":
                 self._take(row, Evidence.of(piece, at), flags)
@@ -89,7 +90,7 @@ class QwenReader:
             flags.append("model_missing")
         session = values.text(row.get("sessionId"))
         if session is None:
-            session = rows.name_of(self._file)
+            session = row_values.name_of(self._file)
             flags.append("session_from_file")
         found = values.text(row.get("uuid"))
         response = self._told_before(usage)
@@ -99,7 +100,7 @@ class QwenReader:
                 byte_offset=evidence.offset,
                 byte_length=evidence.length,
                 record_sha256=evidence.sha256,
-                timestamp_us=rows.dated(self._file, self._sink, flags, row.get("timestamp")),
+                timestamp_us=row_values.dated(self._file, self._sink, flags, row.get("timestamp")),
                 session_id=session,
                 model_raw=model,
                 counters=counters,
@@ -113,7 +114,7 @@ class QwenReader:
                 client_version=values.text(row.get("version")),
                 latency_ms=response.latency_ms,
                 flags=tuple(dict.fromkeys(flags)),
-                raw_usage=rows.kept_usage(usage),
+                raw_usage=row_values.kept_usage(usage),
             )
         )
 
@@ -164,8 +165,8 @@ class QwenCode(Adapter):
 
 
 def _response_of(row: Row) -> _Response | None:
-    event = rows.inner(row, "systemPayload", "uiEvent")
-    name = values.text(rows.inner(event, "event.name")) or ""
+    event = member(row, "systemPayload", "uiEvent")
+    name = values.text(member(event, "event.name")) or ""
     if not isinstance(event, dict) or not name.endswith(".api_response"):
         return None
     took = event.get("duration_ms")

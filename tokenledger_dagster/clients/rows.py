@@ -1,93 +1,66 @@
-"""What readers of rows as plain objects share: decoding a line, dating a row, evidence, and the usage kept with it.
+"""JSON lines as plain objects, for clients whose logs are small enough to decode every row.
 
-Here: the fast path for one object a line, and the few steps that every row takes alike.  Not here: lines that do not
-decode at once (``clients.lines``), single values (``clients.values``), or any client's own keys.
+Here: the walk from a line to its objects, fast where the line decodes at once.  Not here: what a row means.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
-from tokenledger_dagster.clients import lines, values
-from tokenledger_dagster.clients.base import Sink, SourceFile
+from tokenledger_dagster.clients import lines
+from tokenledger_dagster.clients.base import Lineage, Sink
 
-Row = dict[str, Any]
-_UPSTREAM = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-
-
-class Evidence(msgspec.Struct, frozen=True):
-    """Where a record stands, and the hash of what stands there."""
-
-    offset: int
-    length: int
-    sha256: str
-    locator: str | None = None
-
-    @classmethod
-    def of(cls, content: bytes, offset: int = 0, locator: str | None = None) -> Evidence:
-        """The evidence of exactly this content."""
-        return cls(offset, len(content), hashlib.sha256(content).hexdigest(), locator)
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-def objects(line: bytes, offset: int, sink: Sink) -> Iterator[tuple[Row, bytes, int, list[str]]]:
-    """Yields ``(object, its bytes, its offset, flags)`` of a line; everything wrong with it goes to the sink."""
-    try:
-        found = msgspec.json.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        yield from lines.objects(line, offset, sink)
-        return
-    if isinstance(found, dict):
-        yield found, line, offset, []
-    else:
-        sink.skipped["not_an_object"] += 1
+class RowReader:
+    """Reads lines; a subclass says what a row is (``take``) and what is kept between appends (``carry``)."""
+
+    skippable: tuple[bytes, ...] = ()
+    """How lines begin that carry no usage unless one of ``telling`` stands in them."""
+    telling: tuple[bytes, ...] = ()
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+
+    def irrelevant(self, buffer: bytes | bytearray, start: int, end: int) -> bool:
+        """Whole rows of kinds that tell nothing; a row glued behind one shows by a word of ``telling``."""
+        return (
+            buffer.startswith(self.skippable, start)
+            and end > start
+            and buffer[end - 1] == 0x7D  # a row that is cut short is told as such
+            and all(buffer.find(word, start, end) < 0 for word in self.telling)
+        )
+
+    def feed(self, line: bytes, offset: int, end: int) -> None:
+        """Takes every object on the line; what is none goes to the sink."""
+        try:
+            row = _decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            for found, piece, at, flags in lines.objects(line, offset, self._sink):
+                self.take(found, piece, at, flags)
+            return
+        self.take(row, line, offset, [])
+
+    def take(self, row: dict[str, Any], line: bytes, offset: int, flags: list[str]) -> None:
+        """Adds what one row tells to the sink."""
+        raise NotImplementedError
+
+    def carry(self) -> bytes:
+        """What the reader must remember to go on from here."""
+        raise NotImplementedError
+
+    def lineage(self) -> Lineage | None:
+        """A file may hold rows of several sessions."""
+        return None
 
 
-def dated(file: SourceFile, sink: Sink, flags: list[str], *told: object) -> int:
-    """Microseconds of the first readable time, else of the file's last change; what was assumed is flagged."""
-    for place, value in enumerate(told):
-        time = values.time_us(value)
-        if time is not None:
-            if place:
-                flags.append("timestamp_fallback")
-            break
-    else:
-        time = file.mtime_ns // 1000
-        flags.append("timestamp_from_file")
-    values.flag_odd_time(time, sink.now_us, flags.append)
-    return time
-
-
-def kept_usage(usage: object) -> str | None:
-    """A usage object as it is kept with the record: numbers and known enums only."""
-    try:
-        encoded = msgspec.json.encode(usage)
-    except (OverflowError, ValueError, TypeError, msgspec.MsgspecError):
-        encoded = json.dumps(usage).encode("utf-8")
-    return values.safe_usage(encoded)
-
-
-def upstream(value: object) -> str | None:
-    """Who served a request, in small letters; None where the log's word is no plain name."""
-    name = value.lower() if isinstance(value, str) else ""
-    return name if _UPSTREAM.fullmatch(name) else None
-
-
-def inner(row: object, *names: str) -> Any:
-    """The value at the end of ``names``; None where something on the way is no object."""
-    for name in names:
-        row = row.get(name) if isinstance(row, dict) else None
-    return row
-
-
-def name_of(file: SourceFile) -> str:
-    """A file's name without what packing, rotation and its format put behind it."""
-    name = file.stem
-    for ending in (".gz", ".zst", ".json"):
-        name = name.removesuffix(ending)
-    return name
+def member(value: Any, *path: str) -> Any:
+    """The member at the end of ``path``, or None where the way there is no object."""
+    for name in path:
+        if not isinstance(value, dict):
+            return None
+        value = value.get(name)
+    return value
