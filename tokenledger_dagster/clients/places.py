@@ -5,7 +5,8 @@ here: what a file holds (each adapter).  Light: see ``clients.logs``.
 
 A path is a folder or a single file; ``${NAME:-default}`` is an environment variable or its default, and a variable may
 hold a comma list.  Names are separated by blanks; ``*`` stands for anything, and a pattern with a slash is compared
-with as many of the last parts of the path below the root.  ``.gz`` and ``.zst`` behind a name change nothing.
+with as many of the last parts of the path below the root.  ``.gz`` and ``.zst`` behind a name change nothing.  A name
+after ``!`` is that of folders not to enter.  Each place has its own names; a folder given with ``--source`` has all.
 """
 
 from __future__ import annotations
@@ -43,8 +44,9 @@ class Places(Logs):
         self.adapter = about["adapter"]
         """Where the rest of the adapter is: ``module:Class``."""
         self._paths = [place["path"] for place in places]
-        patterns = {pattern for place in places for pattern in place["files"].split(" ") if pattern}
-        self._patterns = [pattern.split("/") for pattern in sorted(patterns)]
+        self._names: dict[str, set[str]] = {}
+        for place in places:
+            self._names.setdefault(_fixed_end(place["path"]), set()).update(place["files"].split())
         own = [name for path in self._paths for name in _variables(path) if not name.startswith(_GENERAL)]
         self.override = own[0] if own else None
         self.watched = tuple(dict.fromkeys(own))
@@ -61,18 +63,20 @@ class Places(Logs):
 
     def walk(self, root: Root) -> Iterable[walk.Entry]:
         """Files below the root whose names count; a database's ``stat`` tells of its write-ahead log too."""
-        for path, below, stat in walk.log_files(root.where, self.counts):
+        names = self._names_at(root)
+        barred = {name[1:] for name in names if name.startswith("!")}
+        patterns = [name.split("/") for name in sorted(names) if not name.startswith("!")]
+
+        def counts(name: str, below: str) -> bool:
+            return _counts(patterns, name, below)
+
+        for path, below, stat in walk.log_files(root.where, counts, barred):
             yield path, below, _with_log(path, stat) if path.endswith(_DATABASES) else stat
 
-    def counts(self, name: str, below: str) -> bool:
-        """Whether a file of this name, in this folder below the root (ending in a slash, or empty), is a log."""
-        for ending in _PACKED:
-            name = name.removesuffix(ending)
-        parts = [*below.split("/")[:-1], name]
-        return any(
-            len(pattern) <= len(parts) and all(map(_fits, pattern, parts[-len(pattern) :]))
-            for pattern in self._patterns
-        )
+    def _names_at(self, root: Root) -> set[str]:
+        """What a place calls its files: the place is the one whose path ends most like the root's."""
+        ends = [end for end in self._names if root.where.endswith(end)] if root.origin != "--source" else []
+        return self._names[max(ends, key=len)] if ends else set().union(*self._names.values())
 
 
 def client_places() -> dict[str, Places]:
@@ -85,7 +89,7 @@ def client_places() -> dict[str, Places]:
 
 def _with_log(path: str, stat: os.stat_result | walk.Stat) -> os.stat_result | walk.Stat:
     try:
-        log = os.stat(f"{path}-wal")
+        log = os.stat(f"{os.path.realpath(path) if os.path.islink(path) else path}-wal")
     except OSError:
         return stat
     return walk.Stat(
@@ -95,6 +99,14 @@ def _with_log(path: str, stat: os.stat_result | walk.Stat) -> os.stat_result | w
         stat.st_ino,
         stat.st_dev,
     )
+
+
+def _counts(patterns: list[list[str]], name: str, below: str) -> bool:
+    """Whether a file of this name, in this folder below the root (ending in a slash, or empty), is a log."""
+    for ending in _PACKED:
+        name = name.removesuffix(ending)
+    parts = [*below.split("/")[:-1], name]
+    return any(len(pattern) <= len(parts) and all(map(_fits, pattern, parts[-len(pattern) :])) for pattern in patterns)
 
 
 def _fits(pattern: str, name: str) -> bool:
@@ -110,6 +122,11 @@ def _fits(pattern: str, name: str) -> bool:
             return False
         at = found + len(part)
     return True
+
+
+def _fixed_end(path: str) -> str:
+    """What follows the last variable, or the home folder, in a path."""
+    return path[path.rfind("}") + 1 :].removeprefix("~")
 
 
 def _variables(path: str) -> Iterator[str]:

@@ -1,0 +1,43 @@
+"""Cursor: an export of its dashboard, else the token counts of its chats, else loose JSON.
+
+Here: which file is read by what, and that the better source stands.  Not here: the dashboard's CSV (``cursor_export``),
+the chats in ``state.vscdb`` (``cursor_state``), or loose JSON records (``cursor_loose``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tokenledger_dagster.clients.adapter import Adapter
+from tokenledger_dagster.clients.base import DatabaseReader, DocumentReader, Reader, Shape, Sink, SourceFile
+from tokenledger_dagster.clients.cursor_export import ExportReader
+from tokenledger_dagster.clients.cursor_loose import LooseDocument, LooseLines, Nothing
+from tokenledger_dagster.clients.cursor_state import StateReader
+from tokenledger_dagster.clients.logs import Root
+
+
+class Cursor(Adapter):
+    """The Cursor adapter."""
+
+    name = "cursor"
+    latest_wins = True
+
+    def shape(self, path: str) -> Shape:
+        """An export is read whole: programs write it anew, newest rows first."""
+        return "document" if path.endswith(".csv") else super().shape(path)
+
+    def context(self, root: Root) -> Mapping[str, str]:
+        """Loose JSON is read where Cursor keeps its files, or as a file named by a person; not in any folder."""
+        return {} if root.origin == "--source" and root.path.is_dir() else {"loose": "yes"}
+
+    def reader(
+        self, file: SourceFile, carry: bytes | None, sink: Sink, context: Mapping[str, str]
+    ) -> Reader | DocumentReader | DatabaseReader:
+        """A reader of what the file is, told by its name."""
+        if file.shape == "database":
+            return StateReader(file, carry, sink)
+        if file.path.endswith(".csv"):
+            return ExportReader(file, carry, sink)
+        if "loose" not in context:
+            return Nothing()
+        return LooseDocument(file, carry, sink) if file.shape == "document" else LooseLines(file, carry, sink)
