@@ -1,9 +1,11 @@
 """How far a table of another program's database was read, told by row numbers.
 
 Here: marks from which the next reading goes on, and the proof that the numbers still mean the same rows.  Not here:
-what the rows hold.  SQLite gives a row that replaces another one a new, higher number, so that rows above the mark are the
-new and the changed ones.  `VACUUM`, another file in its place, or rows removed at the end give numbers anew: some rows
-are remembered, and where one of them is another row now the table is read as a whole.
+what the rows hold.
+
+SQLite gives a row that replaces another one a new, higher number, so that rows above the mark are the new and the
+changed ones.  ``VACUUM``, another file in its place, or rows removed at the end give numbers anew: some rows are
+remembered, and where one of them is another row now the table is read as a whole.
 """
 
 from __future__ import annotations
