@@ -287,6 +287,8 @@ class TestOverlappingExports:
         world.sync()
 
         assert len(world.events()) == 1
+        # a team's export tells no cost: the row that does stands
+        assert world.rules() == {"cursor.copied_request": 1, "cursor.without_cost": 1}
 
     def test_an_export_written_anew_with_newer_rows_first_adds_only_these(self, world: Cursor) -> None:
         world.export(NEW, row(2), row(1))

@@ -6,14 +6,27 @@ the chats in ``state.vscdb`` (``cursor_state``), or loose JSON records (``cursor
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from tokenledger_dagster.clients.adapter import Adapter
-from tokenledger_dagster.clients.base import DatabaseReader, DocumentReader, Reader, Shape, Sink, SourceFile
+from tokenledger_dagster.clients.base import (
+    BookingFacts,
+    Claim,
+    Copy,
+    DatabaseReader,
+    DocumentReader,
+    Reader,
+    Shape,
+    Sink,
+    SourceFile,
+)
 from tokenledger_dagster.clients.cursor_export import ExportReader
 from tokenledger_dagster.clients.cursor_loose import LooseDocument, LooseLines, Nothing
 from tokenledger_dagster.clients.cursor_state import StateReader
 from tokenledger_dagster.clients.logs import Root
+
+
+WITHOUT_COST = "cursor.without_cost"
 
 
 class Cursor(Adapter):
@@ -41,3 +54,13 @@ class Cursor(Adapter):
         if "loose" not in context:
             return Nothing()
         return LooseDocument(file, carry, sink) if file.shape == "document" else LooseLines(file, carry, sink)
+
+    def claims(self, copies: Sequence[Copy], facts: BookingFacts) -> list[Claim]:
+        """One request an id; a row of an export without costs does not stand for one that tells the cost."""
+        found = super().claims(copies, facts)
+        for claim in found:
+            told = [copy for copy in claim.copies if copy.reported_cost_nano is not None]
+            if told and len(told) < len(claim.copies):
+                without = [copy for copy in claim.copies if copy.reported_cost_nano is None]
+                claim.copies, claim.losers = told, [*claim.losers, *((copy, WITHOUT_COST) for copy in without)]
+        return found

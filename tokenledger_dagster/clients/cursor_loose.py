@@ -71,7 +71,7 @@ class _Loose:
             byte_length=len(raw),
             record_sha256=hashlib.sha256(raw).hexdigest(),
             timestamp_us=time,
-            session_id=values.text(_first(row, _SESSION)) or self._file.stem,
+            session_id=values.text(_first(row, _SESSION)) or self._file.stem.removesuffix(".json"),
             model_raw=values.text(_first(row, _MODEL)),
             counters=counters,
             message_id=identity,
