@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support import World, at, set_mtime, us
+from tokenledger_dagster.clients import databases
 from tokenledger_dagster.usage.evidence import explain
 
 NEW = (
@@ -201,7 +202,7 @@ class TestExport:
             f'"{at(5)}","Included","x' + "y" * 200_000 + '","No","0","1","0","1","2",""',
             f"{at(6)},Included,\udcff,No,0,3,0,3,6,".encode("utf-8", "surrogateescape").decode("latin-1"),
             NEW,
-            f"{at(7)},Included,m,No,\"1,234\",0,0,0,1234,",
+            f'{at(7)},Included,m,No,"1,234",0,0,0,1234,',
             row(8, fresh=4),
         )
         set_mtime(path, us(at(600)) / 1e6)
@@ -239,9 +240,7 @@ class TestExport:
         assert summary.providers["cursor"].skipped == {"unknown_header": 1}
 
     def test_a_missing_column_is_told(self, world: Cursor) -> None:
-        path = world.export(
-            "Date,Model,Input (w/o Cache Write),Cache Read,Output Tokens", f"{at(0)},gpt-5,1,2,3"
-        )
+        path = world.export("Date,Model,Input (w/o Cache Write),Cache Read,Output Tokens", f"{at(0)},gpt-5,1,2,3")
         summary = world.sync()
 
         assert world.events()[0].buckets == (1, 0, 2, 3)
@@ -352,7 +351,12 @@ class TestChats:
     def test_chats_of_before_bubbles_had_rows(self, world: Cursor) -> None:
         inline = [
             {"type": 1, "bubbleId": "c1"},
-            {"type": 2, "bubbleId": "c2", "tokenCount": {"inputTokens": 900, "outputTokens": 40}, "modelType": "gpt-4o"},
+            {
+                "type": 2,
+                "bubbleId": "c2",
+                "tokenCount": {"inputTokens": 900, "outputTokens": 40},
+                "modelType": "gpt-4o",
+            },
         ]
         mapped = {"c3": {"type": 2, "bubbleId": "c3", "tokenCount": {"inputTokens": 7, "outputTokens": 1}}}
         world.state(chat(createdAt=us(at(0)) // 1000, conversation=inline, conversationMap=mapped))
@@ -487,9 +491,8 @@ class TestChats:
         path = world.state(("x", "y"), table="ItemTable")
         (problem,) = world.sync().problems
 
-        assert problem == (
-            f"{path}: its table cursorDiskKV is missing, so no usage is read from it; Cursor may have changed its layout"
-        )
+        told = "its table cursorDiskKV is missing, so no usage is read from it; Cursor may have changed its layout"
+        assert problem == f"{path}: {told}"
 
     def test_other_columns_are_told_too(self, world: Cursor) -> None:
         world.state_path.parent.mkdir(parents=True)
@@ -506,6 +509,21 @@ class TestChats:
         assert "the database cannot be read (file is not a database)" in problem
         world.state_path.unlink()
         world.state(chat(), bubble("a1"))
+
+        assert world.sync().problems == []
+        assert len(world.events()) == 1
+
+    def test_one_that_stays_locked_is_told_and_read_later(self, world: Cursor, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(databases, "BUSY_SECONDS", 0.1)
+        monkeypatch.setattr(databases, "COPY_BYTES", 1)
+        path = world.state(chat(), bubble("a1"))
+        with closing(sqlite3.connect(path, isolation_level=None)) as owner:
+            owner.execute("BEGIN EXCLUSIVE")
+            assert world.sync().problems == [
+                f"{path}: the database cannot be read (database is locked); the next sync tries again; "
+                "what could be read of it is kept"
+            ]
+        assert world.events() == []
 
         assert world.sync().problems == []
         assert len(world.events()) == 1
@@ -610,7 +628,9 @@ class TestLooseJson:
 
         assert sorted(event.input for event in world.events()) == [3, 3, 3, 4]
 
-    @pytest.mark.parametrize("data", [b"", b"{", b"[1", b'"tokens"', b"\xff\xfe", b'{"model": "m", "input_tokens": "x"}'])
+    @pytest.mark.parametrize(
+        "data", [b"", b"{", b"[1", b'"tokens"', b"\xff\xfe", b'{"model": "m", "input_tokens": "x"}']
+    )
     def test_bad_documents_stop_nothing(self, world: Cursor, data: bytes) -> None:
         world.loose("a.json").write_bytes(data)
         world.sync()
@@ -639,7 +659,7 @@ class TestSecretsAndEvidence:
             ("agentKv:blob:1", "SECRET-PROMPT"),
         )  # fmt: skip
         world.workspace("file:///home/ada/kelp", CHAT)
-        world.export(TEAM, f"{at(60)},SECRET@x.example,Included,m,No,0,1,0,1,2,SECRET", "SECRET bad row,\"")
+        world.export(TEAM, f"{at(60)},SECRET@x.example,Included,m,No,0,1,0,1,2,SECRET", 'SECRET bad row,"')
         world.loose("a.json", {"model": "m", "input_tokens": 1, "time": at(900), "prompt": "SECRET"})
         world.sync()
 
@@ -666,4 +686,6 @@ def _holds(world: World, secret: bytes) -> list[str]:
     """Places of the ledger that hold these bytes: files, and what they hold packed."""
     world.events()
     found = [str(record) for record in world.records() if secret in str(record).encode()]
-    return found + [str(path) for path in world.ledger.root.rglob("*") if path.is_file() and secret in path.read_bytes()]
+    return found + [
+        str(path) for path in world.ledger.root.rglob("*") if path.is_file() and secret in path.read_bytes()
+    ]

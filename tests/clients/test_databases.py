@@ -37,9 +37,7 @@ def another_program(path: Path, does: str) -> Iterator[None]:
     """A process that does something with the database and holds it open; it is killed in the end."""
     opens = f"import sqlite3, sys\nc = sqlite3.connect({str(path)!r}, isolation_level=None)\n"
     script = f"{opens}{textwrap.dedent(does)}\nprint('ready', flush=True)\nsys.stdin.read()\n"
-    program = subprocess.Popen(
-        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+    program = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert program.stdin is not None
     assert program.stdout is not None
     try:
@@ -156,9 +154,9 @@ class TestWhileItIsWritten:
     ) -> None:
         monkeypatch.setattr(databases, "COPY_BYTES", 1)
         path = made(tmp_path / "state.vscdb")
-        with another_program(path, "c.execute('BEGIN EXCLUSIVE')"):
-            with pytest.raises(sqlite3.OperationalError, match="locked"):
-                keys(path)
+        locks = another_program(path, "c.execute('BEGIN EXCLUSIVE')")
+        with locks, pytest.raises(sqlite3.OperationalError, match="locked"):
+            keys(path)
         assert keys(path) == ["k0", "k1", "k2"]
 
 
@@ -255,7 +253,7 @@ class TestWhatIsNoDatabase:
     @pytest.mark.parametrize("name", ["folder", "nothing"])
     def test_a_folder_or_nothing(self, tmp_path: Path, name: str) -> None:
         (tmp_path / "folder").mkdir()
-        with pytest.raises(sqlite3.OperationalError, match="unable to open|disk I/O"):
+        with pytest.raises(sqlite3.OperationalError, match=r"unable to open|disk I/O"):
             keys(tmp_path / name)
 
 

@@ -25,7 +25,6 @@ from tokenledger_dagster.clients.cursor_loose import LooseDocument, LooseLines, 
 from tokenledger_dagster.clients.cursor_state import StateReader
 from tokenledger_dagster.clients.logs import Root
 
-
 WITHOUT_COST = "cursor.without_cost"
 
 
