@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import sqlite3
 from contextlib import closing
@@ -253,6 +254,16 @@ class TestExport:
         assert world.sync().providers["cursor"].skipped == {}
 
         assert [event.input for event in world.events()] == [10, 77]
+
+    @pytest.mark.parametrize("name", ["Usage Events.CSV", "usage.csv.gz"])
+    def test_a_file_named_by_a_person(self, world: Cursor, name: str) -> None:
+        path = world.home_dir / "Downloads" / name
+        path.parent.mkdir()
+        text = "\r\n".join([NEW, row(0), row(1)]).encode()
+        path.write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
+        world.sync(add_sources=[("cursor", str(path))])
+
+        assert [event.time for event in world.events()] == [at(0), at(1)]
 
     def test_an_empty_file(self, world: Cursor) -> None:
         world.export("", end="")
@@ -571,6 +582,21 @@ class TestWhichSourceStands:
 
         assert booked[0] == booked[1] == booked[2]
         assert [buckets for _, buckets in booked[0]] == [(10, 0, 0, 5), (9, 0, 0, 5), (100, 0, 0, 20)]
+
+    def test_a_lost_manifest_is_made_again_from_the_lake(self, world: Cursor) -> None:
+        world.state(chat(), bubble("a1", minutes=-600), bubble("a2", minutes=30))
+        world.export(NEW, row(60), row(60), row(0))
+        world.loose("a.json", [{"model": "m", "input_tokens": 3, "time": at(900)}] * 2)
+        world.loose("b.jsonl", {"model": "m", "input_tokens": 3, "time": at(901)})
+        world.sync()
+        before = world.booked().events
+        for path in world.ledger.lake.glob("manifest.sqlite*"):
+            path.unlink()
+        world.sync(full=True)
+
+        found = [(event.event_id, event.buckets) for event in world.events()]
+        assert found == [(event.event_id, event.buckets) for event in before]
+        assert len(found) == 7
 
     def test_days_without_a_time_cover_the_whole_day(self, world: Cursor) -> None:
         world.export(OLD, "2026-02-18,gpt-4o,10,5,0,15,30,$0.10,$0.02")

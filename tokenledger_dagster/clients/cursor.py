@@ -36,7 +36,7 @@ class Cursor(Adapter):
 
     def shape(self, path: str) -> Shape:
         """An export is read whole: programs write it anew, newest rows first."""
-        return "document" if path.endswith(".csv") else super().shape(path)
+        return "document" if _is_export(path) else super().shape(path)
 
     def context(self, root: Root) -> Mapping[str, str]:
         """Loose JSON is read where Cursor keeps its files, or as a file named by a person; not in any folder."""
@@ -48,7 +48,7 @@ class Cursor(Adapter):
         """A reader of what the file is, told by its name."""
         if file.shape == "database":
             return StateReader(file, carry, sink)
-        if file.path.endswith(".csv"):
+        if _is_export(file.path):
             return ExportReader(file, carry, sink)
         if "loose" not in context:
             return Nothing()
@@ -63,3 +63,7 @@ class Cursor(Adapter):
                 without = [copy for copy in claim.copies if copy.reported_cost_nano is None]
                 claim.copies, claim.losers = told, [*claim.losers, *((copy, WITHOUT_COST) for copy in without)]
         return found
+
+
+def _is_export(path: str) -> bool:
+    return path.lower().removesuffix(".gz").removesuffix(".zst").endswith(".csv")

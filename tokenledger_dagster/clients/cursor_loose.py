@@ -27,6 +27,7 @@ _READ = ("cache_read_input_tokens", "cacheReadTokens")
 _CACHED = ("cached_tokens", "cachedTokens", "cached_input_tokens")
 """Unlike the two above, a part of the input."""
 _DETAILS = ("prompt_tokens_details", "input_tokens_details")
+_ALL = {*_INPUT, *_OUTPUT, *_WRITE, *_READ, *_CACHED, *_DETAILS}
 _MODEL = ("model", "modelName", "model_name")
 _TIME = ("timestamp", "createdAt", "created_at", "created", "time", "date")
 _ID = ("id", "requestId", "request_id", "messageId", "message_id")
@@ -78,7 +79,7 @@ class _Loose:
             by_content=identity is None,
             cwd=values.text(row.get("cwd")),
             flags=tuple(flags),
-            raw_usage=values.safe_usage(json.dumps(usage, default=str).encode()),
+            raw_usage=_shown(usage),
             source_rank=2,
             links=cursor_hours.names(cursor_hours.EXPORT, [hour]) + cursor_hours.names(cursor_hours.STATE, [hour]),
         )
@@ -208,6 +209,12 @@ def _counters(usage: Mapping[str, Any], flags: list[str]) -> Counters:
         cache_write_tokens=values.count(_first(usage, _WRITE), flags.append),
         cache_read_tokens=inside + values.count(_first(usage, _READ), flags.append),
     )
+
+
+def _shown(usage: Mapping[str, Any]) -> str | None:
+    """The counts alone: a record without ``usage`` may hold anything beside them."""
+    counts = {name: value for name, value in usage.items() if name in _ALL}
+    return values.safe_usage(json.dumps(counts, default=str).encode())
 
 
 def _first(row: Mapping[str, Any], names: tuple[str, ...]) -> Any:
