@@ -73,7 +73,7 @@ def identity_of(record: Mapping[str, Any], owner: Owner) -> str:
         _text(owner.model if owner.model is not None else record.get("model")),
         _nanoseconds(record.get("timestamp")),
         veiled(_text(record.get("source"))),
-        str(record.get("auth_index") or ""),
+        veiled("" if record.get("auth_index") is None else str(record["auth_index"])),
         record.get("failed") is True,
         [raw.input, raw.output, raw.reasoning, raw.cached, raw.stated],
     ]

@@ -1,0 +1,44 @@
+"""What is only told for a moment, written down before the logs are looked at: stage `sources`.
+
+Here: one asset per feeder that has to be asked. Not here: how it is asked and what is kept (`landing/` of the library).
+"""
+
+import dagster as dg
+import msgspec
+
+from assets.common import OWNERS
+from resources import LandingProxy, LedgerHome
+from tokenledger_dagster.errors import TokenLedgerError
+from tokenledger_dagster.landing.cliproxyapi import landed_state
+
+LANDED_EVERY = "*/15 * * * *"
+"""As often as the logs are observed; a queue that forgets sooner needs `tokenledger proxy land --every`."""
+
+
+@dg.asset(
+    key=["sources", "cliproxyapi_landing"],
+    group_name="sources",
+    description="Records of a CLIProxyAPI's usage queue, landed as JSON Lines.\n\nDoes nothing without an address.",
+    kinds={"json"},
+    owners=OWNERS,
+    code_version="1",
+    automation_condition=dg.AutomationCondition.cron_tick_passed(LANDED_EVERY)
+    | dg.AutomationCondition.missing().newly_true(),
+)
+def cliproxyapi_landing(
+    context: dg.AssetExecutionContext, home: LedgerHome, proxy: LandingProxy
+) -> dg.MaterializeResult:
+    """A proxy that cannot be reached is told and stops nothing: reading what was landed before goes on."""
+    place, outcome = home.open(), {"outcome": "no address configured"}
+    if proxy.address:
+        try:
+            outcome = {"outcome": "landed", **msgspec.to_builtins(proxy.land(place))}
+        except TokenLedgerError as problem:
+            context.log.warning(str(problem))
+            outcome = {"outcome": "not landed", "problem": str(problem)}
+    return dg.MaterializeResult(data_version=dg.DataVersion(landed_state(place)), metadata=outcome)
+
+
+LANDED_BEFORE = {"cliproxyapi": ["sources/cliproxyapi_landing"]}
+"""What is landed before a client's logs are read."""
+ASSETS = [cliproxyapi_landing]
