@@ -3,10 +3,12 @@
 Here: one asset per feeder that has to be asked. Not here: how it is asked and what is kept (`landing/` of the library).
 """
 
+import time
+
 import dagster as dg
 import msgspec
 
-from assets.common import OWNERS
+from assets.common import OWNERS, figures
 from resources import LandingProxy, LedgerHome
 from tokenledger_dagster.errors import TokenLedgerError
 from tokenledger_dagster.landing.cliproxyapi import landed_state
@@ -29,14 +31,15 @@ def cliproxyapi_landing(
     context: dg.AssetExecutionContext, home: LedgerHome, proxy: LandingProxy
 ) -> dg.MaterializeResult:
     """A proxy that cannot be reached is told and stops nothing: reading what was landed before goes on."""
-    place, outcome = home.open(), {"outcome": "no address configured"}
+    started, place, told = time.monotonic(), home.open(), {"landed": 0, "outcome": "no address configured"}
     if proxy.address:
         try:
-            outcome = {"outcome": "landed", **msgspec.to_builtins(proxy.land(place))}
+            told = {"outcome": "landed", **msgspec.to_builtins(proxy.land(place))}
         except TokenLedgerError as problem:
             context.log.warning(str(problem))
-            outcome = {"outcome": "not landed", "problem": str(problem)}
-    return dg.MaterializeResult(data_version=dg.DataVersion(landed_state(place)), metadata=outcome)
+            told = {"landed": 0, "outcome": "not landed", "problem": str(problem)}
+    shown = figures(rows=int(told["landed"]), duration_ms=round((time.monotonic() - started) * 1000))
+    return dg.MaterializeResult(data_version=dg.DataVersion(landed_state(place)), metadata={**shown, **told})
 
 
 LANDED_BEFORE = {"cliproxyapi": ["sources/cliproxyapi_landing"]}

@@ -87,9 +87,10 @@ class Management:
                 response = connection.getresponse()
             except (OSError, http.client.HTTPException) as problem:
                 raise UnreachableError(f"{self.shown}: {_why(problem)}; is the proxy running there?") from problem
-            if response.status != http.HTTPStatus.OK:
-                raise self._refusal(response.status)
-            return _body(response, limit, deadline)
+            with response:
+                if response.status != http.HTTPStatus.OK:
+                    raise self._refusal(response.status)
+                return _body(response, limit, deadline)
         finally:
             connection.close()
 
