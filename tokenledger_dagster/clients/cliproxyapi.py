@@ -89,17 +89,16 @@ class _Records:
 
     def passed_over(self, record: object) -> bool:
         """Counts what tells of no request."""
-        skipped = self._sink.skipped
         if not isinstance(record, dict):
-            skipped["not_an_object"] += 1
+            self._sink.skipped["not_an_object"] += 1
         elif is_control(record):
-            skipped["control_message"] += 1
+            self._sink.skipped["control_message"] += 1
         elif not is_usage(record):
-            skipped["unknown_record"] += 1
+            self._sink.skipped["unknown_record"] += 1
         elif record.get("tokens") is None and record.get("token_breakdown") is None:
-            skipped["usage_null"] += 1
+            self._sink.skipped["usage_null"] += 1
         elif not isinstance(record.get("tokens"), dict) and not isinstance(record.get("token_breakdown"), dict):
-            skipped["usage_not_an_object"] += 1
+            self._sink.skipped["usage_not_an_object"] += 1
         else:
             return False
         return True
