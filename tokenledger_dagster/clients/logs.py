@@ -17,6 +17,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+LOGS_HOME = "TOKENLEDGER_LOGS_HOME"
+"""A folder in which logs are looked for as if it were the person's home: the sample's, a bench's, a backup's."""
+
+
+def agents_environ(environ: Mapping[str, str]) -> Mapping[str, str]:
+    """The environment by which logs are found: the agents' own variables say nothing about another home's logs."""
+    if LOGS_HOME not in environ:
+        return environ
+    kept = {name: value for name, value in environ.items() if name.startswith("TOKENLEDGER_")}
+    return {**kept, "HOME": environ[LOGS_HOME]}
+
+
 class Root:
     """A folder (or single file) a client may log to."""
 
