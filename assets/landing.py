@@ -6,11 +6,11 @@ Here: one asset per feeder that has to be asked. Not here: how it is asked and w
 import time
 
 import dagster as dg
-import msgspec
 
 from assets.common import OWNERS, figures
 from resources import LandingProxy, LedgerHome
 from tokenledger_dagster.errors import TokenLedgerError
+from tokenledger_dagster.fileio import encode_json
 from tokenledger_dagster.landing.cliproxyapi import landed_state
 
 LANDED_EVERY = "*/15 * * * *"
@@ -31,14 +31,16 @@ def cliproxyapi_landing(
     context: dg.AssetExecutionContext, home: LedgerHome, proxy: LandingProxy
 ) -> dg.MaterializeResult:
     """A proxy that cannot be reached is told and stops nothing: reading what was landed before goes on."""
-    started, place, told = time.monotonic(), home.open(), {"landed": 0, "outcome": "no address configured"}
+    started, place, landed = time.monotonic(), home.open(), 0
+    told = {"outcome": "no address configured"}
     if proxy.address:
         try:
-            told = {"outcome": "landed", **msgspec.to_builtins(proxy.land(place))}
-        except TokenLedgerError as problem:
+            summary = proxy.land(place)
+            landed, told = summary.landed, {"outcome": "landed", "summary": encode_json(summary).decode()}
+        except (TokenLedgerError, OSError) as problem:
             context.log.warning(str(problem))
-            told = {"landed": 0, "outcome": "not landed", "problem": str(problem)}
-    shown = figures(rows=int(told["landed"]), duration_ms=round((time.monotonic() - started) * 1000))
+            told = {"outcome": "not landed", "problem": str(problem)}
+    shown = figures(rows=landed, duration_ms=round((time.monotonic() - started) * 1000))
     return dg.MaterializeResult(data_version=dg.DataVersion(landed_state(place)), metadata={**shown, **told})
 
 

@@ -13,6 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+ROOT = "TOKENLEDGER_HOME"
+"""The variable that names the home."""
 HOME_JSON = "home.json"
 LAKE = "lake"
 MANIFEST = "lake/manifest.sqlite"
@@ -36,7 +38,9 @@ def default_root() -> str | None:
 
 
 def root_of(environ: Mapping[str, str]) -> str:
-    """The same folder for the person whose variables these are, always with an answer."""
+    """The home that these variables lead to, as `settings` finds it, always with an answer."""
+    if given := environ.get(ROOT):
+        return given
     home = environ.get("HOME") or os.path.expanduser("~")
     data = environ.get("XDG_DATA_HOME", "")
     if sys.platform == "darwin" and not data:

@@ -24,9 +24,7 @@ if TYPE_CHECKING:
 _HERE = os.path.dirname(os.path.abspath(__file__))
 _DATABASES = (".db", ".vscdb", ".sqlite", ".sqlite3")
 _PACKED = (".gz", ".zst")
-_LEDGER = "TOKENLEDGER_HOME"
-"""Always has a value: the ledger's home is found as the settings find it."""
-_GENERAL = ("XDG_", "HOME", "APPDATA", _LEDGER)
+_GENERAL = ("XDG_", "HOME", "APPDATA", home_files.ROOT)
 """Variables that are no client's own: that they lead nowhere is nothing to tell."""
 
 
@@ -137,8 +135,8 @@ def _values(path: str, environ: Mapping[str, str]) -> list[str]:
         else:
             end += 1
     name, _, default = path[start + 2 : end - 1].partition(":-")
-    if name == _LEDGER:
-        given = [environ.get(name) or home_files.root_of(environ)]
+    if name == home_files.ROOT:
+        given = [home_files.root_of(environ)]
     else:
         given = [part.strip() for part in environ.get(name, "").split(",") if part.strip()]
     chosen = given or (_values(default, environ) if default else [])
