@@ -16,6 +16,8 @@ import msgspec
 from tokenledger_dagster.clients.base import Sink
 from tokenledger_dagster.clients.veil import digest
 
+LINE = "line/"
+"""Begins the locator of a whole line, by number from 0, in a file of lines that is written anew as a whole."""
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _elements = msgspec.json.Decoder(list[msgspec.Raw])
 
@@ -102,7 +104,11 @@ def load(data: bytes, sink: Sink) -> tuple[Part, list[str]] | None:
 
 
 def resolve(data: bytes, pointer: str) -> bytes | None:
-    """The bytes at a JSON pointer of a document, or None where nothing stands there."""
+    """The bytes at a JSON pointer of a document (or of one of its lines), or None where nothing stands there."""
+    if pointer.startswith(LINE):
+        found_lines = data.split(b"\n")
+        number = int(pointer.removeprefix(LINE))
+        return found_lines[number].removesuffix(b"\r") if number < len(found_lines) else None
     found = load(data, Sink(0))
     if found is None:
         return None
