@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from tokenledger_dagster.clients.base import Sink
+from tokenledger_dagster.clients.veil import digest
 
 LINE = "line/"
 """Begins the locator of a whole line, by number from 0, in a file of lines that is written anew as a whole."""
@@ -116,6 +117,8 @@ def resolve(data: bytes, pointer: str) -> bytes | None:
     for step in pointer.split("/")[1:]:
         name = step.replace("~1", "/").replace("~0", "~")
         below = part.members()
+        if step.startswith(_VEILED):
+            name = next((one for one in below if veiled_step(one) == step), step)
         if not below and name.isdecimal():
             below = {str(place): one for place, one in enumerate(part.elements())}
         if name not in below:
@@ -149,6 +152,14 @@ def resolver(data: bytes) -> Callable[[str], bytes | None]:
         return equal[int(place)] if int(place) < len(equal) else None
 
     return find
+
+
+_VEILED = "~h"
+
+
+def veiled_step(name: str) -> str:
+    """A step of a pointer past a name that must not be stored; ``~h`` is no escape that JSON pointers know."""
+    return f"{_VEILED}{digest(name)}"
 
 
 def _encoded(value: Any) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 
+from tokenledger_dagster import home_files
 from tokenledger_dagster.clients import walk
 
 TYPE_CHECKING = False  # typing itself costs more than this module
@@ -26,7 +27,8 @@ def agents_environ(environ: Mapping[str, str]) -> Mapping[str, str]:
     if LOGS_HOME not in environ:
         return environ
     kept = {name: value for name, value in environ.items() if name.startswith("TOKENLEDGER_")}
-    return {**kept, "HOME": environ[LOGS_HOME]}
+    # what was landed lies in the ledger's own home, not in one below that folder
+    return {home_files.ROOT: home_files.root_of(environ), **kept, "HOME": environ[LOGS_HOME]}
 
 
 class Root:
