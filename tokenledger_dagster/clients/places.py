@@ -4,12 +4,12 @@ Here: reading `clients.csv` and `places.csv`, environment variables in a path, a
 here: what a file holds (each adapter).  Light: see ``clients.logs``.
 
 A path is a folder or a single file; ``${NAME:-default}`` is an environment variable or its default, and a variable may
-hold a comma list; ``${TOKENLEDGER_HOME}`` is the ledger's home, wherever that is.  ``/{A|B}`` stands for several folders, looked for only where the one above them exists.  Names are
-separated by blanks; ``*`` stands for anything, and a pattern with a slash is compared with as many of the last parts of
-the path below the root; one that begins with a slash with all of them, and where a place has only such patterns, no
-folder is entered that none of them leads to.  ``.gz`` and ``.zst`` behind a name change nothing.  A name after ``!`` is
-that of folders not to enter.  Each place has its own names; a folder given with ``--source`` has all of them, at any
-depth.
+hold a comma list; ``${TOKENLEDGER_HOME}`` is the ledger's home, wherever that is.  ``/{A|B}`` stands for several
+folders, looked for only where the one above them exists.  Names are separated by blanks; ``*`` stands for anything, and
+a pattern with a slash is compared with as many of the last parts of the path below the root; one that begins with a
+slash with all of them, and where a place has only such patterns, no folder is entered that none of them leads to.
+``.gz`` and ``.zst`` behind a name change nothing.  A name after ``!`` is that of folders not to enter.  Each place has
+its own names; a folder given with ``--source`` has all of them, at any depth.
 """
 
 from __future__ import annotations
