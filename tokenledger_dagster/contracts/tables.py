@@ -226,30 +226,30 @@ _GRAIN = (_CLIENT, _PROVIDER, _MAKER, _MODEL)
 
 _USAGE_DAILY = _usage(
     "usage_daily",
-    "Usage and cost by local day, client and model.",
+    "Usage and cost by local day, client, provider and model.",
     (Column("day", "DATE", "Local day in `timezone`."), _ZONE, *_GRAIN),
-    ("day", "client", "model", "maker"),
+    ("day", "client", "provider", "model", "maker"),
 )
 _USAGE_WEEKLY = _usage(
     "usage_weekly",
-    "Usage and cost by ISO week (from Monday), client and model.",
+    "Usage and cost by ISO week (from Monday), client, provider and model.",
     (
         _text("week", "ISO week in `timezone`, as 2026-W08."),
         Column("week_start", "DATE", "Monday of the week."),
         _ZONE,
         *_GRAIN,
     ),
-    ("week", "client", "model", "maker"),
+    ("week", "client", "provider", "model", "maker"),
 )
 _USAGE_MONTHLY = _usage(
     "usage_monthly",
-    "Usage and cost by calendar month, client and model.",
+    "Usage and cost by calendar month, client, provider and model.",
     (_text("month", "Calendar month in `timezone`, as 2026-02."), _ZONE, *_GRAIN),
-    ("month", "client", "model", "maker"),
+    ("month", "client", "provider", "model", "maker"),
 )
 _USAGE_SESSIONS = _usage(
     "usage_sessions",
-    "Usage and cost by session.",
+    "Usage and cost by session and provider.",
     (
         _SESSION,
         _CLIENT,
@@ -258,24 +258,26 @@ _USAGE_SESSIONS = _usage(
         *_SPAN,
         Column("models", "VARCHAR[]", "Canonical models used, sorted."),
     ),
-    ("client", "session_id"),
+    ("client", "session_id", "provider"),
 )
 _USAGE_PROJECTS = _usage(
     "usage_projects",
-    "Usage and cost by project and client.",
+    "Usage and cost by project, client and provider.",
     (_PROJECT, _CLIENT, _PROVIDER, *_SPAN, Column("models", "VARCHAR[]", "Canonical models used, sorted.")),
-    ("project", "client"),
+    ("project", "client", "provider"),
 )
 _USAGE_MODELS = _usage(
     "usage_models",
-    "Usage and cost by model and client.",
+    "Usage and cost by model, client and provider.",
     (_MODEL, _MAKER, _CLIENT, _PROVIDER, *_SPAN),
-    ("model", "maker", "client"),
+    ("model", "maker", "client", "provider"),
 )
-_USAGE_CLIENTS = _usage("usage_clients", "Usage and cost by client.", (_CLIENT, _PROVIDER, *_SPAN), ("client",))
+_USAGE_CLIENTS = _usage(
+    "usage_clients", "Usage and cost by client and provider.", (_CLIENT, _PROVIDER, *_SPAN), ("client", "provider")
+)
 _USAGE_BLOCKS = _usage(
     "usage_blocks",
-    "Usage and cost by 5-hour block and client; blocks follow each other over all clients' events.",
+    "Usage and cost by 5-hour block, client and provider; blocks follow each other over all clients' events.",
     (
         _time("block_start", "Start of the block: the hour of its first event"),
         _time("block_end", "End of the block, exclusive, 5 hours after its start"),
@@ -283,7 +285,7 @@ _USAGE_BLOCKS = _usage(
         _PROVIDER,
         *_SPAN,
     ),
-    ("block_start", "client"),
+    ("block_start", "client", "provider"),
 )
 
 _RATE_UNITS = ("input", "cache_read", "cache_write_5m", "cache_write_1h", "output")
@@ -339,7 +341,7 @@ _UNPRICED = Table(
         _count("unpriced_tokens", "Tokens without a price."),
         *_SPAN,
     ),
-    ("client", "model", "model_raw", "channel", "requested_context", "unpriced_reason"),
+    ("client", "provider", "model", "model_raw", "channel", "requested_context", "unpriced_reason"),
 )
 
 _SOURCES = Table(

@@ -49,7 +49,7 @@ def views_sum_to_same_totals(look: Inspection) -> Finding:
 
 
 def days_sum_to_month(look: Inspection) -> Finding:
-    """Whether the days of every month sum to it, by client and model."""
+    """Whether the days of every month sum to it, by client, provider and model."""
     daily, monthly = (literal(look.path(name)) for name in ("usage_daily", "usage_monthly"))
     sums = _sums((*_EVENT_SUMS, *_COST_SUMS))
     rows = look.query(statement("days_against_months", sums=sums, daily=daily, monthly=monthly))
@@ -78,18 +78,18 @@ def cells_equal_tables(look: Inspection) -> Finding:
     rows = [_difference(key, cells.get(key), tables.get(key)) for key in sorted(cells.keys() | tables.keys())]
     found = [row for row in rows if row is not None]
     if not found:
-        message = f"All {len(cells)} sums by day, client and model are equal."
+        message = f"All {len(cells)} sums by day, client, provider and model are equal."
         return Finding(passed=True, message=message, actual=0, expected=0)
     message = (
-        f"{len(found)} of {len(rows)} sums by day, client and model differ: `tokenledger report` and the tables state "
-        "different figures. Run `tokenledger sync --full`, then run again."
+        f"{len(found)} of {len(rows)} sums by day, client, provider and model differ: `tokenledger report` and the "
+        "tables state different figures. Run `tokenledger sync --full`, then run again."
     )
     return Finding(passed=False, message=message, actual=len(found), expected=0, rows=found)
 
 
 def _by_key(rows: list[tuple[Any, ...]]) -> dict[tuple[Any, ...], tuple[int, ...]]:
-    """Figures by (day, client, model, maker)."""
-    return {row[:4]: tuple(int(value) for value in row[4:]) for row in rows}
+    """Figures by (day, client, provider, model, maker)."""
+    return {row[:5]: tuple(int(value) for value in row[5:]) for row in rows}
 
 
 def _difference(
@@ -100,7 +100,7 @@ def _difference(
     nothing = (0,) * len(_CELL_FIGURES)
     figures = zip(_CELL_FIGURES, cell or nothing, table or nothing, strict=True)
     name, ours, theirs = next((figure for figure in figures if figure[1] != figure[2]), ("row", 0, 0))
-    day, client, model, _ = key
+    day, client, _, model, _ = key
     return {"day": day, "client": client, "model": model, "figure": name, "cells": ours, "table": theirs}
 
 
