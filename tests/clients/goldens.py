@@ -96,9 +96,7 @@ def booked(world: World) -> list[dict[str, Any]]:
             "usage": usage,
             "is_estimated": bool(estimated) or None,
             "flags": [*record["flags"], *(booking_flags.split(",") if booking_flags else [])] or None,
-            "reported_cost_usd": None
-            if record["reported_cost_usd"] is None
-            else str(record["reported_cost_usd"].normalize()),
+            "reported_cost_usd": None if cost is None else str(cost.normalize()),
             **{name: record[name] for name in _CONTEXT},
         }
         found.append({name: value for name, value in told.items() if value is not None})

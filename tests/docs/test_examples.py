@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
-from datetime import UTC, datetime
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,8 @@ import pytest
 
 from tests.docs.conftest import Sample
 from tests.docs.generated import ROOT, pages
-from tokenledger_dagster.clients.registry import clients
+from tests.support import plain_environ
 from tokenledger_dagster.contracts.tables import TABLES, create_statement
-from tokenledger_dagster.home import ensure_home
-from tokenledger_dagster.ingest.manifest import connect
-from tokenledger_dagster.ingest.sync import SyncOptions, sync
-from tokenledger_dagster.usage.report import make_report
-from tokenledger_dagster.usage.selection import Selection
 
 NEEDS = {
     "snapshot": "tokenledger_dagster.exports.ui_snapshot",
@@ -134,15 +129,20 @@ def test_query_finds_rows_in_the_published_sample(published: Path, query: str, c
 
 
 @pytest.fixture
-def acme() -> Iterator[Any]:
-    """The adapter that CONTRIBUTING shows, in the registry for as long as the test runs."""
+def acme(tmp_path: Path) -> dict[str, str]:
+    """An environment in which the package that CONTRIBUTING shows is installed, and a home with its logs."""
+    packages = tmp_path / "site-packages"
+    about = packages / "acme_ledger-1.0.dist-info"
+    about.mkdir(parents=True)
     (source,) = blocks(ROOT / "CONTRIBUTING.md", "python adapter")
-    module: dict[str, Any] = {"__name__": "acme"}
-    exec(compile(source, "CONTRIBUTING.md", "exec", dont_inherit=True), module)
-    adapter = module["Acme"]()
-    clients()[adapter.name] = adapter
-    yield adapter
-    del clients()[adapter.name]
+    (packages / "acme_ledger.py").write_text(source)
+    (project,) = blocks(ROOT / "CONTRIBUTING.md", "toml adapter")
+    points = tomllib.loads(project)["project"]["entry-points"]["tokenledger.clients"]
+    named = "".join(f"{name} = {target}\n" for name, target in points.items())
+    (about / "entry_points.txt").write_text(f"[console_scripts]\nother = a:b\n\n[tokenledger.clients]\n{named}")
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-ledger\nVersion: 1.0\n")
+    plain = plain_environ(tmp_path / "home", tmp_path / "ledger")
+    return {**plain, "PYTHONPATH": f"{packages}{os.pathsep}{ROOT}"}
 
 
 def _row(**changed: Any) -> str:
@@ -156,36 +156,48 @@ def _row(**changed: Any) -> str:
     return json.dumps(row | changed) + "\n"
 
 
-def test_example_adapter_books_each_request_once(acme: Any, tmp_path: Path) -> None:
-    logs = tmp_path / ".acme" / "logs"
+def _tokenledger(environ: dict[str, str], *arguments: str) -> Any:
+    done = subprocess.run(
+        [sys.executable, "-m", "tokenledger_dagster.cli.main", *arguments, "--format", "json"],
+        cwd=environ["HOME"],
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_example_adapter_of_another_package_books_each_request_once(acme: dict[str, str]) -> None:
+    logs = Path(acme["HOME"]) / ".acme" / "logs"
     logs.mkdir(parents=True)
     written_twice = [_row(), _row(usage={"in": 100, "out": 20})]
     other = _row(id="r2", usage={"in": 7, "out": "3"})
     (logs / "one.jsonl").write_text("".join([*written_twice, "no JSON\n", _row(id="r3", usage=None)]))
     (logs / "two.jsonl").write_text(other)
-    home = ensure_home(tmp_path / "ledger", "test")
-    environ = {"HOME": str(tmp_path)}
 
-    first = sync(home, environ, SyncOptions()).providers["acme"]
+    first = _tokenledger(acme, "sync")["providers"]["acme"]
     with (logs / "two.jsonl").open("a") as log:
         log.write(_row(id="r4"))
-    second = sync(home, environ, SyncOptions())
-    third = sync(home, environ, SyncOptions())
+    report = _tokenledger(acme, "report", "client")
+    again = _tokenledger(acme, "sync")
 
-    assert (first.scanned, first.emitted, first.duplicates) == (3, 2, 1)
-    assert first.skipped == {"invalid_json": 1, "usage_null": 1}
-    assert (second.providers["acme"].scanned, second.providers["acme"].emitted) == (1, 1)
-    assert (third.providers, third.sources.unchanged) == ({}, 2)
-    connection = connect(home, read_only=True)
-    totals = make_report(connection, "client", Selection(), datetime(2026, 2, 19, tzinfo=UTC)).totals
-    rules = connection.execute("SELECT rule, count(*) FROM records WHERE rule IS NOT NULL GROUP BY rule").fetchall()
-    connection.close()
-    assert (totals.input_tokens, totals.output_tokens, totals.event_count) == (207, 28, 3)
-    assert totals.list_price_usd is not None
-    assert rules == [("acme.copy", 1)]
+    assert (first["scanned"], first["emitted"], first["duplicates"]) == (3, 2, 1)
+    assert first["skipped"] == {"invalid_json": 1, "usage_null": 1}
+    assert [row["key"] for row in report["rows"]] == ["acme"]
+    totals = report["totals"]
+    assert (totals["input_tokens"], totals["output_tokens"], totals["event_count"]) == (207, 28, 3)
+    assert totals["list_price_usd"] is not None
+    assert (again["providers"], again["sources"]["unchanged"]) == ({}, 2)
 
 
-def test_example_adapter_offers_all_that_the_interface_asks_for(acme: Any) -> None:
-    (real, *_) = clients().values()
-    public = {name for name in dir(real) if not name.startswith("_")}
-    assert public - set(dir(acme)) == set()
+def test_an_adapter_whose_package_is_gone_leaves_its_events(acme: dict[str, str]) -> None:
+    logs = Path(acme["HOME"]) / ".acme" / "logs"
+    logs.mkdir(parents=True)
+    (logs / "one.jsonl").write_text(_row())
+    _tokenledger(acme, "sync")
+
+    without = {**acme, "PYTHONPATH": str(ROOT)}
+
+    assert _tokenledger(without, "report", "client")["totals"]["event_count"] == 1

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
+from tokenledger_dagster.clients import lines, values
 from tokenledger_dagster.clients.base import (
     BookingFacts,
     Claim,
@@ -30,20 +32,63 @@ SNAPSHOT_SUPERSEDED = "session_snapshot_superseded"
 _SHAPES: dict[str, Shape] = {".json": "document", ".db": "database", ".vscdb": "database", ".sqlite": "database"}
 
 
+class LineReader:
+    """A reader of JSON lines that needs no memory between appends: subclasses take one object at a time in ``row``."""
+
+    def __init__(self, file: SourceFile, sink: Sink) -> None:
+        self.file = file
+        self.sink = sink
+
+    def irrelevant(self, buffer: bytes | bytearray, start: int, end: int) -> bool:
+        """Every line may carry usage."""
+        return False
+
+    def feed(self, line: bytes, offset: int, end: int) -> None:
+        """Takes the objects of a line; what is none is counted and quarantined."""
+        for row, piece, at, flags in lines.objects(line, offset, self.sink):
+            self.row(row, piece, at, flags)
+
+    def row(self, row: dict[str, Any], piece: bytes, offset: int, flags: list[str]) -> None:
+        """Takes one object: its bytes, where they stand, and what had to be mended."""
+        raise NotImplementedError
+
+    def time(self, value: object, flags: list[str]) -> int:
+        """Microseconds of a row's time; the file's own where it tells none that can be read."""
+        found = values.time_us(value)
+        if found is None:
+            found = self.file.mtime_ns // 1000
+            flags.append("timestamp_from_file")
+        values.flag_odd_time(found, self.sink.now_us, flags.append)
+        return found
+
+    def carry(self) -> bytes:
+        """Nothing to remember."""
+        return b""
+
+    def lineage(self) -> None:
+        """Rows name their session themselves."""
+        return
+
+
 class Adapter(Places):
     """An adapter whose requests are told by ``message_id``, or else by ``request_id``, or else by their content.
 
-    Subclasses set ``name`` and make a ``reader``; adapters of other packages also override ``roots`` and ``walk``.
+    Subclasses set ``name`` and make a ``reader``; those of other packages also set ``places`` and ``parser_version``.
     """
 
     name: str
+    parser_version = 1
+    places: Sequence[tuple[str, str]] = ()
+    """Path and file names of each place, spelt as in ``places.csv``; for this package's own clients that file tells."""
     latest_wins = False
     """True where a program rewrites a request in place: of one file's versions of it the last one counts."""
 
     def __init__(self) -> None:
         known = client_places().get(self.name)
-        if known is not None:
-            self.__dict__.update(known.__dict__)
+        if known is None:
+            about = {"client": self.name, "parser_version": str(self.parser_version), "adapter": ""}
+            known = Places(about, [{"path": path, "files": files} for path, files in self.places])
+        self.__dict__.update(known.__dict__)
 
     def files(self, root: Root) -> Iterator[SourceFile]:
         """The log files below a root, each with its shape."""

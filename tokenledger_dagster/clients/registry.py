@@ -11,6 +11,7 @@ import sys
 from functools import cache
 
 from tokenledger_dagster.clients.places import Places, client_places
+from tokenledger_dagster.errors import TokenLedgerError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +28,10 @@ _OWN = {
 }
 
 
+class UnknownClientError(TokenLedgerError):
+    """A ledger holds events of a client whose adapter is not installed; the message names it."""
+
+
 class Clients:
     """Adapters by client name, each imported when it is first asked for."""
 
@@ -37,6 +42,10 @@ class Clients:
     def __getitem__(self, name: str) -> Client:
         found = self._made.get(name)
         if found is None:
+            if name not in self._adapters:
+                raise UnknownClientError(
+                    f"no adapter of the client {name} is installed; install its package again to go on with its events"
+                )
             found = self._made[name] = _load(name, self._adapters[name])
         return found
 

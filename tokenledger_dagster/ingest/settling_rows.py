@@ -94,6 +94,8 @@ class StandingRows:
                     context.speed,
                     row.cost,
                     False,
+                    None,
+                    0,
                 )
                 self._records.append((rid, group, pack.stream_no, session, _encode(copy), event_no, row.rule))
             states[one.event] = EXPANDED
