@@ -27,6 +27,8 @@ _PEEK_BYTES = 64 << 10
 _METRICS_WITHIN = 64
 """Bytes at the start of a line in which it calls itself metrics."""
 _BILLING = {"chatgpt": "included", "apikey": "api", "api_key": "api", "oauth-personal": "included"}
+_JOINED = ("claude-code", "codex", "gemini-cli", "qwen-code")
+"""Clients whose own logs show single requests; those of Copilot bear links of their own."""
 _decode = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -102,7 +104,7 @@ class Requests:
                 locator=place.locator,
                 source_rank=told.rank,
                 links=links,
-                joins=told.client if named is not None else None,
+                joins=told.client if named is not None and told.client in _JOINED else None,
                 latency_ms=_latency(element),
                 ttft_ms=_milliseconds(element, "ttft_ms"),
                 status=_status(element),

@@ -196,9 +196,14 @@ def links_of(
     if session is None:
         return
     if told.client == "copilot-cli":
+        # its own logs tell of sessions, not of requests, and its log records are not always in the trace of the call
         yield f"copilot-session:{session}"
+        yield f"copilot-telemetry:{session}"
     elif told.client is not None:
+        fresh, output, _, read, tool, _, _, thoughts, _ = plain
         yield prompt_link(told.client, session, plain)
+        model = model_of(element) or ""
+        yield f"{told.client}:request:{session}:{model}:{fresh}:{read}:{tool}:{output}:{thoughts}"
     if element.kind == "log" and time_us is not None and told.rank in (CALL, DETAILS):
         # Gemini CLI and its forks log each answer twice, once in their own words and once in the conventions'
         yield f"otel-moment:{session}:{time_us}"
