@@ -134,6 +134,8 @@ class OtelLines:
         """Adds the requests of one line to the sink."""
         try:
             _decode.decode(line)
+            if not line.isascii():
+                line.decode("utf-8")
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             for found, piece, at, flags in lines.objects(line, offset, self._sink):
                 mended = json.dumps(found).encode("utf-8", "replace") if flags else piece
@@ -202,9 +204,9 @@ class OpenTelemetry(Adapter):
                 head = handle.read(_PEEK_BYTES)
         except (OSError, EOFError, ValueError):
             return "lines"  # whoever reads it says why it cannot be read
-        first, newline, _ = head.removeprefix(b"\xef\xbb\xbf").lstrip().partition(b"\n")
-        opens = first.rstrip().endswith((b"{", b"[", b",", b":"))
-        return "document" if (newline and opens) or first.startswith(b"[") else "lines"
+        first, newline, rest = head.removeprefix(b"\xef\xbb\xbf").lstrip().partition(b"\n")
+        opens = bool(newline) and first.rstrip().endswith((b"{", b"[", b",", b":"))
+        return "document" if opens or (first.startswith(b"[") and not rest.strip()) else "lines"
 
     def reader(
         self, file: SourceFile, carry: bytes | None, sink: Sink, context: Mapping[str, str]

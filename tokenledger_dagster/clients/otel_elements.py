@@ -22,6 +22,7 @@ _CONTAINERS: tuple[tuple[str, tuple[str, ...], tuple[str, ...], Kind], ...] = (
 _STARTS = ("startTimeUnixNano", "startTime", "start_time")
 _ENDS = ("endTimeUnixNano", "endTime", "_endTime", "end_time")
 _LOGGED = ("timeUnixNano", "hrTime", "timestamp", "observedTimeUnixNano", "hrTimeObserved", "observed_timestamp")
+_LOG_ONLY = ("hrTime", "timeUnixNano", "_body", "severityNumber", "severity_number", "eventName")
 _TEXTS = ("stringValue", "intValue", "doubleValue", "boolValue")
 _DEPTH = 6
 
@@ -141,7 +142,7 @@ def _flat(found: dict[str, Any]) -> Kind | None:
     told = found.get("type")
     if told == "metric" or "dataPoints" in found or "aggregationTemporality" in found or "scopeMetrics" in found:
         return "metric"
-    if told == "log" or any(name in found for name in ("hrTime", "_body", "severityNumber", "severity_number")):
+    if told == "log" or any(name in found for name in _LOG_ONLY):
         return "log"
     if told == "span" or any(
         name in found for name in ("traceId", "trace_id", "spanContext", "_spanContext", "context")
