@@ -10,7 +10,8 @@ from collections.abc import Callable
 import dagster as dg
 import msgspec
 
-from assets.common import OWNERS, WRITER_POOL, figures, on_change, table_asset, table_options, table_result
+from assets.common import OWNERS, WRITER_POOL, figures, key, on_change, table_asset, table_options, table_result
+from assets.landing import LANDED_BEFORE
 from assets.sources import noun
 from resources import Engine, LedgerHome, Metrics, RunOptions
 from tokenledger_dagster.clients.registry import clients
@@ -27,7 +28,7 @@ def client_events(client: str) -> dg.AssetsDefinition:
     @dg.asset(
         key=["events", noun(client)],
         group_name="events",
-        deps=[["sources", f"{noun(client)}_logs"]],
+        deps=[["sources", f"{noun(client)}_logs"], *map(key, LANDED_BEFORE.get(client, []))],
         description=f"Usage records of {client} in the lake.\n\nReads what is new in its logs; nothing is ever lost.",
         kinds={"python", "parquet"},
         owners=OWNERS,

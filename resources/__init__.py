@@ -1,4 +1,4 @@
-"""What assets and checks are given: the ledger's home, the engine, the options of a run, and where metrics go.
+"""What assets and checks are given: the ledger's home, the engine, the options of a run, a proxy, and where metrics go.
 
 Here: typed Dagster resources, all lazy: making one reads no file and opens nothing. Not here: what is done with them.
 
@@ -21,7 +21,9 @@ from tokenledger_dagster.settings import Settings, load_settings
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-__all__ = ["Engine", "LedgerHome", "Metrics", "RunOptions", "default_resources"]
+    from tokenledger_dagster.contracts.landing import LandingSummary
+
+__all__ = ["Engine", "LedgerHome", "LandingProxy", "Metrics", "RunOptions", "default_resources"]
 
 
 class LedgerHome(dg.ConfigurableResource):
@@ -41,8 +43,8 @@ class LedgerHome(dg.ConfigurableResource):
 
     @property
     def environ(self) -> Mapping[str, str]:
-        """The variables by which agents' logs are found."""
-        return os.environ
+        """The variables by which agents' logs are found, and what is landed in this home."""
+        return {**os.environ, "TOKENLEDGER_HOME": self.root} if self.root else os.environ
 
     @property
     def zone(self) -> str:
@@ -119,6 +121,31 @@ class Metrics(dg.ConfigurableResource):
         return NoopMetrics()
 
 
+class LandingProxy(dg.ConfigurableResource):
+    """The CLIProxyAPI whose usage queue is landed; without an address nothing is asked."""
+
+    url: str = Field(default="", description="Address of the proxy; empty = CLIPROXYAPI_URL, else none.")
+    key_variable: str = Field(default="", description="Variable with its key; empty = CLIPROXYAPI_MANAGEMENT_KEY.")
+    count: int = Field(default=100, description="Records asked for at once.")
+
+    @property
+    def address(self) -> str:
+        """The address, empty where none is configured."""
+        return self.url or os.environ.get("CLIPROXYAPI_URL", "")
+
+    def land(self, home: Home) -> "LandingSummary":
+        """Takes what the queue holds. Raises TokenLedgerError."""
+        from tokenledger_dagster.landing.cliproxyapi import land_once
+
+        return land_once(home, self.address, os.environ, self.key_variable or None, self.count)
+
+
 def default_resources() -> dict[str, dg.ConfigurableResource]:
     """The resources by the names under which assets and checks ask for them."""
-    return {"home": LedgerHome(), "engine": Engine(), "options": RunOptions(), "metrics": Metrics()}
+    return {
+        "home": LedgerHome(),
+        "engine": Engine(),
+        "options": RunOptions(),
+        "metrics": Metrics(),
+        "proxy": LandingProxy(),
+    }

@@ -316,6 +316,9 @@ class Event(msgspec.Struct, frozen=True):
     web_searches: int
     nano: int | None
     context: str
+    provider: str
+    tool_input: int
+    tool_output: int
     copies: tuple[str, ...] = ()
     """Rules of the records that were not booked in its favour."""
 
@@ -342,7 +345,7 @@ class Booked(msgspec.Struct, frozen=True):
 _EVENTS = """
 SELECT e.event_no, e.event_id, s.client, s.session_id, s.project, e.timestamp_us, m.model_raw, m.model, e.input_tokens,
   e.output_tokens, e.cache_write_tokens, e.cache_read_tokens, e.cache_write_1h_tokens, e.reasoning_tokens,
-  e.web_search_requests, e.list_price_nano, e.requested_context
+  e.web_search_requests, e.list_price_nano, e.requested_context, m.provider, e.tool_input_tokens, e.tool_output_tokens
 FROM events e JOIN sessions s USING (session_no) JOIN models m USING (model_no) ORDER BY e.timestamp_us, e.event_id
 """
 _CELLS = """

@@ -76,6 +76,11 @@ class Home(msgspec.Struct, frozen=True):
         return self.root / home_files.RECORDS
 
     @property
+    def landing(self) -> Path:
+        """Records told for a moment only, as `tokenledger proxy land` wrote them down; a folder per feeder."""
+        return self.root / home_files.LANDING
+
+    @property
     def tables(self) -> Path:
         """Parquet tables derived from the lake; may be deleted and made again."""
         return self.root / "tables"

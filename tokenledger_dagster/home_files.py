@@ -9,12 +9,19 @@ from __future__ import annotations
 import os
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ROOT = "TOKENLEDGER_HOME"
+"""The variable that names the home."""
 HOME_JSON = "home.json"
 LAKE = "lake"
 MANIFEST = "lake/manifest.sqlite"
 JOURNAL = "lake/journal"
 RECORDS = "lake/records"
 ANSWERS = "answers"
+LANDING = "landing"
 UI_SNAPSHOT = "ui-snapshot.json"
 INGEST_SUMMARY = "ingest-summary.json"
 RECONCILE_SUMMARY = "reconcile-latest-summary.json"
@@ -28,3 +35,14 @@ def default_root() -> str | None:
     if sys.platform == "darwin" and "XDG_DATA_HOME" not in os.environ:
         return os.path.expanduser("~/Library/Application Support/tokenledger")
     return None
+
+
+def root_of(environ: Mapping[str, str]) -> str:
+    """The home that these variables lead to, as `settings` finds it, always with an answer."""
+    if given := environ.get(ROOT):
+        return given
+    home = environ.get("HOME") or os.path.expanduser("~")
+    data = environ.get("XDG_DATA_HOME", "")
+    if sys.platform == "darwin" and not data:
+        return f"{home}/Library/Application Support/tokenledger"
+    return f"{data if os.path.isabs(data) else f'{home}/.local/share'}/tokenledger"

@@ -21,10 +21,7 @@ def test_command_sees_nothing_of_the_user(tmp_path: Path, monkeypatch: pytest.Mo
 
     assert [name for name, value in found.items() if value == "/elsewhere"] == []
     assert (found["HOME"], found["TOKENLEDGER_HOME"]) == (str(tmp_path / "logs"), str(tmp_path / "state"))
-    assert (found["CLAUDE_CONFIG_DIR"], found["CODEX_HOME"]) == (
-        str(tmp_path / "logs" / ".claude"),
-        str(tmp_path / "logs" / ".codex"),
-    )
+    assert found["TOKENLEDGER_LOGS_HOME"] == str(tmp_path / "logs")
 
 
 def test_process_is_measured(tmp_path: Path) -> None:

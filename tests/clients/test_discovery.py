@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from tests.support import World, claude, jsonl, meta, rollout, tokens, turn
 from tokenledger_dagster.clients.claude_code import ClaudeCode
 from tokenledger_dagster.clients.codex import Codex
+from tokenledger_dagster.clients.logs import LOGS_HOME, agents_environ
 from tokenledger_dagster.clients.registry import client_name, clients
 
 
@@ -245,3 +247,39 @@ def test_unusual_file_names_are_read(tmp_path: Path) -> None:
     world.sync()
 
     assert len(world.events()) == 2
+
+
+class TestLandingFolder:
+    """What was landed lies in the ledger's own home, which is found without any setting of the client's."""
+
+    def roots(self, **environ: str) -> list[str]:
+        return [root.where for root in clients()["cliproxyapi"].roots(environ)]
+
+    def test_it_is_below_the_home_that_the_variable_names(self, tmp_path: Path) -> None:
+        landing = folder(tmp_path / "ledger/landing/cliproxyapi")
+
+        assert self.roots(HOME=str(tmp_path), TOKENLEDGER_HOME=str(tmp_path / "ledger")) == [str(landing)]
+
+    def test_the_variable_may_begin_at_the_home_folder_or_hold_a_comma(self, tmp_path: Path) -> None:
+        landing = folder(tmp_path / "a,b/landing/cliproxyapi")
+
+        assert self.roots(HOME=str(tmp_path), TOKENLEDGER_HOME="~/a,b") == [str(landing)]
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="each platform has a folder of its own for user data")
+    def test_without_it_the_platforms_folder_is_the_home(self, tmp_path: Path) -> None:
+        default = folder(tmp_path / ".local/share/tokenledger/landing/cliproxyapi")
+        moved = folder(tmp_path / "data/tokenledger/landing/cliproxyapi")
+
+        assert self.roots(HOME=str(tmp_path)) == [str(default)]
+        assert self.roots(HOME=str(tmp_path), XDG_DATA_HOME=str(tmp_path / "data")) == [str(moved)]
+
+    def test_where_nothing_was_landed_there_is_nothing_to_tell(self, tmp_path: Path) -> None:
+        world = World(tmp_path, TOKENLEDGER_HOME=str(tmp_path / "ledger"))
+
+        assert world.sync().problems == []
+
+    def test_logs_of_another_home_leave_the_ledgers_own_landing(self, tmp_path: Path) -> None:
+        landing = folder(tmp_path / "ledger/landing/cliproxyapi")
+        environ = {"HOME": str(tmp_path), "TOKENLEDGER_HOME": str(tmp_path / "ledger"), LOGS_HOME: str(tmp_path / "b")}
+
+        assert self.roots(**agents_environ(environ)) == [str(landing)]

@@ -46,6 +46,7 @@ def test_the_document_is_that_of_the_contract(world: World, manifest: Connection
             "session_count": 3,
             "skipped_unpriced_count": 1,
             "list_price_usd": 0.01378,
+            "estimated_tokens": 0,
         },
         "top_providers": [
             {

@@ -26,6 +26,7 @@ def test_paths_are_those_of_the_contract() -> None:
         "manifest_path": "/h/lake/manifest.sqlite",
         "journal": "/h/lake/journal",
         "records": "/h/lake/records",
+        "landing": "/h/landing",
         "tables": "/h/tables",
         "duckdb_path": "/h/tokenledger.duckdb",
         "ui_snapshot_path": "/h/ui-snapshot.json",

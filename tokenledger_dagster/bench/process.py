@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 
 from tokenledger_dagster.bench.machine import PACKAGE_ROOT
+from tokenledger_dagster.clients.logs import LOGS_HOME
 from tokenledger_dagster.contracts.bench import Memory, Round
 from tokenledger_dagster.errors import TokenLedgerError
 
@@ -45,8 +46,7 @@ def environment(logs: Path, state: Path) -> dict[str, str]:
     return {
         **kept,
         "HOME": str(logs),
-        "CLAUDE_CONFIG_DIR": str(logs / ".claude"),
-        "CODEX_HOME": str(logs / ".codex"),
+        LOGS_HOME: str(logs),
         "TOKENLEDGER_HOME": str(state),
         "TOKENLEDGER_TIMEZONE": "UTC",
         "TZ": "UTC",

@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from tokenledger_dagster.clients.base import Client, Sink, SourceFile
+from tokenledger_dagster.clients.logs import agents_environ
 from tokenledger_dagster.clients.pack import Packer
 from tokenledger_dagster.clients.registry import clients
 from tokenledger_dagster.home import ensure_home
@@ -47,7 +48,7 @@ def discover(environ: Mapping[str, str]) -> list[Input]:
     return [
         Input(client, file, context)
         for client in clients().values()
-        for root in client.roots(environ)
+        for root in client.roots(agents_environ(environ))
         for context in [client.context(root)]
         for file in client.files(root)
     ]

@@ -29,6 +29,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "orchestrate": ("orchestrate", "run the whole Dagster job: tables, checks, published files"),
     "snapshot": ("snapshot", "the UI snapshot, for status bars and extensions"),
     "doctor": ("doctor", "what was found, what is at risk, versions"),
+    "proxy": ("proxy", "land the usage queue of a CLIProxyAPI"),
+    "feeder": ("feeder", "hold files of a feeder against its contract"),
     "bench": ("bench", "speed, memory and exactness on made-up logs"),
     "rates": ("rates", "build or compare the committed rate table"),
     "quickstart": ("quickstart", "the main job on your own logs, or on the bundled sample"),

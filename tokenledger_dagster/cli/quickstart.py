@@ -7,7 +7,8 @@ import os
 import shlex
 
 from tokenledger_dagster.cli import report
-from tokenledger_dagster.clients.registry import clients
+from tokenledger_dagster.clients.logs import LOGS_HOME, agents_environ
+from tokenledger_dagster.clients.registry import clients, finder
 from tokenledger_dagster.errors import TokenLedgerError
 from tokenledger_dagster.home import SAMPLE_HOME, Home, ensure_home, kind_of
 from tokenledger_dagster.settings import Settings
@@ -47,9 +48,11 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
 def _own_logs() -> list[str]:
     found = []
-    for client in clients().values():
-        if any(next(client.files(root), None) is not None for root in client.roots(os.environ)):
-            found.append(client.name)
+    for client in clients():
+        finding = finder(client)
+        roots = finding.roots(agents_environ(os.environ))
+        if any(next(iter(finding.entries(root)), None) is not None for root in roots):
+            found.append(client)
     return found
 
 
@@ -64,8 +67,7 @@ def _use_sample(settings: Settings) -> tuple[Home, Settings]:
         root = root.with_name(f"{root.name}-sample")
     home = ensure_home(root, "sample")
     # assets and commands find logs as they always do; HOME stays as it is, since other programs write there
-    os.environ["CLAUDE_CONFIG_DIR"] = str(SAMPLE_HOME / ".claude")
-    os.environ["CODEX_HOME"] = str(SAMPLE_HOME / ".codex")
+    os.environ[LOGS_HOME] = str(SAMPLE_HOME)
     os.environ["TOKENLEDGER_HOME"] = str(root)
     return home, msgspec.structs.replace(settings, home=root)
 
@@ -84,6 +86,6 @@ def _where(home: Home) -> str:
         ("Lake", home.lake, "every usage record with its evidence; kept when agents delete their logs"),
     )
     lines = [f"  {name:<13}{path}\n  {'':<13}{about}" for name, path, about in made if path.exists()]
-    given = ("TOKENLEDGER_HOME", "CLAUDE_CONFIG_DIR", "CODEX_HOME")
+    given = ("TOKENLEDGER_HOME", LOGS_HOME, "CLAUDE_CONFIG_DIR", "CODEX_HOME")
     prefix = "".join(f"{name}={shlex.quote(os.environ[name])} " for name in given if name in os.environ)
     return "\n".join(["", "Made:", *lines, "", "Open the Dagster UI (http://localhost:3000):", f"  {prefix}make dev"])

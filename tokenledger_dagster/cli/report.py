@@ -97,6 +97,8 @@ def _text(report: Document, form: str) -> str:
     foot = f"{totals['event_count']:,} events in {totals['session_count']:,} sessions, days in {report['timezone']}"
     if totals["unpriced_tokens"]:
         foot += f"; {totals['unpriced_tokens']:,} tokens have no known price and are in no sum of USD"
+    if totals["estimated_tokens"]:
+        foot += f"; {totals['estimated_tokens']:,} tokens are estimates (--no-estimates leaves them out)"
     return f"{text}{foot}\n"
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from tokenledger_dagster.clients.base import Sink
+from tokenledger_dagster.clients.veil import digest
 
 _decoder = json.JSONDecoder()
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -140,12 +141,22 @@ def resolve(data: bytes, pointer: str) -> bytes | None:
     for step in pointer.split("/")[1:]:
         name = step.replace("~1", "/").replace("~0", "~")
         below = part.members()
+        if step.startswith(_VEILED):
+            name = next((one for one in below if veiled_step(one) == step), step)
         if not below and name.isdecimal():
             below = {str(place): one for place, one in enumerate(part.elements())}
         if name not in below:
             return None
         part = below[name]
     return part.raw
+
+
+_VEILED = "~h"
+
+
+def veiled_step(name: str) -> str:
+    """A step of a pointer past a name that must not be stored; ``~h`` is no escape that JSON pointers know."""
+    return f"{_VEILED}{digest(name)}"
 
 
 def _encoded(value: Any) -> bytes:

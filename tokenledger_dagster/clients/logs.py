@@ -9,12 +9,26 @@ from __future__ import annotations
 
 import os
 
+from tokenledger_dagster import home_files
 from tokenledger_dagster.clients import walk
 
 TYPE_CHECKING = False  # typing itself costs more than this module
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
+
+
+LOGS_HOME = "TOKENLEDGER_LOGS_HOME"
+"""A folder in which logs are looked for as if it were the person's home: the sample's, a bench's, a backup's."""
+
+
+def agents_environ(environ: Mapping[str, str]) -> Mapping[str, str]:
+    """The environment by which logs are found: the agents' own variables say nothing about another home's logs."""
+    if LOGS_HOME not in environ:
+        return environ
+    kept = {name: value for name, value in environ.items() if name.startswith("TOKENLEDGER_")}
+    # what was landed lies in the ledger's own home, not in one below that folder
+    return {home_files.ROOT: home_files.root_of(environ), **kept, "HOME": environ[LOGS_HOME]}
 
 
 class Root:

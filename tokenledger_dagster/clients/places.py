@@ -4,14 +4,16 @@ Here: reading `clients.csv` and `places.csv`, environment variables in a path, a
 here: what a file holds (each adapter).  Light: see ``clients.logs``.
 
 A path is a folder or a single file; ``${NAME:-default}`` is an environment variable or its default, and a variable may
-hold a comma list.  Names are separated by blanks; ``*`` stands for anything, and a pattern with a slash is compared
-with as many of the last parts of the path below the root.  ``.gz`` and ``.zst`` behind a name change nothing.
+hold a comma list; ``${TOKENLEDGER_HOME}`` is the ledger's home, wherever that is.  Names are separated by blanks; ``*``
+stands for anything, and a pattern with a slash is compared with as many of the last parts of the path below the root.
+``.gz`` and ``.zst`` behind a name change nothing.
 """
 
 from __future__ import annotations
 
 import os
 
+from tokenledger_dagster import home_files
 from tokenledger_dagster.clients import walk
 from tokenledger_dagster.clients.logs import Logs, Root
 
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 _HERE = os.path.dirname(os.path.abspath(__file__))
 _DATABASES = (".db", ".vscdb", ".sqlite", ".sqlite3")
 _PACKED = (".gz", ".zst")
-_GENERAL = ("XDG_", "HOME", "APPDATA")
+_GENERAL = ("XDG_", "HOME", "APPDATA", home_files.ROOT)
 """Variables that are no client's own: that they lead nowhere is nothing to tell."""
 
 
@@ -133,7 +135,10 @@ def _values(path: str, environ: Mapping[str, str]) -> list[str]:
         else:
             end += 1
     name, _, default = path[start + 2 : end - 1].partition(":-")
-    given = [part.strip() for part in environ.get(name, "").split(",") if part.strip()]
+    if name == home_files.ROOT:
+        given = [home_files.root_of(environ)]
+    else:
+        given = [part.strip() for part in environ.get(name, "").split(",") if part.strip()]
     chosen = given or (_values(default, environ) if default else [])
     rest = _values(path[end:], environ)
     return [path[:start] + one + tail for one in chosen for tail in rest]

@@ -51,6 +51,8 @@ class Totals(Sums, kw_only=True):
     reasoning_tokens: int = 0
     """Part of ``output_tokens``."""
     web_search_requests: int = 0
+    estimated_tokens: int = 0
+    """Tokens of ``total_tokens`` that nobody counted; ``--no-estimates`` leaves them out."""
 
 
 class Row(Totals, kw_only=True):

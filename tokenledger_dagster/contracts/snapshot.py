@@ -31,6 +31,8 @@ class SnapshotTotals(msgspec.Struct, frozen=True, kw_only=True):
     """Requests without a list price; their tokens count, their cost does not."""
     # additive
     list_price_usd: Decimal
+    estimated_tokens: int = 0
+    """Part of ``tokens`` that no provider counted."""
 
 
 class SnapshotRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -109,6 +109,7 @@ _SUMS = (
     _count("unpriced_count", "Events without a list price."),
     _count("event_count", "Requests booked."),
     _count("session_count", "Distinct sessions; not additive."),
+    _count("estimated_tokens", "Tokens of total_tokens that no provider counted."),
 )
 _SPAN = (_time("first_time", "First event"), _time("last_time", "Last event"))
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tokenledger_dagster.ingest.zones import Zone
 
     Document = dict[str, Any]
-    Row = tuple[str, str, str, int, int, int, int]
+    Row = tuple[str, str, str, int, int, int, int, int]
     """Client, model, session number, tokens, list price in nano-USD, unpriced requests."""
 
 SNAPSHOT_SCHEMA_VERSION = 1
@@ -46,12 +46,13 @@ _SQL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "sql")
 class _Sum:
     """Figures of one name."""
 
-    __slots__ = ("nano", "sessions", "tokens", "unpriced")
+    __slots__ = ("estimated", "nano", "sessions", "tokens", "unpriced")
 
     def __init__(self) -> None:
         self.tokens = 0
         self.nano = 0
         self.unpriced = 0
+        self.estimated = 0
         self.sessions: set[int] = set()
 
     def add(self, row: Row) -> None:
@@ -59,6 +60,7 @@ class _Sum:
         self.tokens += row[4]
         self.nano += row[5]
         self.unpriced += row[6]
+        self.estimated += row[7]
 
 
 def snapshot_document(
@@ -171,6 +173,7 @@ def _assemble(
             "session_count": len(total.sessions),
             "skipped_unpriced_count": total.unpriced,
             "list_price_usd": cost,
+            "estimated_tokens": total.estimated,
         },
         "top_providers": _ranked(providers)[:limit],
         "top_models": _ranked(models)[:limit],
@@ -218,8 +221,8 @@ def _from_slots(connection: sqlite3.Connection, zone: Zone, first: int, last: in
     query = _query("snapshot_slots.sql")
     for slot, *row in connection.execute(query, ((first - 1) * _SLOTS_A_DAY, (last + 2) * _SLOTS_A_DAY)):
         if first <= zone.day(slot * SLOT_US) <= last:
-            client, model, provider, session, tokens, nano, unpriced = row
-            yield client, model, provider, session, tokens, nano, unpriced
+            client, model, provider, session, tokens, nano, unpriced, estimated = row
+            yield client, model, provider, session, tokens, nano, unpriced, estimated
 
 
 def _query(name: str) -> str:

@@ -17,7 +17,8 @@ from typing import Literal
 import msgspec
 
 from tokenledger_dagster import __version__
-from tokenledger_dagster.clients.registry import clients
+from tokenledger_dagster.clients.logs import agents_environ
+from tokenledger_dagster.clients.registry import clients, finder
 from tokenledger_dagster.home import Home
 from tokenledger_dagster.ingest.booking_key import booking_key
 from tokenledger_dagster.ingest.journal import SegmentDamagedError
@@ -63,22 +64,25 @@ def _versions() -> list[Finding]:
 
 def _sources(environ: Mapping[str, str]) -> list[Finding]:
     found = []
-    for client in clients().values():
-        roots = client.roots(environ)
+    absent = []
+    for client in clients():
+        finding = finder(client)
+        roots = finding.roots(agents_environ(environ))
         if not roots:
-            found.append(Finding("info", client.name, "no logs found on this machine"))
+            absent.append(client)
         for root in roots:
-            files = list(client.files(root))
-            size = sum(file.size for file in files)
-            text = f"{root.path} ({root.origin}): {len(files):,} files, {size / 1e6:,.1f} MB"
-            found.append(Finding("ok", client.name, text))
+            sizes = [stat.st_size for _, _, stat in finding.entries(root)]
+            text = f"{root.path} ({root.origin}): {len(sizes):,} files, {sum(sizes) / 1e6:,.1f} MB"
+            found.append(Finding("ok", client, text))
+    if absent:
+        found.append(Finding("info", "clients", f"no logs found on this machine: {', '.join(absent)}"))
     return found
 
 
 def _retention(environ: Mapping[str, str]) -> list[Finding]:
     """Claude Code deletes transcripts; what the ledger has read stays."""
     found = []
-    for root in clients()["claude-code"].roots(environ):
+    for root in finder("claude-code").roots(agents_environ(environ)):
         days = cleanup_days(root.path.parent / "settings.json")
         if days is None:
             continue

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from tokenledger_dagster.clients.logs import Root
-from tokenledger_dagster.clients.registry import clients
+from tokenledger_dagster.clients.logs import Root, agents_environ
+from tokenledger_dagster.clients.registry import clients, finder
 from tokenledger_dagster.fileio import encode_json
 from tokenledger_dagster.home import Home
 from tokenledger_dagster.ingest.manifest import connect, get_meta
@@ -44,10 +44,10 @@ class ClientTotals(NamedTuple):
 
 def log_files(home: Home, environ: Mapping[str, str], client: str) -> LogFiles:
     """Fingerprint of the files of `client`: path, size and time of each, nothing is opened."""
-    adapter = clients()[client]
-    roots = [*adapter.roots(environ), *_added_roots(home, client)]
-    found = {file.path: file for root in roots for file in adapter.files(root)}
-    stats = [(path, file.size, file.mtime_ns) for path, file in sorted(found.items())]
+    finding = finder(client)
+    roots = [*finding.roots(agents_environ(environ)), *_added_roots(home, client)]
+    found = {path: (stat.st_size, stat.st_mtime_ns) for root in roots for path, _, stat in finding.entries(root)}
+    stats = [(path, *stat) for path, stat in sorted(found.items())]
     return LogFiles(_digest(stats), len(stats), sum(size for _, size, _ in stats))
 
 

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tokenledger_dagster.clients.base import Client, SourceFile
-from tokenledger_dagster.clients.logs import Logs, Root
+from tokenledger_dagster.clients.logs import Logs, Root, agents_environ
 from tokenledger_dagster.clients.memory import without_marks
-from tokenledger_dagster.clients.registry import clients, logs, plugins
+from tokenledger_dagster.clients.registry import clients, finder, plugins
 from tokenledger_dagster.contracts.summaries import (
     CacheCounts,
     IngestSummary,
@@ -146,7 +146,7 @@ class _Sync:
     ) -> None:
         self._home = home
         self._db = connection
-        self._environ = environ
+        self._environ = agents_environ(environ)
         self._options = options
         self._metrics = metrics
         self._crew = crew
@@ -224,7 +224,7 @@ class _Sync:
         read: list[Path] = []
         walked = self._walked if self._walked is not None and self._walked.holds(self._db) else None
         for client in self._names():
-            finding = logs().get(client) or clients()[client]
+            finding = finder(client)
             roots = finding.roots(self._environ)
             if not roots and (named := _override(finding, self._environ)):
                 self._problems.append(f"{named} names no folder of {client} logs; correct or unset it")

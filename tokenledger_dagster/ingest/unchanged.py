@@ -17,7 +17,7 @@ except ImportError:  # an interpreter built without it
 
 from tokenledger_dagster import __version__, home_files
 from tokenledger_dagster.clients import walk
-from tokenledger_dagster.clients.logs import Root
+from tokenledger_dagster.clients.logs import Root, agents_environ
 from tokenledger_dagster.clients.registry import logs, package_folders
 from tokenledger_dagster.ingest.meta import BOOKING_VERSION, get_meta, set_meta
 
@@ -112,8 +112,9 @@ def _seen(place: Place) -> list[Seen]:
 def _places(connection: sqlite3.Connection, environ: Mapping[str, str]) -> list[Place]:
     extra = connection.execute("SELECT client, path FROM extra_sources ORDER BY client, path").fetchall()
     places: list[Place] = []
+    finding = agents_environ(environ)
     for name, one in logs().items():
-        places += [(name, root.where, root.origin) for root in one.roots(environ)]
+        places += [(name, root.where, root.origin) for root in one.roots(finding)]
         places += [(name, path, "--source") for client, path in extra if client == name and os.path.exists(path)]
     return places
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     Document = dict[str, Any]
 
 REPORT_SCHEMA_VERSION = 1
-_ZEROS = (0,) * 13
+_ZEROS = (0,) * 14
 
 
 def usd(nano: int) -> Decimal:
@@ -203,7 +203,7 @@ def _model(name: str, sums: list[int], dims: set[ModelDim], money: Callable[[int
 
 def _totals(sums: list[int], sessions: int, money: Callable[[int], object]) -> Document:
     found = _sums(sums, money)
-    *_, hour, reasoning, searches, _, unpriced, unpriced_tokens = sums
+    *_, hour, reasoning, searches, _, unpriced, unpriced_tokens, estimated = sums
     found["unpriced_tokens"] = unpriced_tokens
     found["unpriced_count"] = unpriced
     found["event_count"] = sums[0]
@@ -211,11 +211,12 @@ def _totals(sums: list[int], sessions: int, money: Callable[[int], object]) -> D
     found["cache_write_1h_tokens"] = hour
     found["reasoning_tokens"] = reasoning
     found["web_search_requests"] = searches
+    found["estimated_tokens"] = estimated
     return found
 
 
 def _sums(sums: list[int], money: Callable[[int], object]) -> Document:
-    events, fresh, output, write, read, tool_input, tool_output, _, _, _, nano, unpriced, _ = sums
+    events, fresh, output, write, read, tool_input, tool_output, _, _, _, nano, unpriced, _, _ = sums
     price = money(nano) if events > unpriced else None
     return {
         "input_tokens": fresh,

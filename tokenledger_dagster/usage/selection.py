@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Part = tuple[int, "SessionDim", "ModelDim", Sequence[int]]
     """Local day (days since 1970) or the block's start (microseconds UTC), session, model, and the sums of both within
-    it in the order of ``SUM_NAMES`` (tokens, nano-USD)."""
+    it in the order of ``_SUMS`` (tokens, nano-USD)."""
 
 _EPOCH = date(1970, 1, 1).toordinal()
 BLOCK_US = 5 * 3_600_000_000
@@ -31,9 +31,9 @@ _HOUR_US = 3_600_000_000
 _SUMS = (
     "event_count, input_tokens, output_tokens, cache_write_tokens, cache_read_tokens, tool_input_tokens, "
     "tool_output_tokens, cache_write_1h_tokens, reasoning_tokens, web_search_requests, list_price_nano, "
-    "unpriced_count, unpriced_tokens"
+    "unpriced_count, unpriced_tokens, is_estimated * (input_tokens + output_tokens + cache_write_tokens + "
+    "cache_read_tokens + tool_input_tokens + tool_output_tokens)"
 )
-SUM_NAMES: tuple[str, ...] = tuple(_SUMS.split(", "))
 _FILTERS = ("since", "until", "clients", "models", "projects", "sessions", "estimates")
 """In the order in which a report names them."""
 
@@ -185,8 +185,8 @@ class DaySums:
         return not selection.sessions and not selection.projects and get_meta(connection, "zone") == selection.zone
 
     def sums(self) -> Iterator[tuple[int, int, ModelDim, Sequence[int]]]:
-        """Everything that matches by day and model: day, model's number, model, sums in the order of ``SUM_NAMES``."""
-        columns = ", ".join([f"sum({name})" for name in SUM_NAMES])
+        """Everything that matches by day and model: day, model's number, model, sums in the order of ``_SUMS``."""
+        columns = ", ".join([f"sum({sum_})" for sum_ in _SUMS.split(", ")])
         query = f"SELECT day, model_no, {columns} {self._where} GROUP BY day, model_no ORDER BY day"
         for day, model_no, *found in self._db.execute(query):
             yield day, model_no, self._models[model_no], found

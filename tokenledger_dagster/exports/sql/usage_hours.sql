@@ -20,7 +20,8 @@ SELECT
     coalesce(sum(c.effective_cost_usd), 0) AS effective_cost_usd,
     coalesce(sum(e.total_tokens) FILTER (c.list_price_usd IS NULL), 0) AS unpriced_tokens,
     count(*) FILTER (c.list_price_usd IS NULL) AS unpriced_count,
-    count(*) AS event_count
+    count(*) AS event_count,
+    coalesce(sum(e.total_tokens) FILTER (e.is_estimated), 0) AS estimated_tokens
 FROM read_parquet({events}) AS e
 JOIN read_parquet({costs}) AS c USING (event_id)
 JOIN zone_offsets AS z ON z.slot = time_bucket(INTERVAL 15 MINUTES, e.timestamp)

@@ -14,4 +14,5 @@
     sum(unpriced_tokens) AS unpriced_tokens,
     sum(unpriced_count) AS unpriced_count,
     sum(event_count) AS event_count,
-    count(DISTINCT (client, session_id)) AS session_count
+    count(DISTINCT (client, session_id)) AS session_count,
+    sum(estimated_tokens) AS estimated_tokens
