@@ -430,7 +430,7 @@ class TestGrowth:
         b'{"resourceLogs": 5, "x": "tokens"}',
         b'{"resourceLogs": [5, null, {"scopeLogs": "tokens"}]}',
         b'{"resourceSpans": [{"scopeSpans": [{"spans": ["token", 7, {"attributes": "input_tokens"}]}]}]}',
-        b'{"resourceSpans": [{"resource": 3, "scopeSpans": [{"spans": [{"attributes": [{"key": 5}, "gen_ai.usage.input_tokens"]}]}]}]}',
+        b'{"resourceSpans": [{"resource": 3, "scopeSpans": [{"spans": [{"attributes": [{"key": 5}, "x.tokens"]}]}]}]}',
         b'{"attributes": {"event.name": ["api_request"], "input_tokens": 5}}',
         b'{"traceId": {"a": 1}, "spanId": 5, "name": [], "attributes": {"gen_ai.operation.name": 7, "x.tokens": {}}}',
         b'{"token',

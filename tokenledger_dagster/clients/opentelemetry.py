@@ -65,11 +65,11 @@ class Requests:
             return
         if is_known:
             return
-        session, assumed = otel_requests.session_of(element, self._file.stem)
-        if assumed:
-            flags.append(assumed)
+        named, trace = otel_requests.session_of(element), element.context[0]
+        if named is None:
+            flags.append("session_from_file" if trace is None else "session_from_trace")
+        session = named or (self._file.stem if trace is None else f"trace:{trace}")
         time = element.time_us()
-        named = None if assumed else session
         identity = otel_requests.identity_of(element, told, named, time, counters)
         links = tuple(otel_requests.links_of(element, told, named, time, identity, counters))
         if time is None:

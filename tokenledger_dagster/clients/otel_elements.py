@@ -94,11 +94,14 @@ class Element:
         return last - first if first and last and last >= first else None
 
 
-def elements(part: Part) -> Iterator[Element]:
-    """Every element of a line or document, in order; what is none of the known shapes yields nothing."""
+def elements(part: Part, *, every: bool = False) -> Iterator[Element]:
+    """The elements of a line or document that may bear counts (or ``every`` one), in order.
+
+    What is none of the known shapes yields nothing.
+    """
     if part.raw[:1] == b"[":
         for one in part.elements():
-            yield from elements(one)
+            yield from elements(one, every=every)
         return
     members = part.members()
     known = [container for container in _CONTAINERS if container[0] in members]
@@ -110,7 +113,7 @@ def elements(part: Part) -> Iterator[Element]:
                 for leaf in _below(scope, leaves):
                     if kind == "metric":
                         yield Element(kind, leaf, {}, attributes)
-                    elif b"oken" in leaf.raw and isinstance(fields := leaf.value, dict):
+                    elif (every or b"oken" in leaf.raw) and isinstance(fields := leaf.value, dict):
                         yield Element(kind, leaf, fields, attributes)
     if not known and members:
         found = part.value

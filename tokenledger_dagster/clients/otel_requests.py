@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from hashlib import blake2b
 
 import msgspec
 
 from tokenledger_dagster.clients.copies import prompt_link
 from tokenledger_dagster.clients.otel_counters import Convention
 from tokenledger_dagster.clients.otel_elements import Element
+from tokenledger_dagster.clients.veil import digest
 from tokenledger_dagster.contracts.record import Counters
 
 CALL, DETAILS, TURN, AGENT, PART = 10, 11, 12, 13, 14
@@ -25,7 +25,7 @@ agent that itself has a parent, which that one's sums repeat."""
 _CALLS = frozenset({"chat", "text_completion", "completion", "generate_content", "embeddings", "embedding"})
 _NO_REQUESTS = frozenset({"execute_tool", "create_agent", "tool", "retriever", "reranker", "guardrail", "evaluator"})
 _CLAUDE_EVENTS = frozenset({"claude_code.api_request", "api_request"})
-_CODEX_EVENTS = frozenset({"codex.sse_event", "codex.websocket_event"})
+_CODEX_EVENTS = frozenset(f"codex.{name}" for name in ("sse_event", "websocket_event"))
 _API_RESPONSES = {
     "gemini_cli.api_response": ("gemini-cli", "google"),
     "gemini-cli.api_response": ("gemini-cli", "google"),
@@ -121,15 +121,9 @@ def model_of(element: Element) -> str | None:
     return element.text(*_MODELS)
 
 
-def session_of(element: Element, stem: str) -> tuple[str, str | None]:
-    """The session's name, and the flag of one that had to be made up."""
-    named = element.text(*_SESSIONS)
-    if named is not None:
-        return named, None
-    trace = element.context[0]
-    if trace is not None:
-        return f"trace:{trace}", "session_from_trace"
-    return stem, "session_from_file"
+def session_of(element: Element) -> str | None:
+    """The session's name; None where none is told."""
+    return element.text(*_SESSIONS)
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -214,5 +208,5 @@ def account_of(element: Element) -> str | None:
     for name in ("user.account_uuid", "user.account_id", "organization.id"):
         value = element.text(name)
         if value is not None:
-            return blake2b(f"{name}:{value}".encode("utf-8", "replace"), digest_size=16).hexdigest()
+            return digest(value)
     return None
