@@ -197,6 +197,10 @@ class TestAgents:
         assert read(world, line, {"type": "metric", "name": "claude_code.token.usage"}) == []
         assert world.skipped() == {"otel_metric": 3}
 
+    def test_what_is_no_export_is_counted(self, world: World) -> None:
+        assert read(world, {"type": "system", "uiEvent": {"input_token_count": 5}}, {"resourceLogs": []}) == []
+        assert world.skipped() == {"not_telemetry": 1}
+
     def test_no_counts_and_nothing_counted_are_told_apart(self, world: World) -> None:
         assert read(world, span(1, note="token"), span(2, **usage(0, 0))) == []
         assert world.skipped() == {"usage_null": 1, "zero_usage": 1}

@@ -43,7 +43,7 @@ EXPECTED: dict[str, tuple[list[Row], dict[str, int]]] = {
         {},
     ),
     # a chat log whose telemetry rows are the chat's own, and emptied: nothing in it is an export
-    "qwen/jazzyalex+agent-sessions/system_telemetry.jsonl": ([], {}),
+    "qwen/jazzyalex+agent-sessions/system_telemetry.jsonl": ([], {"not_telemetry": 1}),
 }
 
 _EVENTS = """

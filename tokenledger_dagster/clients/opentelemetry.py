@@ -20,7 +20,7 @@ from tokenledger_dagster.clients.base import BookingFacts, Claim, Copy, Shape, S
 from tokenledger_dagster.clients.documents import Part
 from tokenledger_dagster.clients.memory import Memory
 from tokenledger_dagster.clients.otel_counters import counters_of
-from tokenledger_dagster.clients.otel_elements import Element, elements
+from tokenledger_dagster.clients.otel_elements import Element, elements, is_telemetry
 from tokenledger_dagster.contracts.record import UsageRecord
 
 _PEEK_BYTES = 64 << 10
@@ -152,7 +152,7 @@ class OtelLines:
         return
 
     def _take(self, part: Part, line: bytes, offset: int, flags: list[str]) -> None:
-        after = 0
+        after, element = 0, None
         for element in elements(part):
             at = line.find(element.part.raw, after)
             if at < 0:  # mended or written anew: the line is the evidence
@@ -161,6 +161,8 @@ class OtelLines:
                 place = Place(offset + at, element.part.raw)
                 after = at + len(element.part.raw)
             self._requests.take(element, place, [*flags])
+        if element is None and not is_telemetry(part):
+            self._sink.skipped["not_telemetry"] += 1
 
 
 class OtelDocument:
@@ -178,6 +180,8 @@ class OtelDocument:
             return
         part, flags = found
         equal: Counter[str] = Counter()
+        if not is_telemetry(part):
+            self._sink.skipped["not_telemetry"] += 1
         for element in elements(part):
             content = element.part.sha256
             equal[content] += 1

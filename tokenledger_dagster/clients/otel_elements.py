@@ -121,6 +121,14 @@ def elements(part: Part, *, every: bool = False) -> Iterator[Element]:
             yield Element(flat, part, found, _flat_resource(found))
 
 
+def is_telemetry(part: Part) -> bool:
+    """Whether a line or document has one of the shapes of an export, whatever is in it."""
+    if part.raw[:1] == b"[":
+        return any(is_telemetry(one) for one in part.elements())
+    found = part.value
+    return isinstance(found, dict) and (any(name in found for name, *_ in _CONTAINERS) or _flat(found) is not None)
+
+
 def plain_attributes(found: Any) -> dict[str, Any]:
     """Attributes as plain values by dotted name, from OTLP's list of pairs or from an object, nested ones too."""
     plain: dict[str, Any] = {}

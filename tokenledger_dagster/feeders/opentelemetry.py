@@ -17,7 +17,7 @@ from tokenledger_dagster.clients.documents import Part
 from tokenledger_dagster.clients.opentelemetry import OpenTelemetry
 from tokenledger_dagster.clients.otel_counters import counters_of
 from tokenledger_dagster.clients.otel_elements import Element, elements
-from tokenledger_dagster.clients.otel_requests import identity_of, model_of, session_of, told_by
+from tokenledger_dagster.clients.otel_requests import AGENT, identity_of, model_of, session_of, told_by
 from tokenledger_dagster.contracts.feeder import FeederReport
 from tokenledger_dagster.ingest.reading import opened_as_told
 
@@ -86,7 +86,7 @@ def _judge(element: Element, position: str, report: FeederReport) -> None:
         report.reject("counter_invalid", position)
     elif time is None:
         report.reject("timestamp_unreadable", position)
-    elif model_of(element) is None:
+    elif model_of(element) is None and told.rank < AGENT:
         report.reject("model_missing", position)
     elif session is None and trace is None:
         report.reject("session_missing", position)
