@@ -63,7 +63,7 @@ type: setup-dev ## check types
 dev: setup ## serve the Dagster UI on PORT with this checkout's dagster.yaml
 	@env -u DAGSTER_HOME DAGSTER_DISABLE_TELEMETRY=1 $(RUN) dagster dev --port $(PORT)
 
-.PHONY: bench bench-growth bench-chart bench-profile
+.PHONY: bench bench-growth bench-chart bench-profile bench-clients
 bench: setup ## measure all scenarios on SIZE_MB of made-up logs
 	@$(RUN) tokenledger bench run --size-mb $(SIZE_MB)
 
@@ -75,6 +75,9 @@ bench-chart: setup ## draw docs/images/growth.svg from the kept sizes
 
 bench-profile: setup ## profile SIZE_MB, kept in docs/performance/profile.json
 	@$(RUN) tokenledger bench profile --size-mb $(SIZE_MB) --out docs/performance/profile.json
+
+bench-clients: setup ## measure every client's fixtures many times over, kept in docs/performance/clients.json
+	@$(RUN) tokenledger bench clients --out docs/performance/clients.json
 
 .PHONY: clean
 clean: ## remove the environment, caches and Dagster's history (never a ledger)

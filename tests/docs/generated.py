@@ -22,7 +22,7 @@ from tokenledger_dagster.bench.results import read_result
 from tokenledger_dagster.cli.main import COMMANDS
 from tokenledger_dagster.clients.pack import Columns
 from tokenledger_dagster.contracts import record_table, tables
-from tokenledger_dagster.contracts.bench import BenchResult, ProfileResult
+from tokenledger_dagster.contracts.bench import BenchResult, ClientsResult, ProfileResult
 from tokenledger_dagster.contracts.record import Counters, UsageRecord
 from tokenledger_dagster.settings import DEFAULT_CONFIG, read_yaml
 
@@ -169,7 +169,22 @@ def profile() -> str:
     return "\n".join([*head, *rows, "", f"{size}. {spent}"]) + "\n"
 
 
-def _measured(result: BenchResult | ProfileResult) -> str:
+def client_speeds() -> str:
+    """The kept speeds of all clients as a table."""
+    result = msgspec.json.decode((ROOT / "docs" / "performance" / "clients.json").read_bytes(), type=ClientsResult)
+    rows = [
+        f"| `{one.client}` | {one.bytes / 1e6:,.1f} MB | {one.files:,} | {one.records:,} | {one.cold_s:.2f} s "
+        f"| {one.mb_per_s:,.1f} | {one.records_per_s:,.0f} | {one.tail_s:.2f} s |"
+        for one in result.clients
+    ]
+    head = [
+        "| client | logs | files | records | cold | MB/s | records/s | 1 % more |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    return "\n".join([_measured(result), "", *head, *rows]) + "\n"
+
+
+def _measured(result: BenchResult | ProfileResult | ClientsResult) -> str:
     machine, versions = result.machine, result.versions
     place = f"{machine.cpu_model}, {machine.cores} cores, {machine.python}"
     return f"Measured {result.generated_at[:10]} on {place}, TokenLedger {versions.tokenledger} ({versions.commit})."
@@ -206,6 +221,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "tables": all_tables,
     "growth": growth,
     "profile": profile,
+    "client speeds": client_speeds,
 }
 
 

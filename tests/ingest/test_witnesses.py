@@ -309,6 +309,37 @@ class TestTraces:
             del registry.clients()["gemini-cli"]
 
 
+class TestOthers:
+    def test_gemini_clis_own_chat_stands(self, world: World) -> None:
+        """Also where the two sides count the answer otherwise."""
+        counted = {"input": 100, "output": 20, "cached": 60, "thoughts": 5, "tool": 0, "total": 125}
+        message = {"id": "m1", "timestamp": at(1), "type": "gemini", "model": "gemini-3-pro", "tokens": counted}
+        chat = {"sessionId": "g1", "startTime": at(0), "messages": [message]}
+        world.write(world.home_dir / ".gemini/tmp/reef/chats/session-1.json", chat)
+        told = {"input_token_count": 100, "cached_content_token_count": 60, "output_token_count": 25}
+        telemetry(world, exported("gemini_cli.api_response", {"session.id": "g1", "model": "gemini-3-pro", **told}))
+        world.sync()
+
+        assert [(event.client, event.buckets) for event in world.events()] == [("gemini-cli", (40, 0, 60, 25))]
+        assert world.rules() == {"superseded_by_source": 1}
+
+    def test_a_copilot_message_gives_way_to_telemetry_of_any_kind_and_that_to_a_shutdown(self, world: World) -> None:
+        folder = world.home_dir / ".copilot/session-state/c1"
+        start = {"type": "session.start", "timestamp": at(0), "data": {"sessionId": "c1", "selectedModel": "gpt-5.4"}}
+        answer = {"type": "assistant.message", "timestamp": at(1), "data": {"messageId": "m1", "outputTokens": 3}}
+        path = world.write(folder / "events.jsonl", start, answer)
+        turn_sums = {"gen_ai.usage.input_tokens": 50, "gen_ai.usage.output_tokens": 3, "gen_ai.conversation.id": "c1"}
+        telemetry(world, exported("copilot_chat.agent.turn", turn_sums, 1))
+        world.sync()
+        assert clients(world) == [("opentelemetry", 50)]
+
+        usage = {"inputTokens": 50, "outputTokens": 3, "cacheReadTokens": 0, "cacheWriteTokens": 0}
+        ended = {"modelMetrics": {"gpt-5.4": {"requests": {"count": 1}, "usage": usage}}}
+        world.append(path, {"type": "session.shutdown", "timestamp": at(2), "data": ended})
+        world.sync()
+        assert clients(world) == [("copilot-cli", 50)]
+
+
 class Chats(Adapter):
     """Stands for a client whose own logs are the better source: one row a request, of the session g1."""
 

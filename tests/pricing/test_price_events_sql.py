@@ -26,21 +26,24 @@ MODELS = [
     ("x-ai", "grok-4.7", "standard"),
 ]
 COUNTER = st.one_of(st.just(0), st.integers(0, 3_000), st.sampled_from([199_999, 200_000, 272_000, 10**12]))
-EVENT = st.tuples(st.sampled_from(MODELS), st.integers(1_735_689_600, 1_800_000_000), st.tuples(*[COUNTER] * 5))
+SECOND = st.integers(1_735_689_600, 1_800_000_000)
+EVENT = st.tuples(st.sampled_from(MODELS), SECOND, st.tuples(*[COUNTER] * 5), st.booleans())
 EVENTS_DDL = """
 CREATE TEMP TABLE events (
     event_id BIGINT, channel VARCHAR, model VARCHAR, requested_context VARCHAR, bucket BIGINT, input_tokens BIGINT,
-    cache_read_tokens BIGINT, cache_write_5m_tokens BIGINT, cache_write_1h_tokens BIGINT, output_tokens BIGINT
+    cache_read_tokens BIGINT, cache_write_5m_tokens BIGINT, cache_write_1h_tokens BIGINT, output_tokens BIGINT,
+    is_sum BOOLEAN
 )
 """
 
-Event = tuple[tuple[str, str, str], int, tuple[int, ...]]
+Event = tuple[tuple[str, str, str], int, tuple[int, ...], bool]
+"""Channel, model and context; seconds since 1970; counters; whether these are several requests together."""
 
 
 def price_in_sql(table: RateTable, events: list[Event]) -> dict[int, int | None]:
     keyed = [
-        (RateKey(channel, model, context, table.bucket(channel, model, second * 1_000_000)), counts)
-        for (channel, model, context), second, counts in events
+        (RateKey(channel, model, context, table.bucket(channel, model, second * 1_000_000)), (*counts, is_sum))
+        for (channel, model, context), second, counts, is_sum in events
     ]
     resolved = [msgspec.structs.astuple(rate) for rate in resolve_distinct(table, (key for key, _ in keyed))]
     with duckdb.connect() as connection:
@@ -59,11 +62,11 @@ def insert(connection: duckdb.DuckDBPyConnection, relation: str, rows: list[tupl
 
 
 def price_one(table: RateTable, event: Event) -> int | None:
-    (channel, model, context), second, counts = event
+    (channel, model, context), second, counts, is_sum = event
     rate = table.resolve(channel, model, context, second * 1_000_000)
     if rate is None:
         return None if any(counts) else 0
-    return price_nano(rate, *counts)
+    return price_nano(rate, *counts, is_sum=is_sum)
 
 
 @settings(max_examples=40, deadline=None)
@@ -79,7 +82,7 @@ def test_keys_are_resolved_once(table: RateTable) -> None:
 
 def test_a_price_that_does_not_fit_stays_empty_and_the_others_are_priced(table: RateTable) -> None:
     events: list[Event] = [
-        (("openai", "gpt-5.5", "standard"), 1_790_000_000, (2**62, 0, 0, 0, 0)),
-        (("openai", "gpt-5.5", "standard"), 1_790_000_000, (1_000, 0, 0, 0, 0)),
+        (("openai", "gpt-5.5", "standard"), 1_790_000_000, (2**62, 0, 0, 0, 0), False),
+        (("openai", "gpt-5.5", "standard"), 1_790_000_000, (1_000, 0, 0, 0, 0), False),
     ]
     assert price_in_sql(table, events) == {0: None, 1: 5_000_000}

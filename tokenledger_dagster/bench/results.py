@@ -12,7 +12,13 @@ from pathlib import Path
 import msgspec
 
 from tokenledger_dagster.bench.machine import machine, versions
-from tokenledger_dagster.contracts.bench import BENCH_SCHEMA_VERSION, BenchResult, ProfileResult, Scenario
+from tokenledger_dagster.contracts.bench import (
+    BENCH_SCHEMA_VERSION,
+    BenchResult,
+    ClientsResult,
+    ProfileResult,
+    Scenario,
+)
 from tokenledger_dagster.errors import TokenLedgerError
 from tokenledger_dagster.fileio import write_json_atomic
 from tokenledger_dagster.home import Home
@@ -36,7 +42,7 @@ def make_result(kind: str, scenarios: Sequence[Scenario], duration_ms: int) -> B
     )
 
 
-def keep(home: Home, result: BenchResult | ProfileResult) -> Path:
+def keep(home: Home, result: BenchResult | ProfileResult | ClientsResult) -> Path:
     """Writes the result under ``bench/``, and a bench also as ``latest-summary.json``; returns the first path."""
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
     path = home.bench / f"{stamp}.json"

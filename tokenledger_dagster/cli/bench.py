@@ -21,7 +21,8 @@ from tokenledger_dagster.bench.results import keep, latest_growth, make_result, 
 from tokenledger_dagster.bench.runner import run_scenarios
 from tokenledger_dagster.bench.scenarios import SCENARIOS, USUAL, Options
 from tokenledger_dagster.cli import common, output
-from tokenledger_dagster.contracts.bench import BenchResult, ProfileResult, Step
+from tokenledger_dagster.clients.registry import client_name, clients
+from tokenledger_dagster.contracts.bench import BenchResult, ClientsResult, ProfileResult, Step
 from tokenledger_dagster.errors import TokenLedgerError, UsageError
 from tokenledger_dagster.fileio import write_atomic, write_json_atomic
 from tokenledger_dagster.settings import Settings
@@ -31,12 +32,14 @@ ACTIONS = {
     "growth": "measure first reading, unchanged and grown logs at several sizes",
     "chart": "draw the growth curve of a kept result as SVG",
     "profile": "say where the time of a first reading goes, stage by stage",
+    "clients": "measure a first reading and a little more of every client's fixtures",
 }
 _ACTION_EXAMPLES = {
     "run": ("run", "run --size-mb 200 --scenario warm-tail --rounds 7", "run --shape many-files --format json"),
     "growth": ("growth --sizes 200,1000,4000 --out growth.json",),
     "chart": ("chart --from growth.json --out growth.svg", "chart --out growth.svg"),
     "profile": ("profile --size-mb 200",),
+    "clients": ("clients", "clients --client cursor --client droid --size-mb 5"),
 }
 
 
@@ -52,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """One group of arguments for each action."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     add = {"run": _add_run, "growth": _add_growth, "chart": _add_chart, "profile": _add_profile}
+    add["clients"] = _add_clients
     for name, about in ACTIONS.items():
         one = actions.add_parser(
             name,
@@ -71,6 +75,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         "growth": _growth,
         "chart": _chart,
         "profile": _profile,
+        "clients": _clients,
     }
     return actions[args.action](args, settings)
 
@@ -111,6 +116,14 @@ def _add_chart(parser: argparse.ArgumentParser) -> None:
 def _add_profile(parser: argparse.ArgumentParser) -> None:
     _add_size(parser, "50")
     parser.add_argument("--rounds", metavar="N", type=int, default=3, help="runs of each stage (default: 3)")
+    _add_output(parser)
+
+
+def _add_clients(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--client", metavar="NAME", action="append", default=[], help="only this one (repeatable)")
+    parser.add_argument("--size-mb", metavar="MB", default="5", help="about so much of each client (default: 5)")
+    parser.add_argument("--rounds", metavar="N", type=int, default=3, help="timed runs of each step (default: 3)")
+    parser.set_defaults(seed=0)
     _add_output(parser)
 
 
@@ -225,10 +238,40 @@ def _profile(args: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
+def _clients(args: argparse.Namespace, settings: Settings) -> int:
+    from tokenledger_dagster.bench.clients import measure_clients
+
+    spec = _spec(args.size_mb, args, "--size-mb")
+    names = [client_name(given) for given in args.client]
+    if None in names:
+        raise UsageError(f"--client {args.client[names.index(None)]}: no such client; known are {', '.join(clients())}")
+    result = measure_clients([name for name in names if name], spec.size, args.rounds, common.note)
+    _keep(result, args, settings)
+    if args.format == "json":
+        output.print_json(result)
+        return 0
+    headers = ["Client", "MB", "Files", "Records", "Cold s", "MB/s", "Records/s", "Tail s"]
+    rows = [
+        [
+            one.client,
+            f"{one.bytes / MB:,.1f}",
+            f"{one.files:,}",
+            f"{one.records:,}",
+            f"{one.cold_s:.3f}",
+            f"{one.mb_per_s:,.1f}",
+            f"{one.records_per_s:,.0f}",
+            f"{one.tail_s:.3f}",
+        ]
+        for one in result.clients
+    ]
+    sys.stdout.write(output.render(headers, rows, "table", numeric_from=1))
+    return 0
+
+
 # -------------------------------------------------------------------- results
 
 
-def _keep(result: BenchResult | ProfileResult, args: argparse.Namespace, settings: Settings) -> None:
+def _keep(result: BenchResult | ProfileResult | ClientsResult, args: argparse.Namespace, settings: Settings) -> None:
     common.note(f"kept in {keep(common.open_home(settings), result)}")
     if args.out:
         write_json_atomic(Path(args.out), result)

@@ -156,45 +156,111 @@ class SnapshotAdapter(Adapter):
     """An adapter of a client that keeps running sums of a session: each observation is one, an event its growth.
 
     A record's ``message_id`` is the session's id; its ``cumulative`` holds the sums, which here are disjoint: input,
-    cache read, cache write, output (reasoning inside), reasoning.
+    cache read, cache write, output (reasoning inside), reasoning.  Records without ``cumulative`` are requests, as for
+    any other adapter.
     """
 
     def group(self, record: UsageRecord) -> bytes:
         """All observations of a session."""
-        return (record.message_id or "").encode()
+        if record.cumulative is None:
+            return super().group(record)
+        return b"\x01" + (record.message_id or "").encode()
 
     def claims(self, copies: Sequence[Copy], facts: BookingFacts) -> list[Claim]:
         """(session, sums) is an event whose counters are the growth since the largest sums seen below it.
 
-        Whatever order observations arrive in, the events add up to the largest sums.
+        Whatever order observations arrive in, a session's events add up to its largest sums.
         """
-        by_sums: dict[tuple[int, ...], list[Copy]] = defaultdict(list)
+        requests = [copy for copy in copies if copy.cumulative is None]
+        claims = super().claims(requests, facts) if requests else []
+        sessions: dict[str, list[Copy]] = defaultdict(list)
         for copy in copies:
             if copy.cumulative is not None:
-                by_sums[copy.cumulative].append(copy)
+                sessions[copy.message_id or ""].append(copy)
+        for session, rows in sessions.items():
+            claims += self._growths(session, rows)
+        return claims
+
+    def _growths(self, session: str, rows: Sequence[Copy]) -> list[Claim]:
+        by_sums: dict[tuple[int, ...], list[Copy]] = defaultdict(list)
+        for copy in rows:
+            by_sums[copy.cumulative or ()].append(copy)
+        chains = _Chains(rows)
+        flags = ("date_estimated",)
         claims: list[Claim] = []
+        waiting: list[tuple[Copy, str]] = []
         reached: tuple[int, ...] = (0, 0, 0, 0, 0)
-        for sums in sorted(by_sums, key=lambda one: (sum(one[:4]), one)):
-            rows = by_sums[sums]
-            counters = growth(reached, sums)
+        booked = 0
+        for sums in sorted(by_sums, key=_size):
+            seen = by_sums[sums]
+            if chains.is_stale(sums, seen):
+                waiting += [(copy, SNAPSHOT_SUPERSEDED) for copy in seen]
+                continue
+            counters = _unclassified(sums, booked) if _is_total_only(sums) else growth(reached, sums)
             reached = _largest(reached, sums)
             if not counters.total:
-                claims.append(
-                    Claim((self.name, rows[0].message_id, *sums), [], [(copy, SNAPSHOT_SUPERSEDED) for copy in rows])
-                )
+                waiting += [(copy, SNAPSHOT_SUPERSEDED) for copy in seen]
                 continue
+            # what was added since is dated by the look that saw it, not by when a copy of the session began
+            dated = [copy for copy in seen if not chains.is_opening(copy)] if booked else seen
             plain = msgspec.structs.astuple(counters)
-            grown = [msgspec.structs.replace(copy, counters=plain, total=counters.total) for copy in rows]
-            claims.append(Claim((self.name, rows[0].message_id, *sums), grown, flags=("date_estimated",)))
+            grown = [msgspec.structs.replace(copy, counters=plain, total=counters.total) for copy in dated or seen]
+            losers = [(copy, SNAPSHOT_SUPERSEDED) for copy in seen if dated and copy not in dated]
+            claims.append(Claim((self.name, session, *sums), grown, [*waiting, *losers], flags=flags))
+            waiting = []
+            booked += counters.total
+        if waiting:
+            claims[-1].losers += waiting  # sums of nothing are no records, so something was booked
         return claims
 
     def duplicate_rule(self, loser: Copy, winner: Copy, subagent: Callable[[int], bool]) -> str:
         """Equal sums of a session, seen twice."""
+        if loser.cumulative is None:
+            return super().duplicate_rule(loser, winner, subagent)
         return SNAPSHOT_SUPERSEDED
 
     def links(self, copy: Copy, session: str) -> Iterable[str]:
         """A session's sums are no request that telemetry could name."""
         return ()
+
+
+class _Chains:
+    """A session's observations by the file that showed them: which were a file's first, and which say nothing new."""
+
+    def __init__(self, rows: Sequence[Copy]) -> None:
+        self._first: dict[int, int] = {}
+        self._looks: dict[int, set[tuple[int, ...]]] = defaultdict(set)
+        for copy in rows:
+            self._first[copy.stream] = min(copy.ordinal, self._first.get(copy.stream, copy.ordinal))
+            self._looks[copy.stream].add(copy.cumulative or ())
+        self._largest_opening = max((copy.cumulative or () for copy in rows if self.is_opening(copy)), key=_size)
+        parts = [copy.cumulative or () for copy in rows if not _is_total_only(copy.cumulative or ())]
+        self._parts_total = max((sum(one[:4]) for one in parts), default=0)
+
+    def is_opening(self, copy: Copy) -> bool:
+        """Whether the file showed nothing of the session before."""
+        return copy.ordinal == self._first[copy.stream]
+
+    def is_stale(self, sums: tuple[int, ...], rows: Sequence[Copy]) -> bool:
+        """True for an old copy of the session in a file that never grew, and for a bare total that parts replace."""
+        if _is_total_only(sums) and sum(sums[:4]) <= self._parts_total:
+            return True
+        never_grew = all(self.is_opening(copy) and len(self._looks[copy.stream]) == 1 for copy in rows)
+        return never_grew and _size(sums) < _size(self._largest_opening)
+
+
+def _size(sums: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
+    return sum(sums[:4]), sums
+
+
+def _is_total_only(sums: Sequence[int]) -> bool:
+    """Sums of a source that told nothing but a total, which stands under output."""
+    return not any(sums[:3])
+
+
+def _unclassified(sums: Sequence[int], booked: int) -> Counters:
+    output = max(0, sum(sums[:4]) - booked)
+    return Counters(output_tokens=output, reasoning_tokens=min(sums[4], output))
 
 
 def growth(before: Sequence[int], after: Sequence[int]) -> Counters:

@@ -197,6 +197,7 @@ class Copy(msgspec.Struct, gc=False, array_like=True):
     is_estimated: bool
     upstream: str | None = None
     source_rank: int = 0
+    is_sum: bool = False
 
 
 OWNER = "\x00owner"

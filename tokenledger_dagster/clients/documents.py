@@ -17,6 +17,8 @@ from tokenledger_dagster.clients.base import Sink
 from tokenledger_dagster.clients.veil import digest
 
 _decoder = json.JSONDecoder()
+LINE = "line/"
+"""Begins the locator of a whole line, by number from 0, in a file of lines that is written anew as a whole."""
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _elements = msgspec.json.Decoder(list[msgspec.Raw])
 
@@ -133,7 +135,11 @@ def _reason(error: Exception, text: str) -> str:
 
 
 def resolve(data: bytes, pointer: str) -> bytes | None:
-    """The bytes at a JSON pointer of a document, or None where nothing stands there."""
+    """The bytes at a JSON pointer of a document (or of one of its lines), or None where nothing stands there."""
+    if pointer.startswith(LINE):
+        found_lines = data.split(b"\n")
+        number = int(pointer.removeprefix(LINE))
+        return found_lines[number].removesuffix(b"\r") if number < len(found_lines) else None
     found = load(data, Sink(0), several=True)
     if found is None:
         return None

@@ -26,12 +26,8 @@ _CALLS = frozenset({"chat", "text_completion", "completion", "generate_content",
 _NO_REQUESTS = frozenset({"execute_tool", "create_agent", "tool", "retriever", "reranker", "guardrail", "evaluator"})
 _CLAUDE_EVENTS = frozenset({"claude_code.api_request", "api_request"})
 _CODEX_EVENTS = frozenset(f"codex.{name}" for name in ("sse_event", "websocket_event"))
-_API_RESPONSES = {
-    "gemini_cli.api_response": ("gemini-cli", "google"),
-    "gemini-cli.api_response": ("gemini-cli", "google"),
-    "qwen-code.api_response": ("qwen-code", "qwen"),
-    "qwen_code.api_response": ("qwen-code", "qwen"),
-}
+_API_RESPONSES = {"gemini-cli": ("gemini-cli", "google"), "qwen-code": ("qwen-code", "qwen")}
+"""Client and upstream by what stands before ``.api_response``; releases differ in hyphens and underscores."""
 _SERVICES = (("claude", "anthropic"), ("codex", "openai"), ("gemini", "google"), ("qwen", "qwen"))
 _UPSTREAM = re.compile(r"[a-z0-9][a-z0-9._/\-]{0,63}")
 _COPILOT = ("copilot_chat.", "github.copilot.")
@@ -87,9 +83,9 @@ def _log(element: Element) -> Told | None:
         if element.text("event.kind") != "response.completed":
             return None
         return Told("codex", CALL, "codex", "openai")
-    if name in _API_RESPONSES:
-        client, upstream = _API_RESPONSES[name]
-        return Told("gemini", CALL, client, upstream)
+    program, _, answered = name.rpartition(".")
+    if answered == "api_response" and (known := _API_RESPONSES.get(program.replace("_", "-"))):
+        return Told("gemini", CALL, *known)
     if name == "gen_ai.client.inference.operation.details":
         operation = (element.text("gen_ai.operation.name") or "chat").lower()
         if operation in _NO_REQUESTS:

@@ -4,8 +4,10 @@ Here: reading `clients.csv` and `places.csv`, environment variables in a path, a
 here: what a file holds (each adapter).  Light: see ``clients.logs``.
 
 A path is a folder or a single file; ``${NAME:-default}`` is an environment variable or its default, and a variable may
-hold a comma list; ``${TOKENLEDGER_HOME}`` is the ledger's home, wherever that is.  Names are separated by blanks; ``*``
-stands for anything, and a pattern with a slash is compared with as many of the last parts of the path below the root.
+hold a comma list; ``${TOKENLEDGER_HOME}`` is the ledger's home, wherever that is.  ``/{A|B}`` stands for several
+folders, looked for only where the one above them exists.  Names are separated by blanks; ``*`` stands for anything, and
+a pattern with a slash is compared with as many of the last parts of the path below the root; one that begins with a
+slash with all of them, and where a client has only such patterns, no folder is entered that none of them leads to.
 ``.gz`` and ``.zst`` behind a name change nothing.
 """
 
@@ -46,7 +48,8 @@ class Places(Logs):
         """Where the rest of the adapter is: ``module:Class``."""
         self._paths = [place["path"] for place in places]
         patterns = {pattern for place in places for pattern in place["files"].split(" ") if pattern}
-        self._patterns = [pattern.split("/") for pattern in sorted(patterns)]
+        self._patterns = [pattern.split("/") for pattern in sorted(patterns) if not pattern.startswith("/")]
+        self._anchored = [pattern.split("/")[1:] for pattern in sorted(patterns) if pattern.startswith("/")]
         own = [name for path in self._paths for name in _variables(path) if not name.startswith(_GENERAL)]
         self.override = own[0] if own else None
         self.watched = tuple(dict.fromkeys(own))
@@ -58,12 +61,19 @@ class Places(Logs):
         found: list[tuple[str, str]] = []
         for path in self._paths:
             origin = next((name for name in _variables(path) if name in self.watched and environ.get(name)), "default")
-            found += [(walk.expanded(one, home), origin) for one in _values(path, environ)]
+            above, _, several = path.partition("/{")
+            names, _, rest = several.partition("}")
+            for one in _values(above, environ):
+                where = walk.expanded(one, home)
+                if not several:
+                    found.append((where, origin))
+                elif os.path.isdir(where):
+                    found += [(f"{where}/{name}{rest}", origin) for name in names.split("|")]
         return [Root(path, origin) for path, origin in walk.existing(found)]
 
     def walk(self, root: Root) -> Iterable[walk.Entry]:
         """Files below the root whose names count; a database's ``stat`` tells of its write-ahead log too."""
-        for path, below, stat in walk.log_files(root.where, self.counts):
+        for path, below, stat in walk.log_files(root.where, self.counts, self.leads):
             yield path, below, _with_log(path, stat) if path.endswith(_DATABASES) else stat
 
     def counts(self, name: str, below: str) -> bool:
@@ -74,7 +84,14 @@ class Places(Logs):
         return any(
             len(pattern) <= len(parts) and all(map(_fits, pattern, parts[-len(pattern) :]))
             for pattern in self._patterns
-        )
+        ) or any(len(pattern) == len(parts) and all(map(_fits, pattern, parts)) for pattern in self._anchored)
+
+    def leads(self, name: str, below: str) -> bool:
+        """Whether a log may lie somewhere in this folder."""
+        if self._patterns:
+            return True
+        parts = [*below.split("/")[:-1], name]
+        return any(len(pattern) > len(parts) and all(map(_fits, pattern, parts)) for pattern in self._anchored)
 
 
 def client_places() -> dict[str, Places]:

@@ -26,6 +26,7 @@ _SAFE_USAGE = re.compile(
     rb'|"[A-Za-z0-9_]{1,64}"(?=\s*:)|-?\d{1,18}(?:\.\d{1,18})?(?![\d.eE])|true|false|null){1,600}'
 )
 _WORD = re.compile(r"[A-Za-z_\-]{1,24}")
+_UPSTREAM = re.compile(r"[A-Za-z0-9_.\-:/]{1,64}")
 _NAME = re.compile(r"[A-Za-z0-9_.\-:/@\[\]]{0,64}")
 _ENUMS = {"service_tier": _WORD, "speed": _WORD, "inference_geo": _WORD, "type": _NAME, "model": _NAME}
 _MICROSECOND_LENGTH = len("2026-01-01T00:00:00.123456")
@@ -67,6 +68,11 @@ def text(value: object, limit: int = 1024) -> str | None:
 def word(value: object) -> str | None:
     """``value`` if it is one plain word, as tiers and speeds are; free text is never kept."""
     return value if isinstance(value, str) and _WORD.fullmatch(value) else None
+
+
+def upstream(value: object) -> str | None:
+    """Who served a request, as the log names it, in small letters; what is no plain id is not kept."""
+    return value.lower() if isinstance(value, str) and _UPSTREAM.fullmatch(value) else None
 
 
 def time_us(value: object) -> int | None:

@@ -42,10 +42,13 @@ def is_log(name: str) -> bool:
     return (rotated if number.isdecimal() else stem).endswith(".jsonl")
 
 
-def log_files(root: str, counts: Callable[[str, str], bool] | None = None) -> Iterator[Entry]:
+def log_files(
+    root: str, counts: Callable[[str, str], bool] | None = None, leads: Callable[[str, str], bool] | None = None
+) -> Iterator[Entry]:
     """Yields ``(path, path below root, stat)`` of every ``*.jsonl`` (rotated, ``.gz`` and ``.zst`` too) below ``root``.
 
-    ``counts``, given a file's name and its folder below the root, chooses other files than these.
+    ``counts``, given a file's name and its folder below the root, chooses other files than these; ``leads``, given a
+    folder's name and the folder it lies in, tells whether it is entered.
 
     Folders reached twice through symlinks are walked once; what cannot be read is passed over, as is a file that
     vanishes meanwhile.  ``root`` may itself be a file.  Sorted, so that runs read alike.
@@ -70,6 +73,8 @@ def log_files(root: str, counts: Callable[[str, str], bool] | None = None) -> It
                     if counts(name, below) if counts else name.endswith(".jsonl") or is_log(name):
                         yield entry.path, below + shown, entry.stat()
                 elif entry.is_dir():
+                    if leads and not leads(name, below):
+                        continue
                     stat = entry.stat() if entry.is_symlink() else None
                     if stat is not None:
                         if (stat.st_dev, stat.st_ino) in seen:

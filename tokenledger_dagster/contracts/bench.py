@@ -168,3 +168,31 @@ class ProfileResult(msgspec.Struct, kw_only=True):
     limit_cpu_s: float
     """Reading every byte and finding every newline: what no reader can go below."""
     stages: list[StageCost]
+
+
+class ClientSpeed(msgspec.Struct, kw_only=True):
+    """How fast one client's logs are read; times are medians of whole processes, seconds."""
+
+    client: str
+    bytes: int
+    files: int
+    records: int
+    events: int
+    cold_s: float
+    """A first sync of everything."""
+    tail_s: float
+    """A sync after ``tail_share`` more had appeared."""
+    tail_share: float
+    mb_per_s: float
+    """Of the first sync, as the next."""
+    records_per_s: float
+
+
+class ClientsResult(msgspec.Struct, kw_only=True):
+    """What ``bench clients`` found."""
+
+    schema_version: int = BENCH_SCHEMA_VERSION
+    generated_at: str
+    machine: Machine
+    versions: Versions
+    clients: list[ClientSpeed]

@@ -111,6 +111,8 @@ class UsageRecord(msgspec.Struct, frozen=True, gc=False, array_like=True, kw_onl
     """Stands for the account that was billed; never the account itself."""
     billing_kind: str | None = None
     """``api``, ``included`` or ``overage`` where the log tells."""
+    is_sum: bool = False
+    """True where the counters are those of several requests together, which no price tier of one request fits."""
 
 
 class Bad(msgspec.Struct, frozen=True, gc=False, array_like=True):

@@ -82,6 +82,7 @@ def arrow_schema() -> pa.Schema:
         ("links", pa.list_(text), False),
         ("latency_ms", number, True),
         ("ttft_ms", number, True),
+        ("is_sum", pa.bool_(), False),
     ]
     return pa.schema([pa.field(name, kind, nullable=nullable) for name, kind, nullable in fields])
 
@@ -138,6 +139,6 @@ def _held(timestamp_us: int) -> int:
 _RECORD = (
     *("ordinal", "byte_offset", "byte_length", "record_sha256", "session_id", "model_raw", *_TEXTS),
     *("by_content", "is_sidechain", "is_progress", "is_estimated", "flags", "cumulative", "last"),
-    *("source_rank", "links", "latency_ms", "ttft_ms"),
+    *("source_rank", "links", "latency_ms", "ttft_ms", "is_sum"),
 )
 _FIRST_US, _LAST_US = microseconds(datetime.min), microseconds(datetime.max)

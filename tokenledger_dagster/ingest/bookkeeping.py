@@ -333,6 +333,7 @@ def _copy(rid: int, stream_no: int, session: int, record: UsageRecord) -> Copy:
         is_estimated=record.is_estimated,
         upstream=record.upstream,
         source_rank=record.source_rank,
+        is_sum=record.is_sum,
     )
 
 

@@ -36,6 +36,8 @@ _INDEX_ROWS = 10_000
 _INT64_MAX = 2**63 - 1
 _UNKNOWN: Any = object()
 _SLOTS_A_DAY = 96
+SUM_FLAG = "sum_of_requests"
+"""Booking flag of an event that is several requests together."""
 _encode_copy = msgspec.msgpack.Encoder().encode
 _decode_copy = msgspec.msgpack.Decoder(Copy).decode
 
@@ -323,6 +325,7 @@ class Ledger:
             self.rates,
             client=client,
             upstream=winner.upstream,
+            is_sum=winner.is_sum,
             name=name,
             ts_us=event.timestamp_us,
             message_id=winner.message_id,
@@ -346,7 +349,7 @@ class Ledger:
             int(event.shared),
             int(winner.is_estimated),
             *counters,
-            ",".join(event.flags),
+            ",".join((*event.flags, SUM_FLAG) if winner.is_sum else event.flags),
             priced.channel,
             priced.list_price_nano,
             priced.list_basis,

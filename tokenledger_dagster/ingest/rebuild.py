@@ -113,6 +113,7 @@ def _record(row: dict[str, Any]) -> UsageRecord:
         flags=tuple(row["flags"]),
         source_rank=row.get("source_rank") or 0,
         links=tuple(row.get("links") or ()),
+        is_sum=bool(row.get("is_sum")),
         **later,
     )
 

@@ -96,6 +96,7 @@ class StandingRows:
                     False,
                     None,
                     0,
+                    False,
                 )
                 self._records.append((rid, group, pack.stream_no, session, _encode(copy), event_no, row.rule))
             states[one.event] = EXPANDED

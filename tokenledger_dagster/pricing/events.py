@@ -50,6 +50,7 @@ def price_event(
     cache_write_1h: int,
     output: int,
     upstream: str | None = None,
+    is_sum: bool = False,
 ) -> Pricing:
     """Return the list price of one request.
 
@@ -67,6 +68,7 @@ def price_event(
         cache_write_1h: tokens written for an hour.
         output: completion tokens, reasoning included.
         upstream: who served the request, where the log names them.
+        is_sum: whether these are several requests together, of which none is known to cross a tier.
 
     Returns:
         The price; `list_price_nano` is 0 when every counter is 0, whatever the model.
@@ -82,7 +84,7 @@ def price_event(
         return Pricing(priced, None, name.confidence if usable else 0, None, context, channel, reason)
     confidence = min(name.confidence, rate.confidence)
     basis = "maker" if confidence <= MAKER_CONFIDENCE_CAP else rate.list_basis
-    nano = price_nano(rate, *counts)
+    nano = price_nano(rate, *counts, is_sum=is_sum)
     if nano > _INT64_MAX:
         return Pricing(None, basis, confidence, rate.priced_context, context, channel, "overflow")
     return Pricing(nano, basis, confidence, rate.priced_context, context, channel, None)

@@ -1,6 +1,6 @@
 -- List price of every event in `events`, in nano-USD, from the rates in `resolved_rates` (see resolve.py).
 -- events: event_id, channel, model, requested_context, bucket, input_tokens, cache_read_tokens,
---         cache_write_5m_tokens, cache_write_1h_tokens, output_tokens; counters are never null.
+--         cache_write_5m_tokens, cache_write_1h_tokens, output_tokens, is_sum; counters are never null.
 -- list_price_nano is null when no rate row joins or the price does not fit a BIGINT; 0 when no token was counted.
 WITH matched AS (
     SELECT
@@ -15,8 +15,8 @@ WITH matched AS (
         e.cache_write_1h_tokens::HUGEINT AS n_write_1h,
         e.output_tokens::HUGEINT AS n_output,
         n_input + n_read + n_write_5m + n_write_1h AS prompt,
-        -- a step on the whole request, never on the tokens above the threshold
-        coalesce(
+        -- a step on the whole request, never on the tokens above the threshold, nor on several requests together
+        NOT e.is_sum AND coalesce(
             prompt > r.tier_from_tokens OR (r.tier_inclusive AND prompt = r.tier_from_tokens), false
         ) AS high,
         if(high, r.input_high, r.input) AS rate_input,

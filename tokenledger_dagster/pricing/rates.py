@@ -225,16 +225,26 @@ def rate_table() -> RateTable:
 
 
 def price_nano(
-    rate: Rate, input_tokens: int, cache_read: int, cache_write_5m: int, cache_write_1h: int, output: int
+    rate: Rate,
+    input_tokens: int,
+    cache_read: int,
+    cache_write_5m: int,
+    cache_write_1h: int,
+    output: int,
+    *,
+    is_sum: bool = False,
 ) -> int:
     """Return the price of one request in nano-USD, rounded half-even once.
 
     The tier is a step on the whole request: when input plus cache reads plus cache writes cross the threshold, every
-    token of the request, output included, pays the high rate.
+    token of the request, output included, pays the high rate.  Of several requests that are known only together
+    (`is_sum`) each is taken to lie below it.
     """
     prompt = input_tokens + cache_read + cache_write_5m + cache_write_1h
-    high = rate.tier_from_tokens is not None and (
-        prompt > rate.tier_from_tokens or (rate.tier_inclusive and prompt == rate.tier_from_tokens)
+    high = (
+        not is_sum
+        and rate.tier_from_tokens is not None
+        and (prompt > rate.tier_from_tokens or (rate.tier_inclusive and prompt == rate.tier_from_tokens))
     )
     units = rate.units(high=high)
     counts = (input_tokens, cache_read, cache_write_5m, cache_write_1h, output)

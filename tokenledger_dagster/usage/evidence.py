@@ -18,6 +18,7 @@ import msgspec
 from tokenledger_dagster.clients import databases, documents
 from tokenledger_dagster.home import Home
 from tokenledger_dagster.ingest.lake import attach
+from tokenledger_dagster.ingest.ledger import SUM_FLAG
 from tokenledger_dagster.ingest.reading import opened
 from tokenledger_dagster.ingest.zones import Zone
 from tokenledger_dagster.pricing.rates import rate_table
@@ -190,7 +191,11 @@ def _price(row: dict[str, Any]) -> dict[str, Any]:
         return about
     prompt = row["input_tokens"] + row["tool_input_tokens"] + row["cache_read_tokens"] + row["cache_write_tokens"]
     tier = rate.tier_from_tokens
-    high = tier is not None and (prompt > tier or (rate.tier_inclusive and prompt == tier))
+    high = (
+        SUM_FLAG not in row["booking_flags"]
+        and tier is not None
+        and (prompt > tier or (rate.tier_inclusive and prompt == tier))
+    )
     names = ("input", "cache_read", "cache_write_5m", "cache_write_1h", "output")
     return {
         **about,

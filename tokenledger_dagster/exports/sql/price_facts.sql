@@ -11,6 +11,7 @@ SELECT
         AS message_prefix,
     CAST(timestamp AS DATE) AS utc_day,
     epoch_us(timestamp) AS timestamp_us,
+    list_contains(flags, 'sum_of_requests') AS is_sum,
     input_tokens + tool_input_tokens AS input_tokens,
     cache_read_tokens,
     cache_write_tokens - cache_write_1h_tokens AS cache_write_5m_tokens,

@@ -5,6 +5,6 @@ SELECT
     f.event_id, n.channel, n.model, n.requested_context,
     CASE WHEN n.usable THEN (f.timestamp_us - ((f.timestamp_us % n.bucket_us) + n.bucket_us) % n.bucket_us) // n.bucket_us END AS bucket,
     f.input_tokens, f.cache_read_tokens, f.cache_write_5m_tokens, f.cache_write_1h_tokens, f.output_tokens,
-    f.timestamp, f.client, f.provider, f.total_tokens, n.usable, n.name_confidence, n.reason
+    f.is_sum, f.timestamp, f.client, f.provider, f.total_tokens, n.usable, n.name_confidence, n.reason
 FROM price_facts AS f
 JOIN named AS n USING (client, model_raw, service_tier, speed, upstream, message_prefix, utc_day)
