@@ -10,7 +10,7 @@ import pytest
 
 from tests.clients.planted import KEY, MAIL, PROMPT, SECRETS, found_below
 from tests.support import START, World, buckets, set_mtime, us
-from tokenledger_dagster.clients.places import client_places
+from tokenledger_dagster.clients.places import Names, client_places
 
 T0 = int(START.timestamp() * 1000)
 SONNET = "claude-sonnet-4-5-20250929"
@@ -91,7 +91,7 @@ class TestPlaces:
         ]
 
     def test_folders_of_checkpoints_are_not_walked(self) -> None:
-        places = client_places()["roo"]
+        places = Names(["/*/ui_messages.json"])
 
         assert places.leads("1771405200000", "")
         assert not places.leads("checkpoints", "1771405200000/")

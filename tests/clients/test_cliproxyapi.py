@@ -128,7 +128,8 @@ class TestVersion6:
         assert world.sync().providers["cliproxyapi"].skipped == {"details_missing": 4}
 
     def test_a_forks_request_id_is_the_identity(self, world: World) -> None:
-        document(world, export({"gpt-5": [detail(1, request_id="q1"), detail(2, request_id="q1")]}))
+        document(world, export({"gpt-5": [detail(1, request_id="q1")]}), "a.json")
+        document(world, export({"gpt-5": [detail(1, request_id="q1", source="elsewhere")]}), "b.json")
         world.sync()
 
         assert len(world.events()) == 1
@@ -323,6 +324,45 @@ class TestVersion7:
 
         assert world.events()[0].time == "2026-02-19T00:00:00.000Z"
         assert world.records()[0]["flags"] == ["timestamp_from_file"]
+
+
+class TestRequestIds:
+    """A request id is short, and shared by what one connection asked for."""
+
+    def test_a_record_that_is_told_twice_is_one_request(self, world: World) -> None:
+        lines(world, queued("0a1b2c3d"), queued("0a1b2c3d"), name="a.jsonl")
+        lines(world, queued("0a1b2c3d", latency_ms=9), name="b.jsonl")
+        world.sync()
+
+        assert (len(world.events()), sum(world.rules().values())) == (1, 2)
+
+    @pytest.mark.parametrize("other", [{"second": 5}, {"model": "gpt-image-2"}])
+    def test_another_time_or_model_under_it_is_another_request(self, world: World, other: dict[str, Any]) -> None:
+        lines(world, queued("0a1b2c3d"), queued("0a1b2c3d", **other))
+        world.sync()
+
+        assert (len(world.events()), world.rules()) == (2, {})
+
+    def test_the_earliest_is_known_by_the_id_alone_whatever_came_first(self, tmp_path: Path) -> None:
+        alone, early, late = (World(tmp_path / name) for name in ("alone", "early", "late"))
+        files = {"1.jsonl": queued("r1", 1), "2.jsonl": queued("r1", 2)}
+        for world, order in ((alone, ["1.jsonl"]), (early, ["1.jsonl", "2.jsonl"]), (late, ["2.jsonl", "1.jsonl"])):
+            world.environ["TOKENLEDGER_HOME"] = str(world.ledger.root)
+            for name in order:
+                lines(world, files[name], name=name)
+                world.sync()
+        ids = [[event.event_id for event in world.events()] for world in (alone, early, late)]
+
+        assert ids[1] == ids[2]
+        assert ids[0] == ids[1][:1]
+        assert len(set(ids[1])) == 2
+
+    def test_tries_on_several_accounts_count_for_what_each_used(self, world: World) -> None:
+        nothing = queued("r1", 1, failed=True, token_breakdown=None, tokens={"total_tokens": 0})
+        lines(world, nothing, queued("r1", 2))
+        world.sync()
+
+        assert (len(world.events()), world.skipped()) == (1, {"zero_usage": 1})
 
 
 class TestLayouts:

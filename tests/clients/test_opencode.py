@@ -14,7 +14,7 @@ import pytest
 
 from tests.clients.planted import KEY, MAIL, PROMPT, found_below
 from tests.support import START, World, buckets, set_mtime, us
-from tokenledger_dagster.clients.places import client_places
+from tokenledger_dagster.clients.places import Names
 
 T0 = int(START.timestamp() * 1000)
 MODEL = "claude-sonnet-4-5-20250929"
@@ -277,7 +277,7 @@ class TestCopies:
         assert world.rules() == {"opencode.rewritten": 1}
 
     def test_nothing_beside_the_messages_is_walked(self, world: World) -> None:
-        places = client_places()["opencode"]
+        places = Names(["/opencode.db", "/storage/message/*.json", "/storage/message/*/*.json"])
 
         assert places.leads("storage", "")
         assert places.leads("message", "storage/")

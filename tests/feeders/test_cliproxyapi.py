@@ -87,12 +87,12 @@ class TestRejected:
     def test_a_landed_line_with_a_bare_key(self, tmp_path: Path) -> None:
         found = report(tmp_path, landed_line("usage", queued()))
 
-        assert rejected(found) == {"secret_in_landed_line": ["/"]}
+        assert rejected(found) == {"secret_in_landed_line": ["the document"]}
 
     def test_a_landed_line_of_another_version(self, tmp_path: Path) -> None:
         line = landed_line("usage", redacted(queued())).replace(b'"schema_version":1', b'"schema_version":9', 1)
 
-        assert rejected(report(tmp_path, line)) == {"unknown_landed_line": ["/"]}
+        assert rejected(report(tmp_path, line)) == {"unknown_landed_line": ["the document"]}
 
     def test_at_most_five_positions_are_told(self, tmp_path: Path) -> None:
         found = report(tmp_path, [queued(f"r{number}", model=None) for number in range(9)])

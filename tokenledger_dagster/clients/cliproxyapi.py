@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, NamedTuple
 
@@ -18,7 +18,16 @@ import msgspec
 
 from tokenledger_dagster.clients import documents, lines, values
 from tokenledger_dagster.clients.adapter import Adapter
-from tokenledger_dagster.clients.base import DocumentReader, Lineage, Reader, Sink, SourceFile
+from tokenledger_dagster.clients.base import (
+    BookingFacts,
+    Claim,
+    Copy,
+    DocumentReader,
+    Lineage,
+    Reader,
+    Sink,
+    SourceFile,
+)
 from tokenledger_dagster.clients.cliproxyapi_counters import counters_of, raw_counts
 from tokenledger_dagster.clients.documents import Part
 from tokenledger_dagster.clients.memory import Memory
@@ -274,6 +283,25 @@ class CLIProxyAPI(Adapter):
     ) -> Reader | DocumentReader:
         """Documents end in ``.json``; everything else is read by line."""
         return WholeReader(file, carry, sink) if file.shape == "document" else LineReader(file, sink)
+
+    def claims(self, copies: Sequence[Copy], facts: BookingFacts) -> list[Claim]:
+        """One request a digest; of a request id one for each time and model.
+
+        The proxy's ids have 32 bits, so they come again; all turns of a websocket share one; so do the tries on several
+        accounts, and an image model beside the one that called it.  What is told twice is alike in time and model.
+        """
+        claims = super().claims([copy for copy in copies if copy.request_id is None], facts)
+        by_request: dict[tuple[str, int, str], list[Copy]] = {}
+        for copy in copies:
+            if copy.request_id is not None:
+                time = copy.timestamp_us if copy.timed else 0
+                by_request.setdefault((copy.request_id, time, copy.model_raw or ""), []).append(copy)
+        first: set[str] = set()
+        for (request, time, model), rows in sorted(by_request.items()):
+            # the earliest is known by the id alone
+            claims.append(Claim((self.name, request, *((time, model) if request in first else ())), rows))
+            first.add(request)
+        return claims
 
 
 def _text(value: object) -> str:

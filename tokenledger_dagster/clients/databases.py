@@ -23,32 +23,53 @@ BUSY_SECONDS = 2.0
 """How long a lock of the owner is waited for before its files are copied."""
 COPY_BYTES = 512 << 20
 """A larger database is not copied: it is told as busy and read by the next sync."""
+_COPIES = 3
+"""How often a copy is tried while the owner writes."""
+_SIDES = ("-wal", "-journal")
+"""Files that belong to the content; the index of a log (``-shm``) is made anew from it."""
 
 
 @contextlib.contextmanager
 def opened(path: str) -> Iterator[sqlite3.Connection]:
-    """A connection that can only read.
+    """A connection that can only read, and leaves no file and no lock beside the database.  Raises sqlite3.Error.
 
-    A database without write-ahead log is opened as immutable, so that not even a ``-shm`` file appears beside it; one
-    with a log is opened read-only beside its owner; one that stays locked is copied.  Raises sqlite3.Error.
+    - A log (``-wal``) with its index (``-shm``): another program has it open.  It is read beside that program, which
+      goes on writing.
+    - A log without index: nobody has it open, and opening it would leave an index there.  It is copied and read there.
+    - No log, though the file's header says that it is written with one: nobody has it open; it is read as immutable.
+    - Else (rollback journal): it is read under a shared lock.
+    - What stays locked, or was left in the middle of a transaction, is copied with its journal, so that the copy can be
+      rolled back.  A log too large to copy is left out.
     """
     with contextlib.ExitStack() as stack:
-        try:
-            connection = _open(path, immutable=not _has_log(path))
-        except sqlite3.OperationalError as error:
-            if _is_busy(error):
-                connection = _open(_copied(path, stack), immutable=False)
-            else:  # a log on read-only media cannot be opened: what the main file holds is better than nothing
-                connection = _open(path, immutable=True)
+        connection = _connected(os.path.realpath(path), stack)
         stack.callback(connection.close)
         yield connection
 
 
-def _open(path: str, *, immutable: bool) -> sqlite3.Connection:
-    mode = "immutable=1" if immutable else "mode=ro"
-    connection = sqlite3.connect(
-        f"file:{quote(os.path.abspath(path))}?{mode}", uri=True, timeout=BUSY_SECONDS, isolation_level=None
-    )
+def _connected(path: str, stack: contextlib.ExitStack) -> sqlite3.Connection:
+    log = os.path.exists(f"{path}-wal")
+    if not log and _writes_ahead(path):
+        return _open(path, "immutable=1")
+    if log and not os.path.exists(f"{path}-shm"):
+        problem = sqlite3.OperationalError("its write-ahead log cannot be read in place")
+    else:
+        try:
+            return _open(path, "mode=ro")
+        except sqlite3.OperationalError as error:
+            problem = error
+    try:
+        return _open(_copied(path, stack), "mode=rw")
+    except OSError:  # no such file, a folder, no room
+        raise problem from None
+    except _TooLargeError as error:
+        if not log or _is_busy(problem):
+            raise problem if _is_busy(problem) else error from None
+        return _open(path, "immutable=1")  # what the main file holds is better than nothing
+
+
+def _open(path: str, mode: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(f"file:{quote(path)}?{mode}", uri=True, timeout=BUSY_SECONDS, isolation_level=None)
     connection.text_factory = lambda data: data.decode("utf-8", "replace")
     try:
         connection.execute("PRAGMA query_only = 1")
@@ -69,9 +90,11 @@ def _open(path: str, *, immutable: bool) -> sqlite3.Connection:
         raise
 
 
-def _has_log(path: str) -> bool:
+def _writes_ahead(path: str) -> bool:
+    """Whether the header says that the database is written with a log."""
     try:
-        return os.path.getsize(f"{path}-wal") > 0
+        with open(path, "rb") as handle:
+            return handle.read(20)[18:] == b"\x02\x02"
     except OSError:
         return False
 
@@ -80,16 +103,41 @@ def _is_busy(error: sqlite3.Error) -> bool:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
+class _TooLargeError(sqlite3.OperationalError):
+    """A database that is not copied for its size."""
+
+
 def _copied(path: str, stack: contextlib.ExitStack) -> str:
-    size = sum(os.path.getsize(part) for part in (path, f"{path}-wal") if os.path.exists(part))
-    if size > COPY_BYTES:
-        raise sqlite3.OperationalError(f"locked by another program and too large to copy ({size:,} bytes)")
+    """A copy of the database and of what belongs to its content, all of one moment."""
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="tokenledger-"))
-    target = Path(folder) / "copy.db"
-    for ending in ("", "-wal"):
-        if os.path.exists(path + ending):
-            shutil.copyfile(path + ending, f"{target}{ending}")
-    return str(target)
+    target = str(Path(folder) / "copy.db")
+    for _ in range(_COPIES):
+        before = _states(path)
+        size = sum(state[1] for state in before)
+        if size > COPY_BYTES:
+            raise _TooLargeError(f"it is in use, and too large to copy ({size:,} bytes)")
+        for ending in ("", *_SIDES):
+            Path(target + ending).unlink(missing_ok=True)
+            try:
+                shutil.copyfile(path + ending, target + ending)
+            except FileNotFoundError:
+                if not ending:
+                    raise
+        if _states(path) == before:
+            return target
+        time.sleep(0.05)
+    raise sqlite3.OperationalError("another program keeps writing to it")
+
+
+def _states(path: str) -> list[tuple[str, int, int]]:
+    found = []
+    for ending in ("", *_SIDES):
+        try:
+            stat = os.stat(path + ending)
+        except FileNotFoundError:
+            continue
+        found.append((ending, stat.st_size, stat.st_mtime_ns))
+    return found
 
 
 def tables(connection: sqlite3.Connection) -> dict[str, list[str]]:

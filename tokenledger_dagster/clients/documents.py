@@ -1,14 +1,15 @@
 """JSON documents as the bytes of their parts, each with its JSON pointer.
 
-Here: cleaning a document that is read whole, and stepping down to elements whose own bytes are the evidence.  Not here:
-what any element means.
+Here: cleaning a document that is read whole, stepping down to elements whose own bytes are the evidence, and text whose
+lines are.  Not here: what any element or line means.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -155,6 +156,33 @@ def resolve(data: bytes, pointer: str) -> bytes | None:
             return None
         part = below[name]
     return part.raw
+
+
+def text_lines(data: bytes) -> list[bytes]:
+    """Lines of a text without their ends, without a byte order mark and without NUL padding."""
+    return [line.rstrip(b"\r").strip(b"\x00") for line in data.removeprefix(b"\xef\xbb\xbf").split(b"\n")]
+
+
+def line_locator(sha256: str, place: int) -> str:
+    """Locator of a text line: its hash, and how many equal lines stand before it."""
+    return f"line:{sha256}:{place}"
+
+
+def resolver(data: bytes) -> Callable[[str], bytes | None]:
+    """Finds the bytes at a locator of one document, a JSON pointer or a line's, or None where they no longer stand."""
+    lines: dict[str, list[bytes]] = defaultdict(list)
+
+    def find(locator: str) -> bytes | None:
+        if not locator.startswith("line:"):
+            return resolve(data, locator)
+        if not lines:
+            for line in text_lines(data):
+                lines[hashlib.sha256(line).hexdigest()].append(line)
+        _, sha256, place = locator.split(":")
+        equal = lines.get(sha256, [])
+        return equal[int(place)] if int(place) < len(equal) else None
+
+    return find
 
 
 _VEILED = "~h"

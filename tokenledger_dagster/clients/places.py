@@ -7,8 +7,9 @@ A path is a folder or a single file; ``${NAME:-default}`` is an environment vari
 hold a comma list; ``${TOKENLEDGER_HOME}`` is the ledger's home, wherever that is.  ``/{A|B}`` stands for several
 folders, looked for only where the one above them exists.  Names are separated by blanks; ``*`` stands for anything, and
 a pattern with a slash is compared with as many of the last parts of the path below the root; one that begins with a
-slash with all of them, and where a client has only such patterns, no folder is entered that none of them leads to.
-``.gz`` and ``.zst`` behind a name change nothing.
+slash with all of them, and where a place has only such patterns, no folder is entered that none of them leads to.
+``.gz`` and ``.zst`` behind a name change nothing.  A name after ``!`` is that of folders not to enter.  Each place has
+its own names; a folder given with ``--source`` has all of them, at any depth.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 _HERE = os.path.dirname(os.path.abspath(__file__))
 _DATABASES = (".db", ".vscdb", ".sqlite", ".sqlite3")
 _PACKED = (".gz", ".zst")
+ADDED = "--source"
+"""Origin of a root that a person added."""
 _GENERAL = ("XDG_", "HOME", "APPDATA", home_files.ROOT)
 """Variables that are no client's own: that they lead nowhere is nothing to tell."""
 
@@ -47,9 +50,9 @@ class Places(Logs):
         self.adapter = about["adapter"]
         """Where the rest of the adapter is: ``module:Class``."""
         self._paths = [place["path"] for place in places]
-        patterns = {pattern for place in places for pattern in place["files"].split(" ") if pattern}
-        self._patterns = [pattern.split("/") for pattern in sorted(patterns) if not pattern.startswith("/")]
-        self._anchored = [pattern.split("/")[1:] for pattern in sorted(patterns) if pattern.startswith("/")]
+        self._names: dict[str, set[str]] = {}
+        for place in places:
+            self._names.setdefault(_fixed_end(place["path"]), set()).update(place["files"].split())
         own = [name for path in self._paths for name in _variables(path) if not name.startswith(_GENERAL)]
         self.override = own[0] if own else None
         self.watched = tuple(dict.fromkeys(own))
@@ -73,25 +76,43 @@ class Places(Logs):
 
     def walk(self, root: Root) -> Iterable[walk.Entry]:
         """Files below the root whose names count; a database's ``stat`` tells of its write-ahead log too."""
-        for path, below, stat in walk.log_files(root.where, self.counts, self.leads):
+        names = Names(self._names_at(root), anywhere=root.origin == ADDED)
+        for path, below, stat in walk.log_files(root.where, names.counts, names.leads):
             yield path, below, _with_log(path, stat) if path.endswith(_DATABASES) else stat
+
+    def _names_at(self, root: Root) -> set[str]:
+        """What a place calls its files: the place is the one whose path ends most like the root's."""
+        ends = [end for end in self._names if root.where.endswith(end)] if root.origin != ADDED else []
+        return self._names[max(ends, key=len)] if ends else set().union(*self._names.values())
+
+
+class Names:
+    """What a place calls its files, and which folders can hold them."""
+
+    def __init__(self, names: Iterable[str], *, anywhere: bool = False) -> None:
+        """``anywhere``: patterns that begin with a slash hold at any depth."""
+        wanted = sorted(name for name in names if not name.startswith("!"))
+        self._barred = {name[1:] for name in names if name.startswith("!")}
+        self._loose = [name.lstrip("/").split("/") for name in wanted if anywhere or not name.startswith("/")]
+        self._anchored = [name.split("/")[1:] for name in wanted if not anywhere and name.startswith("/")]
 
     def counts(self, name: str, below: str) -> bool:
         """Whether a file of this name, in this folder below the root (ending in a slash, or empty), is a log."""
         for ending in _PACKED:
             name = name.removesuffix(ending)
         parts = [*below.split("/")[:-1], name]
-        return any(
-            len(pattern) <= len(parts) and all(map(_fits, pattern, parts[-len(pattern) :]))
-            for pattern in self._patterns
-        ) or any(len(pattern) == len(parts) and all(map(_fits, pattern, parts)) for pattern in self._anchored)
+        if any(len(one) <= len(parts) and all(map(_fits, one, parts[-len(one) :])) for one in self._loose):
+            return True
+        return any(len(one) == len(parts) and all(map(_fits, one, parts)) for one in self._anchored)
 
     def leads(self, name: str, below: str) -> bool:
         """Whether a log may lie somewhere in this folder."""
-        if self._patterns:
+        if name in self._barred:
+            return False
+        if self._loose:
             return True
         parts = [*below.split("/")[:-1], name]
-        return any(len(pattern) > len(parts) and all(map(_fits, pattern, parts)) for pattern in self._anchored)
+        return any(len(one) > len(parts) and all(map(_fits, one, parts)) for one in self._anchored)
 
 
 def client_places() -> dict[str, Places]:
@@ -104,7 +125,7 @@ def client_places() -> dict[str, Places]:
 
 def _with_log(path: str, stat: os.stat_result | walk.Stat) -> os.stat_result | walk.Stat:
     try:
-        log = os.stat(f"{path}-wal")
+        log = os.stat(f"{os.path.realpath(path) if os.path.islink(path) else path}-wal")
     except OSError:
         return stat
     return walk.Stat(
@@ -129,6 +150,11 @@ def _fits(pattern: str, name: str) -> bool:
             return False
         at = found + len(part)
     return True
+
+
+def _fixed_end(path: str) -> str:
+    """What follows the last variable, or the home folder, in a path."""
+    return path[path.rfind("}") + 1 :].removeprefix("~")
 
 
 def _variables(path: str) -> Iterator[str]:

@@ -50,7 +50,7 @@ def _values(data: bytes, sink: Sink) -> Iterator[tuple[object, str]]:
         if isinstance(document, list):
             yield from ((one, f"/{place}") for place, one in enumerate(document))
         else:
-            yield document, "/"
+            yield document, "the document"
         return
     offset = 0
     for number, line in enumerate(body.split(b"\n"), 1):
@@ -63,7 +63,7 @@ def _judge(value: object, position: str, report: FeederReport, seen: set[str]) -
     details = list(details_of(value))
     if details or _is_export(value):
         for place, (owner, record) in enumerate(details):
-            _judge_record(record, owner, f"{position} detail {place}", report, seen)
+            _judge_record(record, owner, f"detail {place}", report, seen)
         return
     is_landed = isinstance(value, dict) and value.get("feeder") == "cliproxyapi"
     if is_landed and not _landed_is_sound(value, position, report):  # type: ignore[arg-type]
@@ -127,7 +127,7 @@ def _note(
     """What is no violation: the layout, what booking will merge, and what the adapter will flag."""
     request = values.text(record.get("request_id"))
     report.note("with_request_id" if request else "without_request_id")
-    name = request or identity_of(record, owner)
+    name = f"{request} {record.get('timestamp')} {record.get('model')}" if request else identity_of(record, owner)
     if name in seen:
         report.note("repeated")
     seen.add(name)

@@ -259,9 +259,9 @@ def _check_observed(path: str, encoding: str, wanted: list[Evidence]) -> None:
                     _compare(one, databases.resolve(connection, one.locator or ""))
         else:
             with opened(path, encoding) as handle:
-                data = handle.read()
+                find = documents.resolver(handle.read())
             for one in wanted:
-                _compare(one, documents.resolve(data, one.locator or ""))
+                _compare(one, find(one.locator or ""))
     except (OSError, EOFError, ValueError, sqlite3.Error):
         return
 
