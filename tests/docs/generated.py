@@ -221,7 +221,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "tables": all_tables,
     "growth": growth,
     "profile": profile,
-    "client speeds": client_speeds,
+    "client-speeds": client_speeds,
 }
 
 

@@ -34,7 +34,8 @@ BENCH_SHAPES = [found for found in vars(bench).values() if isinstance(found, typ
 DOCS = ROOT / "docs"
 PACKAGE = ROOT / "tokenledger_dagster"
 CODE = [*PACKAGE.rglob("*.py"), *(ROOT / "assets").glob("*.py"), *(ROOT / "resources").glob("*.py")]
-READERS = [*(PACKAGE / "clients").glob("*.py"), PACKAGE / "ingest" / "scan.py", PACKAGE / "ingest" / "sync.py"]
+INGEST = [PACKAGE / "ingest" / f"{name}.py" for name in ("observing", "scan", "sync")]
+READERS = [*(PACKAGE / "clients").glob("*.py"), *INGEST]
 
 
 def _read(name: str) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from tokenledger_dagster.clients import databases
 from tokenledger_dagster.clients.base import DatabaseReader, DocumentReader, Sink, SourceFile
+from tokenledger_dagster.clients.memory import without_marks
 from tokenledger_dagster.clients.pack import evidence
 from tokenledger_dagster.clients.registry import clients
 from tokenledger_dagster.ingest import reading
@@ -25,13 +26,16 @@ def observe(file: SourceFile, start: Start, context: Mapping[str, str], now_us: 
     sink = Sink(now_us, start.chain.length)
     reader = clients()[file.client].reader(file, start.carry, sink, context)
     look = _document if file.shape == "document" else _database
-    try:
-        encoding, size, whole = look(file, reader, sink)  # type: ignore[arg-type]
-        error = None
-    except (OSError, EOFError, ValueError, sqlite3.Error) as problem:
-        encoding, size, whole = "plain", 0, False
-        error = _told(problem)
-        sink.skipped["unreadable_file"] += 1
+    encoding, size, whole, error = "plain", 0, False, None
+    if not hasattr(reader, "read"):  # a file that somebody added, which the client never writes
+        sink.skipped["no_log_of_the_client"] += 1
+        sink.problems.append(f"is no file that {file.client} writes; remove it, or name the client whose log it is")
+    else:
+        try:
+            encoding, size, whole = look(file, reader, sink)  # type: ignore[arg-type]
+        except (OSError, EOFError, ValueError, sqlite3.Error) as problem:
+            error = _told(problem)
+            sink.skipped["unreadable_file"] += 1
     rows = evidence([], sink.records)
     return Scanned(
         records=sink.records,
@@ -41,7 +45,8 @@ def observe(file: SourceFile, start: Start, context: Mapping[str, str], now_us: 
         bad=sink.bad,
         position=reading.Position(size, "", 0, "", 0, 0),
         encoding=encoding,
-        carry=reader.carry(),
+        # what was looked at before the error is known; the rest is looked for again from the beginning
+        carry=reader.carry() if error is None else without_marks(reader.carry()) or b"",
         chain=extended(start.chain, *rows),
         continues=False,
         lineage=None,

@@ -109,6 +109,8 @@ def _scan(
     client = clients()[file.client]
     sink = Sink(now_us, start.chain.length)
     reader = cast(Reader, client.reader(file, start.carry, sink, context))
+    if not hasattr(reader, "feed"):  # a file that somebody added, which the client never writes
+        return _foreign(file, start), ([], [], b"")
     form = client.pack_format() if fast else None
     packer = form.packer(file, sink, reader) if form is not None else None
     cut: list[Cut] = []
@@ -157,6 +159,25 @@ def _scan(
             session_notes(form, one, notes)
         scanned.sessions = list(notes.values())
     return scanned, rows
+
+
+def _foreign(file: SourceFile, start: Start) -> Scanned:
+    """What a scan of a file finds that its client cannot have written."""
+    return Scanned(
+        records=[],
+        packs=[],
+        sessions=[],
+        skipped={"no_log_of_the_client": 1},
+        bad=[],
+        position=reading.Position(0, "", 0, "", 0, 0),
+        encoding="plain",
+        carry=b"",
+        chain=start.chain,
+        continues=False,
+        lineage=None,
+        bytes_read=0,
+        problems=[f"is no file that {file.client} writes; remove it, or name the client whose log it is"],
+    )
 
 
 def _taking(packer: Packer, cut: list[Cut]) -> reading.Take:
