@@ -103,3 +103,17 @@ def test_a_manifest_of_an_older_version_is_made_anew_from_the_lake(tmp_path: Pat
     assert [str(old) in problem for problem in summary.problems] == [True]
     assert state(home) == before
     assert sync(home, ENVIRON, SyncOptions()).problems == []
+
+
+def test_a_full_sync_books_anew_also_where_no_log_has_changed(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.claude(claude("m1", "r1", input=10))
+    world.sync()
+    before = world.booked()
+    connection = connect(world.ledger)
+    connection.execute("UPDATE events SET input_tokens = 999")
+    connection.close()
+
+    world.sync(full=True)
+
+    assert world.booked() == before

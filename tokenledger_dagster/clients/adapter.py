@@ -23,7 +23,7 @@ from tokenledger_dagster.clients.base import (
     Sink,
     SourceFile,
 )
-from tokenledger_dagster.clients.copies import content_claims
+from tokenledger_dagster.clients.copies import SUPERSEDED, content_claims, prompt_link
 from tokenledger_dagster.clients.logs import Root
 from tokenledger_dagster.clients.places import Places, client_places
 from tokenledger_dagster.contracts.record import Counters, UsageRecord, Vector
@@ -143,12 +143,13 @@ class Adapter(Places):
     def duplicate_rule(self, loser: Copy, winner: Copy, subagent: Callable[[int], bool]) -> str:
         """A request's other copies are told by where they stand."""
         if loser.source_rank != winner.source_rank:
-            return "superseded_by_source"
+            return SUPERSEDED
         return f"{self.name}.{'same_request' if loser.stream == winner.stream else 'copied_request'}"
 
     def links(self, copy: Copy, session: str) -> Iterable[str]:
-        """No other source tells of the client's requests."""
-        return ()
+        """Telemetry names a client's request by what was sent; a row that bills nothing is none."""
+        if copy.file_rule is None:
+            yield prompt_link(self.name, session, copy.counters)
 
 
 class SnapshotAdapter(Adapter):
@@ -217,6 +218,10 @@ class SnapshotAdapter(Adapter):
         if loser.cumulative is None:
             return super().duplicate_rule(loser, winner, subagent)
         return SNAPSHOT_SUPERSEDED
+
+    def links(self, copy: Copy, session: str) -> Iterable[str]:
+        """A session's sums are no request that telemetry could name."""
+        return ()
 
 
 class _Chains:

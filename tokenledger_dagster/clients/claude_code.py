@@ -18,7 +18,7 @@ import msgspec
 from tokenledger_dagster.clients import lines, values
 from tokenledger_dagster.clients.base import BookingFacts, Claim, Copy, Sink, SourceFile
 from tokenledger_dagster.clients.claude_code_logs import ClaudeCodeLogs
-from tokenledger_dagster.clients.copies import content_claims, rank
+from tokenledger_dagster.clients.copies import content_claims, prompt_link, rank
 from tokenledger_dagster.clients.logs import Root
 from tokenledger_dagster.clients.pack import PackFormat
 from tokenledger_dagster.contracts.record import Counters, UsageRecord
@@ -379,8 +379,7 @@ class ClaudeCode(ClaudeCodeLogs):
         return "claude.file_copy"
 
     def links(self, copy: Copy, session: str) -> Iterable[str]:
-        """A telemetry event names the request by its id, or else by session, model and counters."""
-        if copy.request_id:
-            yield f"claude-request:{copy.request_id}"
-        fresh, output, write, read = copy.counters[:4]
-        yield f"claude-counters:{session}:{copy.model_raw}:{fresh}:{output}:{write}:{read}"
+        """A telemetry event names the request by its id, or by what was sent where either side has no id."""
+        sent = prompt_link("claude", session, copy.counters)
+        yield sent
+        yield f"claude-request:{copy.request_id}" if copy.request_id else f"{sent}:no-id"

@@ -27,7 +27,7 @@ from tokenledger_dagster.contracts.record import UsageRecord, Vector
 
 SHUTDOWN_RANK = 5
 """Sums of a leg give way to the store's requests of the session."""
-MESSAGE_RANK = 12
+MESSAGE_RANK = 20
 """A message tells its output alone: it gives way to the store, to telemetry, and to the shutdown that covers it."""
 
 

@@ -17,6 +17,7 @@ import msgspec
 from tokenledger_dagster.clients.base import Sink
 from tokenledger_dagster.clients.veil import digest
 
+_decoder = json.JSONDecoder()
 LINE = "line/"
 """Begins the locator of a whole line, by number from 0, in a file of lines that is written anew as a whole."""
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -79,8 +80,11 @@ class Part:
         return f"{self.pointer}/{name.replace('~', '~0').replace('/', '~1')}"
 
 
-def load(data: bytes, sink: Sink) -> tuple[Part, list[str]] | None:
-    """The document and what had to be mended in it; None where it is no JSON, which the sink is told."""
+def load(data: bytes, sink: Sink, *, several: bool = False) -> tuple[Part, list[str]] | None:
+    """The document and what had to be mended in it; None where it is no JSON, which the sink is told.
+
+    Where ``several`` are allowed one behind another, they are read as an array of them.
+    """
     flags: list[str] = []
     body = data.removeprefix(b"\xef\xbb\xbf").strip(b"\x00 \t\r\n")
     if not body:
@@ -98,10 +102,37 @@ def load(data: bytes, sink: Sink) -> tuple[Part, list[str]] | None:
         try:
             json.loads(text)
         except (ValueError, RecursionError) as error:
-            cut_short = getattr(error, "pos", 0) >= len(text) - 1 or "Unterminated" in str(error)
-            sink.quarantine(body, 0, "truncated_json" if cut_short else "invalid_json")
-            return None
+            parts = _several(text, sink) if several else []
+            if not parts:
+                if not several:
+                    sink.quarantine(body, 0, _reason(error, text))
+                return None
+            body = b"[" + b",".join(parts) + b"]"
+            flags.append("several_documents")
     return Part(body), flags
+
+
+def _several(text: str, sink: Sink) -> list[bytes]:
+    """The documents that a program wrote one behind another; what follows the last readable one is quarantined."""
+    found: list[bytes] = []
+    position = 0
+    while position < len(text):
+        try:
+            _, end = _decoder.raw_decode(text, position)
+        except (ValueError, RecursionError) as error:
+            rest = text[position:].encode("utf-8", "replace")
+            sink.quarantine(rest, len(text[:position].encode("utf-8", "replace")), _reason(error, text))
+            break
+        found.append(text[position:end].encode("utf-8", "replace"))
+        position = end
+        while position < len(text) and text[position] in " \t\r\n,\x00":
+            position += 1
+    return found
+
+
+def _reason(error: Exception, text: str) -> str:
+    cut_short = getattr(error, "pos", 0) >= len(text) - 1 or "Unterminated" in str(error)
+    return "truncated_json" if cut_short else "invalid_json"
 
 
 def resolve(data: bytes, pointer: str) -> bytes | None:
@@ -110,7 +141,7 @@ def resolve(data: bytes, pointer: str) -> bytes | None:
         found_lines = data.split(b"\n")
         number = int(pointer.removeprefix(LINE))
         return found_lines[number].removesuffix(b"\r") if number < len(found_lines) else None
-    found = load(data, Sink(0))
+    found = load(data, Sink(0), several=True)
     if found is None:
         return None
     part = found[0]

@@ -298,6 +298,7 @@ class GeminiCLI(Adapter):
         if copy.source_rank:
             return ()
         return (
+            *super().links(copy, session),
             gemini_usage.request_link(self.name, session, copy.model_raw, copy.counters),
             gemini_usage.session_link(self.name, session),
         )

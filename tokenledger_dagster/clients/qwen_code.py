@@ -161,7 +161,8 @@ class QwenCode(Adapter):
 
     def links(self, copy: Copy, session: str) -> Iterable[str]:
         """Telemetry knows a request by its counters."""
-        return (gemini_usage.request_link(self.name, session, copy.model_raw, copy.counters),)
+        sent = super().links(copy, session)
+        return (*sent, gemini_usage.request_link(self.name, session, copy.model_raw, copy.counters))
 
 
 def _response_of(row: Row) -> _Response | None:

@@ -14,6 +14,7 @@ from tokenledger_dagster.errors import UsageError
 
 FEEDERS = {
     "cliproxyapi": "tokenledger_dagster.feeders.cliproxyapi",
+    "otel": "tokenledger_dagster.feeders.opentelemetry",
 }
 """Module by feeder name; each has ``validate(path: Path) -> FeederReport``."""
 

@@ -18,12 +18,10 @@ from typing import Protocol
 import msgspec
 
 from tokenledger_dagster.clients.base import OWNER, Claim, Client, Copy
-from tokenledger_dagster.clients.copies import rank
+from tokenledger_dagster.clients.copies import SUPERSEDED, rank
 from tokenledger_dagster.clients.registry import Clients
 from tokenledger_dagster.ingest.lineage import Run, owner_at
 
-SUPERSEDED = "superseded_by_source"
-"""Rule of a record whose request a better source shows."""
 NEVER = 2**62
 """Later than any time, in microseconds."""
 
@@ -115,8 +113,8 @@ class Store(Protocol):
         """Groups in which these sessions compete for ownership."""
         ...
 
-    def is_witness_only(self, copy: Copy) -> bool:
-        """Whether a better source shows the request of a record."""
+    def is_witness_only(self, copies: Sequence[Copy]) -> bool:
+        """Whether a better source shows the request that these records show."""
         ...
 
 
@@ -188,7 +186,7 @@ def _open_group(
     client = store.stream(copies[0].stream).client
     opened = []
     for claim in clients[client].claims(copies, _Facts(store, client)):
-        if any(copy.source_rank and store.is_witness_only(copy) for copy in claim.copies):
+        if store.is_witness_only(claim.copies):
             orphans += [(copy.rid, SUPERSEDED) for copy in claim.copies]
             orphans += [(copy.rid, rule) for copy, rule in claim.losers]
             continue

@@ -239,9 +239,9 @@ class Ledger:
             found.update(group for (group,) in self._db.execute(query, chunk))
         return found
 
-    def is_witness_only(self, copy: Copy) -> bool:
-        """Whether a better source shows the request of a record."""
-        return witnesses.is_witness_only(self._db, copy)
+    def is_witness_only(self, copies: Sequence[Copy]) -> bool:
+        """Whether a better source shows the request that these records show."""
+        return witnesses.is_witness_only(self._db, copies)
 
     # ---------------------------------------------------------------- what booking's results replace
 
@@ -278,6 +278,7 @@ class Ledger:
         self._db.executemany("UPDATE records SET event_no = ?, rule = ? WHERE rid = ?", changed)
         shared = [(session, event.group) for event in booked if event.shared for session in event.contenders]
         self._db.executemany("INSERT OR IGNORE INTO shared_groups VALUES (?, ?)", shared)
+        witnesses.name_owners(self._db, verdicts)
 
     def last_event(self) -> int:
         """The highest number of an event."""

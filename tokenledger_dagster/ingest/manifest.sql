@@ -107,9 +107,9 @@ CREATE INDEX IF NOT EXISTS stream_runs_last ON stream_runs(last_rid);
 -- Names under which sources know each other's requests (ingest.witnesses).
 CREATE TABLE IF NOT EXISTS links (
   link INTEGER NOT NULL,            -- hash of the name
-  rid INTEGER NOT NULL, source_rank INTEGER NOT NULL,
+  source_rank INTEGER NOT NULL, rid INTEGER NOT NULL,
   names_request INTEGER NOT NULL,   -- 0 where the name is that of a stretch of time
-  PRIMARY KEY (link, rid)
+  PRIMARY KEY (link, source_rank, rid)  -- better sources of a request are found at once
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS links_rid ON links(rid);
 -- Sessions that another source tells of too, so that their client's records stand one by one.

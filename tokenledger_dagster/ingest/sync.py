@@ -184,7 +184,7 @@ class _Sync:
         sources = Sources(self._db, self._names())
         plan = make_plan(files, sources, no_cache=self._options.no_cache)
         self._count(plan)
-        if plan.tasks or self._stale():
+        if plan.tasks or self._options.full or self._stale():
             # only now are rates needed: a sync that finds nothing new prices nothing
             ledger = self._ledger()
             self._refresh(ledger)
