@@ -193,10 +193,10 @@ def test_examples_of_the_help_run(run: Run, tmp_path: Path, monkeypatch: pytest.
     smaller = {"--size-mb": "0.1", "--sizes": "0.1", "--rounds": "1", "--polls": "1"}
     lines = [shlex.split(line)[2:] for line in EXAMPLES["bench"].splitlines()[1:]]
     # a chart is drawn from what the example before it kept
-    assert [line[0] for line in lines] == ["run"] * 3 + ["growth"] + ["chart"] * 2 + ["profile"]
+    assert [line[0] for line in lines] == ["run"] * 3 + ["growth"] + ["chart"] * 2 + ["profile", "clients"]
     for line in lines:
         small = [smaller.get(line[place - 1], word) if place else word for place, word in enumerate(line)]
         quick = {"run": ["--polls", "1", "--no-memory"], "growth": ["--no-memory"]}.get(line[0], [])
-        sized = {"run": "--size-mb", "profile": "--size-mb"}.get(line[0])
+        sized = {"run": "--size-mb", "profile": "--size-mb", "clients": "--size-mb"}.get(line[0])
         more = [*quick, *(["--rounds", "1"] if line[0] != "chart" else []), *([sized, "0.1"] if sized else [])]
         assert run(*small, *more)[0] == 0, line

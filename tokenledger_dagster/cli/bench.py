@@ -39,7 +39,7 @@ _ACTION_EXAMPLES = {
     "growth": ("growth --sizes 200,1000,4000 --out growth.json",),
     "chart": ("chart --from growth.json --out growth.svg", "chart --out growth.svg"),
     "profile": ("profile --size-mb 200",),
-    "clients": ("clients", "clients --client cursor --client droid --size-mb 5"),
+    "clients": ("clients --client amp --client droid",),
 }
 
 
