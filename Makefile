@@ -41,7 +41,7 @@ run: setup ## read your agents' logs (or the sample), print a report, say what w
 
 .PHONY: test test-slow
 test: setup-dev ## run the tests but the slow ones
-	@$(RUN) pytest -m "not slow"
+	@$(RUN) pytest -m "not slow" -n auto --dist worksteal
 
 test-slow: setup-dev ## run the slow tests (process kills, large corpora)
 	@$(RUN) pytest -m slow

@@ -9,11 +9,15 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+from tokenledger_dagster.clients.registry import logs
+
 # times vary on a busy machine; what a property says does not
 settings.register_profile("house", deadline=None)
 settings.load_profile("house")
 
-AGENT_VARIABLES = ("CLAUDE_CONFIG_DIR", "CODEX_HOME")
+AGENT_VARIABLES = frozenset(
+    name for one in logs().values() for name in ((one.override,) if one.override else ()) + getattr(one, "watched", ())
+)
 KEPT_VARIABLES = ("TOKENLEDGER_CONFORMANCE_DIR",)
 
 
@@ -32,6 +36,7 @@ def isolated_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
         patch.setenv("TOKENLEDGER_HOME", str(base / "ledger"))
         patch.setenv("DAGSTER_DISABLE_TELEMETRY", "1")
         patch.setenv("TZ", "UTC")
+        patch.setenv("COLUMNS", "160")
         time.tzset()
         yield
     time.tzset()
