@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
 import msgspec
 
-from tokenledger_dagster.clients import lines, values
+from tokenledger_dagster.clients import link_names
 from tokenledger_dagster.clients.base import (
     BookingFacts,
     Claim,
@@ -23,51 +22,13 @@ from tokenledger_dagster.clients.base import (
     Sink,
     SourceFile,
 )
-from tokenledger_dagster.clients.copies import SUPERSEDED, content_claims, prompt_link
+from tokenledger_dagster.clients.copies import SUPERSEDED, content_claims
 from tokenledger_dagster.clients.logs import Root
 from tokenledger_dagster.clients.places import Places, client_places
 from tokenledger_dagster.contracts.record import Counters, UsageRecord, Vector
 
 SNAPSHOT_SUPERSEDED = "session_snapshot_superseded"
 _SHAPES: dict[str, Shape] = {".json": "document", ".db": "database", ".vscdb": "database", ".sqlite": "database"}
-
-
-class LineReader:
-    """A reader of JSON lines that needs no memory between appends: subclasses take one object at a time in ``row``."""
-
-    def __init__(self, file: SourceFile, sink: Sink) -> None:
-        self.file = file
-        self.sink = sink
-
-    def irrelevant(self, buffer: bytes | bytearray, start: int, end: int) -> bool:
-        """Every line may carry usage."""
-        return False
-
-    def feed(self, line: bytes, offset: int, end: int) -> None:
-        """Takes the objects of a line; what is none is counted and quarantined."""
-        for row, piece, at, flags in lines.objects(line, offset, self.sink):
-            self.row(row, piece, at, flags)
-
-    def row(self, row: dict[str, Any], piece: bytes, offset: int, flags: list[str]) -> None:
-        """Takes one object: its bytes, where they stand, and what had to be mended."""
-        raise NotImplementedError
-
-    def time(self, value: object, flags: list[str]) -> int:
-        """Microseconds of a row's time; the file's own where it tells none that can be read."""
-        found = values.time_us(value)
-        if found is None:
-            found = self.file.mtime_ns // 1000
-            flags.append("timestamp_from_file")
-        values.flag_odd_time(found, self.sink.now_us, flags.append)
-        return found
-
-    def carry(self) -> bytes:
-        """Nothing to remember."""
-        return b""
-
-    def lineage(self) -> None:
-        """Rows name their session themselves."""
-        return
 
 
 class Adapter(Places):
@@ -149,7 +110,7 @@ class Adapter(Places):
     def links(self, copy: Copy, session: str) -> Iterable[str]:
         """Telemetry names a client's request by what was sent; a row that bills nothing is none."""
         if copy.file_rule is None:
-            yield prompt_link(self.name, session, copy.counters)
+            yield link_names.prompt(self.name, session, copy.counters)
 
 
 class SnapshotAdapter(Adapter):

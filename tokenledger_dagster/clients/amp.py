@@ -6,8 +6,6 @@ lie (``places.csv``).
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
@@ -18,6 +16,8 @@ from tokenledger_dagster.clients import documents, values
 from tokenledger_dagster.clients.adapter import Adapter
 from tokenledger_dagster.clients.base import DatabaseReader, DocumentReader, Reader, Sink, SourceFile
 from tokenledger_dagster.clients.memory import Memory
+from tokenledger_dagster.clients.row_values import dated, kept_usage, name_of, usage_of
+from tokenledger_dagster.clients.rows import Row, object_of
 from tokenledger_dagster.contracts.record import Counters, UsageRecord
 
 
@@ -63,8 +63,10 @@ class ThreadFile:
         if not members:
             self._sink.skipped["unknown_layout"] += 1
             return
-        told = members["id"].value if "id" in members else None
-        name = values.text(told) or values.text(os.path.basename(self._file.path).split(".json", 1)[0]) or "unknown"
+        name = values.text(members["id"].value if "id" in members else None)
+        if name is None:
+            name = values.text(name_of(self._file)) or "unknown"
+            flags.append("session_from_file")
         messages = [
             (part, message)
             for part in (members["messages"].elements() if "messages" in members else ())
@@ -73,7 +75,7 @@ class ThreadFile:
         entries = thread.get("usageLedger", "events")
         ledger = [(one, one.value) for one in (entries.elements() if entries is not None else ())]
         about = _Thread(name, _folder(thread), flags)
-        if any(isinstance(_object(entry).get("tokens"), dict) for _, entry in ledger):
+        if any(isinstance(object_of(entry).get("tokens"), dict) for _, entry in ledger):
             self._ledger(ledger, messages, about)
         else:
             self._messages(messages, about)
@@ -81,7 +83,7 @@ class ThreadFile:
     def _ledger(
         self,
         ledger: list[tuple[documents.Part, Any]],
-        messages: list[tuple[documents.Part, dict[str, Any]]],
+        messages: list[tuple[documents.Part, Row]],
         about: _Thread,
     ) -> None:
         """Ledger entries, each with the cached tokens of the message it led to."""
@@ -91,14 +93,13 @@ class ThreadFile:
             if not isinstance(entry, dict):
                 self._sink.skipped["not_an_object"] += 1
                 continue
-            tokens = entry.get("tokens")
-            if not isinstance(tokens, dict):
-                self._sink.skipped["usage_null" if tokens is None else "usage_not_an_object"] += 1
+            tokens = usage_of(entry.get("tokens"), self._sink)
+            if tokens is None:
                 continue
             flags = list(about.flags)
             led_to = _id(entry.get("toMessageId"))
             # several entries may lead to one message: its cached tokens are counted with the first of them
-            cached = _object(by_id.get(led_to)) if led_to is not None and led_to not in joined else {}
+            cached = object_of(by_id.get(led_to)) if led_to is not None and led_to not in joined else {}
             if led_to is not None:
                 joined.add(led_to)
             counters = Counters(
@@ -119,13 +120,13 @@ class ThreadFile:
             if isinstance(usage, dict) and "inputTokens" in usage and _id(message.get("messageId")) not in joined:
                 self._sink.skipped["covered_by_ledger"] += 1
 
-    def _messages(self, messages: list[tuple[documents.Part, dict[str, Any]]], about: _Thread) -> None:
+    def _messages(self, messages: list[tuple[documents.Part, Row]], about: _Thread) -> None:
         """Answers with their own usage: the newer layout, in which there is no ledger."""
         for part, message in messages:
-            usage = message.get("usage")
-            if not isinstance(usage, dict):
-                if message.get("role") == "assistant" or usage is not None:
-                    self._sink.skipped["usage_null" if usage is None else "usage_not_an_object"] += 1
+            if message.get("usage") is None and message.get("role") != "assistant":
+                continue
+            usage = usage_of(message.get("usage"), self._sink)
+            if usage is None:
                 continue
             flags = list(about.flags)
             told = values.count(usage.get("inputTokens"), flags.append)
@@ -151,7 +152,7 @@ class ThreadFile:
     def _add(
         self,
         part: documents.Part,
-        told: dict[str, Any],
+        told: Row,
         counters: Counters,
         model: str | None,
         stated_time: object,
@@ -167,28 +168,24 @@ class ThreadFile:
             return
         if model is None:
             flags.append("model_missing")
-        time = values.time_us(stated_time)
-        if time is None:
-            time = self._file.mtime_ns // 1000
-            flags.append("timestamp_from_file")
-        values.flag_odd_time(time, self._sink.now_us, flags.append)
-        if not self._memory.is_news(key, f"{part.pointer} {counters} {part.sha256}"):
+        evidence = part.evidence
+        if not self._memory.is_news(key, f"{part.pointer} {counters} {evidence.sha256}"):
             return
         self._sink.records.append(
             UsageRecord(
                 ordinal=self._sink.ordinal,
-                byte_offset=0,
-                byte_length=len(part.raw),
-                record_sha256=part.sha256,
-                timestamp_us=time,
+                byte_offset=evidence.offset,
+                byte_length=evidence.length,
+                record_sha256=evidence.sha256,
+                timestamp_us=dated(self._file, self._sink, flags, stated_time),
                 session_id=about.name,
                 model_raw=model,
                 counters=counters,
                 message_id=key,
                 cwd=about.folder,
-                flags=tuple(flags),
-                raw_usage=values.safe_usage(json.dumps(told).encode("utf-8", "replace")),
-                locator=part.pointer,
+                flags=tuple(dict.fromkeys(flags)),
+                raw_usage=kept_usage(told),
+                locator=evidence.locator,
                 source_rank=rank,
                 links=links,
             )
@@ -199,13 +196,13 @@ def _folder(thread: documents.Part) -> str | None:
     """The first folder the thread was begun in."""
     trees = thread.get("env", "initial", "trees")
     for tree in trees.elements() if trees is not None else ():
-        uri = values.text(_object(tree.value).get("uri"))
+        uri = values.text(object_of(tree.value).get("uri"))
         if uri is not None and uri.startswith("file:///"):
             return values.text(unquote(uri.removeprefix("file://")))
     return None
 
 
-def _count(tokens: dict[str, Any], cached: dict[str, Any], name: str, flags: list[str]) -> int:
+def _count(tokens: Row, cached: Row, name: str, flags: list[str]) -> int:
     """Cached tokens of an entry: its own where it has them, else those of the message it led to."""
     return values.count(tokens.get(name, cached.get(name)), flags.append)
 
@@ -215,7 +212,3 @@ def _id(value: object) -> str | None:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     return values.text(value)
-
-
-def _object(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}

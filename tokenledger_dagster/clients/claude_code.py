@@ -15,10 +15,10 @@ from typing import Any
 
 import msgspec
 
-from tokenledger_dagster.clients import lines, values
+from tokenledger_dagster.clients import lines, link_names, row_values, values
 from tokenledger_dagster.clients.base import BookingFacts, Claim, Copy, Sink, SourceFile
 from tokenledger_dagster.clients.claude_code_logs import ClaudeCodeLogs
-from tokenledger_dagster.clients.copies import content_claims, prompt_link, rank
+from tokenledger_dagster.clients.copies import content_claims, rank
 from tokenledger_dagster.clients.logs import Root
 from tokenledger_dagster.clients.pack import PackFormat
 from tokenledger_dagster.contracts.record import Counters, UsageRecord
@@ -160,17 +160,12 @@ class ClaudeReader:
     ) -> None:
         raw = bytes(message.usage)
         usage = _read_usage(raw, flags.append)
-        if usage is None:
-            self._sink.skipped["usage_null" if raw == b"null" else "usage_not_an_object"] += 1
+        empty = not raw.strip(b"{} \t\r\n")
+        if usage is None or empty:
+            self._sink.skipped["usage_null" if empty or raw == b"null" else "usage_not_an_object"] += 1
             return
         counters = counters_of(usage, flags.append)
-        time = values.time_us(timestamp)
-        if time is None:
-            time = values.time_us(row.timestamp) if is_progress else None
-            flags.append("timestamp_from_file" if time is None else "timestamp_fallback")
-        if time is None:
-            time = self._file.mtime_ns // 1000
-        values.flag_odd_time(time, self._sink.now_us, flags.append)
+        time = row_values.dated(self._file, self._sink, flags, timestamp, row.timestamp if is_progress else None)
         message_id = values.text(message.id)
         model = values.text(message.model)
         if model is None:
@@ -232,7 +227,7 @@ class ClaudeReader:
                 message_id=None if record.message_id is None else f"{record.message_id}#advisor-{number}",
                 speed=values.word(usage.speed),
                 reported_cost_nano=None,
-                flags=tuple(flags),
+                flags=tuple(dict.fromkeys(flags)),
                 record_sha256=record.record_sha256,
                 raw_usage=None,
             )
@@ -380,6 +375,8 @@ class ClaudeCode(ClaudeCodeLogs):
 
     def links(self, copy: Copy, session: str) -> Iterable[str]:
         """A telemetry event names the request by its id, or by what was sent where either side has no id."""
-        sent = prompt_link("claude", session, copy.counters)
-        yield sent
-        yield f"claude-request:{copy.request_id}" if copy.request_id else f"{sent}:no-id"
+        yield link_names.claude_prompt(session, copy.counters)
+        if copy.request_id:
+            yield link_names.claude_request(copy.request_id)
+        else:
+            yield link_names.claude_prompt(session, copy.counters, without_id=True)

@@ -5,15 +5,15 @@ Here: how a session's messages become usage records.  Not here: the older task f
 
 from __future__ import annotations
 
-import json
 import os
-from typing import Any
 
 import msgspec
 
 from tokenledger_dagster.clients import documents, values
 from tokenledger_dagster.clients.base import Sink, SourceFile
 from tokenledger_dagster.clients.memory import Memory
+from tokenledger_dagster.clients.row_values import kept_usage, stamped, usage_of
+from tokenledger_dagster.clients.rows import Row, object_of
 from tokenledger_dagster.clients.task_files import model_name
 from tokenledger_dagster.contracts.record import Counters, UsageRecord
 
@@ -51,13 +51,12 @@ class SessionFile:
             if b'"metrics"' in part.raw or b'"assistant"' in part.raw:
                 self._message(part, about, list(flags))
 
-    def _message(self, part: documents.Part, about: dict[str, Any], flags: list[str]) -> None:
+    def _message(self, part: documents.Part, about: Row, flags: list[str]) -> None:
         message = part.value
         if not isinstance(message, dict) or message.get("role") != "assistant":
             return
-        metrics = message.get("metrics")
-        if not isinstance(metrics, dict):
-            self._sink.skipped["usage_null" if metrics is None else "usage_not_an_object"] += 1
+        metrics = usage_of(message.get("metrics"), self._sink)
+        if metrics is None:
             return
         told, output, write, read = (values.count(metrics.get(name), flags.append) for name in _COUNTS[:4])
         # input is the whole request; a count below its cached part can only be the rest of it
@@ -66,28 +65,24 @@ class SessionFile:
         if not counters.total:
             self._sink.skipped["zero_usage"] += 1
             return
-        info = message.get("modelInfo")
-        named = info if isinstance(info, dict) else {}
+        named = object_of(message.get("modelInfo"))
         model = model_name(named.get("id")) or model_name(about.get("model"))
         if model is None:
             flags.append("model_missing")
         time = values.time_us(message.get("ts"))
         name = values.text(message.get("id")) or (f"@{time}" if time is not None else part.pointer)
-        if time is None:
-            time = self._file.mtime_ns // 1000
-            flags.append("timestamp_from_file")
-        values.flag_odd_time(time, self._sink.now_us, flags.append)
+        evidence = part.evidence
         key = f"{self._session}/{self._agent or 'lead'}/{name}"
-        if not self._memory.is_news(key, f"{part.pointer} {model} {part.sha256}"):
+        if not self._memory.is_news(key, f"{part.pointer} {model} {evidence.sha256}"):
             return
         numbers = {name: metrics[name] for name in _COUNTS if name in metrics}
         self._sink.records.append(
             UsageRecord(
                 ordinal=self._sink.ordinal,
-                byte_offset=0,
-                byte_length=len(part.raw),
-                record_sha256=part.sha256,
-                timestamp_us=time,
+                byte_offset=evidence.offset,
+                byte_length=evidence.length,
+                record_sha256=evidence.sha256,
+                timestamp_us=stamped(self._file, self._sink, flags, time),
                 session_id=self._session,
                 model_raw=model,
                 counters=counters,
@@ -95,18 +90,18 @@ class SessionFile:
                 agent_id=self._agent,
                 cwd=values.text(about.get("cwd")),
                 reported_cost_nano=values.cost_nano(metrics.get("cost")),
-                flags=tuple(flags),
-                raw_usage=values.safe_usage(json.dumps(numbers).encode("utf-8", "replace")),
+                flags=tuple(dict.fromkeys(flags)),
+                raw_usage=kept_usage(numbers),
                 upstream=values.upstream(named.get("provider")),
-                locator=part.pointer,
+                locator=evidence.locator,
             )
         )
 
-    def _about(self) -> dict[str, Any]:
+    def _about(self) -> Row:
         """The session's own file, which names its folder and its model."""
         try:
             with open(self._manifest, "rb") as handle:
                 about = msgspec.json.decode(handle.read(1 << 20))
         except (OSError, ValueError, RecursionError):
             return {}
-        return about if isinstance(about, dict) else {}
+        return object_of(about)

@@ -11,26 +11,27 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from hashlib import sha256
 from typing import Any, NamedTuple
 
 import msgspec
 
-from tokenledger_dagster.clients import documents, lines, values
+from tokenledger_dagster.clients import documents, values
 from tokenledger_dagster.clients.adapter import Adapter
 from tokenledger_dagster.clients.base import (
     BookingFacts,
     Claim,
     Copy,
     DocumentReader,
-    Lineage,
     Reader,
     Sink,
     SourceFile,
 )
 from tokenledger_dagster.clients.cliproxyapi_counters import counters_of, raw_counts
 from tokenledger_dagster.clients.documents import Part
+from tokenledger_dagster.clients.evidence import Evidence
 from tokenledger_dagster.clients.memory import Memory
+from tokenledger_dagster.clients.row_values import dated, kept_usage, why_none
+from tokenledger_dagster.clients.rows import Row, RowReader, object_of
 from tokenledger_dagster.clients.veil import digest, veiled
 from tokenledger_dagster.contracts.record import UsageRecord
 
@@ -38,18 +39,10 @@ SESSION = "cliproxyapi"
 """Records name no session: everything a proxy served is one."""
 LANDED_VERSION = 1
 _CONTROL = {"support_refresh", "refresh"}
+_USAGE = ("tokens", "token_breakdown")
 _FRACTION = re.compile(r"[.,](\d+)")
 _REDACTED = {"[redacted]", "redacted", "***"}
-_decode = msgspec.json.Decoder()
-
-
-class Place(NamedTuple):
-    """Where a record stands: its evidence."""
-
-    offset: int
-    length: int
-    sha256: str
-    locator: str | None = None
+_decode = msgspec.json.Decoder(list[Any]).decode
 
 
 class Owner(NamedTuple):
@@ -66,7 +59,7 @@ def is_control(record: Mapping[str, Any]) -> bool:
 
 def is_usage(record: Mapping[str, Any]) -> bool:
     """Whether this tells of a request: it has counts, or says that it has none."""
-    return "tokens" in record or "token_breakdown" in record
+    return any(name in record for name in _USAGE)
 
 
 def identity_of(record: Mapping[str, Any], owner: Owner) -> str:
@@ -75,7 +68,7 @@ def identity_of(record: Mapping[str, Any], owner: Owner) -> str:
     It is what the proxy itself compares when it imports an export: API, model, time in ns, source, auth index, failure
     and five counts; with the provider, where the record names one.
     """
-    raw = raw_counts(tokens if isinstance(tokens := record.get("tokens"), dict) else {}, [])
+    raw = raw_counts(object_of(record.get("tokens")), [])
     material = [
         _lower(record.get("provider")),
         veiled(_text(owner.api if owner.api is not None else record.get("api_key"))),
@@ -96,25 +89,22 @@ class _Records:
         self._file = file
         self._sink = sink
 
-    def passed_over(self, record: object) -> bool:
-        """Counts what tells of no request."""
+    def take(
+        self, record: object, owner: Owner, evidence: Evidence, mended: list[str], *, is_known: bool = False
+    ) -> None:
+        """Adds the usage record of one request, if it is not known yet; else says why not."""
         if not isinstance(record, dict):
             self._sink.skipped["not_an_object"] += 1
         elif is_control(record):
             self._sink.skipped["control_message"] += 1
         elif not is_usage(record):
             self._sink.skipped["unknown_record"] += 1
-        elif record.get("tokens") is None and record.get("token_breakdown") is None:
-            self._sink.skipped["usage_null"] += 1
-        elif not isinstance(record.get("tokens"), dict) and not isinstance(record.get("token_breakdown"), dict):
-            self._sink.skipped["usage_not_an_object"] += 1
+        elif not any(isinstance(record.get(name), dict) and record[name] for name in _USAGE):
+            self._sink.skipped[why_none(*(record.get(name) for name in _USAGE))] += 1
         else:
-            return False
-        return True
+            self._request(record, owner, evidence, list(mended), is_known=is_known)
 
-    def add(self, record: Mapping[str, Any], owner: Owner, place: Place, mended: list[str]) -> None:
-        """Adds the usage record of one request, unless it counts nothing."""
-        flags = list(mended)
+    def _request(self, record: Row, owner: Owner, evidence: Evidence, flags: list[str], *, is_known: bool) -> None:
         provider = _lower(record.get("provider"))
         model = values.text(owner.model if owner.model is not None else record.get("model"))
         if model is None or model == "unknown":
@@ -124,21 +114,18 @@ class _Records:
         if counters.total == 0:
             self._sink.skipped["zero_usage"] += 1
             return
-        time = values.time_us(record.get("timestamp"))
-        if time is None:
-            time = self._file.mtime_ns // 1000
-            flags.append("timestamp_from_file")
-        values.flag_odd_time(time, self._sink.now_us, flags.append)
+        if is_known:
+            return
         request = values.text(record.get("request_id"), 256)
-        told = {name: record[name] for name in ("tokens", "token_breakdown") if isinstance(record.get(name), dict)}
+        told = {name: record[name] for name in _USAGE if isinstance(record.get(name), dict)}
         failed = record.get("failed")
         self._sink.records.append(
             UsageRecord(
                 ordinal=self._sink.ordinal,
-                byte_offset=place.offset,
-                byte_length=place.length,
-                record_sha256=place.sha256,
-                timestamp_us=time,
+                byte_offset=evidence.offset,
+                byte_length=evidence.length,
+                record_sha256=evidence.sha256,
+                timestamp_us=dated(self._file, self._sink, flags, record.get("timestamp")),
                 session_id=SESSION,
                 model_raw=model,
                 counters=counters,
@@ -146,9 +133,9 @@ class _Records:
                 request_id=request,
                 service_tier=_tier(record),
                 flags=tuple(dict.fromkeys(flags)),
-                raw_usage=_safe(told),
+                raw_usage=kept_usage(told),
                 upstream=provider,
-                locator=place.locator,
+                locator=evidence.locator,
                 latency_ms=_milliseconds(record.get("latency_ms")),
                 ttft_ms=_milliseconds(record.get("ttft_ms")),
                 status=("error" if failed else "ok") if isinstance(failed, bool) else None,
@@ -158,43 +145,31 @@ class _Records:
         )
 
 
-class LineReader:
-    """Reads JSON Lines: queue records, arrays of them as one line each, and landed lines."""
+class RecordLines(RowReader):
+    """Reads JSON Lines: queue records, answers of the queue (arrays of them, one a line), and landed lines."""
 
     def __init__(self, file: SourceFile, sink: Sink) -> None:
+        super().__init__(file, sink)
         self._records = _Records(file, sink)
-        self._sink = sink
-
-    def irrelevant(self, buffer: bytes | bytearray, start: int, end: int) -> bool:
-        """Every line may carry usage."""
-        return False
 
     def feed(self, line: bytes, offset: int, end: int) -> None:
-        """One record, or an answer of the queue: an array of them."""
+        """One record, or an answer of the queue, whose records share the line."""
         try:
-            value = _decode.decode(line)
+            value = _decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            value = None
-        if isinstance(value, dict | list):
-            place = Place(offset, len(line), sha256(line).hexdigest())
-            for one in value if isinstance(value, list) else [value]:
-                self._take(one, place, [])
+            super().feed(line, offset, end)
             return
-        for found, piece, at, flags in lines.objects(line, offset, self._sink):
-            self._take(found, Place(at, len(piece), sha256(piece).hexdigest()), flags)
+        evidence = Evidence.of(line, offset)
+        for one in value:
+            self._take(one, evidence, [])
 
-    def _take(self, value: object, place: Place, flags: list[str]) -> None:
+    def take(self, row: Row, evidence: Evidence, flags: list[str]) -> None:
+        """One record."""
+        self._take(row, evidence, flags)
+
+    def _take(self, value: object, evidence: Evidence, flags: list[str]) -> None:
         owner, record = unwrapped(value)
-        if not self._records.passed_over(record):
-            self._records.add(record, owner, place, flags)  # type: ignore[arg-type]
-
-    def carry(self) -> bytes:
-        """Nothing is remembered between appends."""
-        return b""
-
-    def lineage(self) -> Lineage | None:
-        """A file holds what many sessions asked for."""
-        return None
+        self._records.take(record, owner, evidence, flags)
 
 
 def unwrapped(value: object) -> tuple[Owner, object]:
@@ -225,15 +200,13 @@ class WholeReader:
         document, flags = loaded
         for part, owner in self._parts(document):
             record = part.value
-            if self._records.passed_over(record):
-                continue
-            # a document may say the same twice; both stand as records, and booking says that they are one request
-            name = values.text(record.get("request_id")) or identity_of(record, owner)
-            self._seen[name] += 1
-            if self._memory.is_news(f"{name}#{self._seen[name]}", part.raw):
-                self._records.add(record, owner, Place(0, len(part.raw), part.sha256, part.pointer), flags)
-            elif counters_of(record, _lower(record.get("provider")), owner.model, []).total == 0:
-                self._sink.skipped["zero_usage"] += 1  # a whole document's skips are counted anew each time
+            is_known = False
+            if isinstance(record, dict) and is_usage(record):
+                # a document may say the same twice; both stand as records, and booking says that they are one request
+                name = values.text(record.get("request_id")) or identity_of(record, owner)
+                self._seen[name] += 1
+                is_known = not self._memory.is_news(f"{name}#{self._seen[name]}", part.raw)
+            self._records.take(record, owner, part.evidence, flags, is_known=is_known)
 
     def _parts(self, document: Part) -> Iterator[tuple[Part, Owner]]:
         if document.raw[:1] == b"[":
@@ -246,7 +219,7 @@ class WholeReader:
         elif is_usage(document.members()):
             yield document, Owner()
         else:
-            self._sink.skipped["unknown_document"] += 1
+            self._sink.skipped["unknown_layout"] += 1
 
     def _details(self, apis: Part) -> Iterator[tuple[Part, Owner]]:
         for api, filed in apis.members().items():
@@ -282,7 +255,7 @@ class CLIProxyAPI(Adapter):
         self, file: SourceFile, carry: bytes | None, sink: Sink, context: Mapping[str, str]
     ) -> Reader | DocumentReader:
         """Documents end in ``.json``; everything else is read by line."""
-        return WholeReader(file, carry, sink) if file.shape == "document" else LineReader(file, sink)
+        return WholeReader(file, carry, sink) if file.shape == "document" else RecordLines(file, sink)
 
     def claims(self, copies: Sequence[Copy], facts: BookingFacts) -> list[Claim]:
         """One request a digest; of a request id one for each time and model.
@@ -331,13 +304,6 @@ def _milliseconds(value: object) -> int | None:
     odd: list[str] = []
     found = values.count(value, odd.append)
     return found if found and not odd else None
-
-
-def _safe(told: Mapping[str, Any]) -> str | None:
-    try:
-        return values.safe_usage(msgspec.json.encode(told))
-    except (msgspec.EncodeError, ValueError, RecursionError, UnicodeEncodeError):
-        return None
 
 
 def _nanoseconds(value: object) -> str:

@@ -122,9 +122,8 @@ def _by_layout(raw: Raw, layout: str, total: int, flags: list[str]) -> Counters:
     """Raw counts by the rules of the upstream's protocol."""
     if not (raw.input or raw.output or raw.reasoning or raw.cache_read or raw.cache_write):
         if total:
-            # which kind of tokens they were nobody knows; they count where most requests have most of theirs
-            flags.append("tokens_unclassified")
-        return Counters(input_tokens=total)
+            flags.append("only_total_known")
+        return Counters(output_tokens=total)
     outside = raw.total == raw.input + raw.output + raw.reasoning
     if layout == "separate" or (layout != "subset" and outside):
         output, reasoning = raw.output + raw.reasoning, raw.reasoning

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from tokenledger_dagster.clients import values
+from tokenledger_dagster.clients import link_names, values
 from tokenledger_dagster.clients.base import OWNER, BookingFacts, Claim, Copy, Sink, SourceFile
 from tokenledger_dagster.clients.codex_logs import CodexLogs
 from tokenledger_dagster.clients.codex_pack import CodexPackFormat
@@ -98,8 +98,7 @@ class Codex(CodexLogs):
     def links(self, copy: Copy, session: str) -> Iterable[str]:
         """A telemetry event names the request by session and counters; a row that bills nothing is none."""
         if copy.file_rule is None:
-            fresh, output, write, read = copy.counters[:4]
-            yield f"codex-counters:{session}:{fresh}:{output}:{write}:{read}"
+            yield link_names.codex_counters(session, copy.counters)
 
 
 def _cannot_win(copy: Copy, rule: str | None) -> bool:

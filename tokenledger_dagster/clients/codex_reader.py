@@ -18,6 +18,7 @@ import msgspec
 from tokenledger_dagster.clients import lines, values
 from tokenledger_dagster.clients.base import Lineage, Sink, SourceFile
 from tokenledger_dagster.clients.codex_reducer import LOWER_LINEAGE, ReducerState, reduce_row
+from tokenledger_dagster.clients.row_values import stamped, why_none
 from tokenledger_dagster.contracts.record import Counters, UsageRecord, Vector
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -180,12 +181,12 @@ class CodexReader:
     def _token_count(self, row: _Row, payload: _Payload, line: bytes, offset: int, flags: list[str]) -> None:
         info = payload.info
         if not isinstance(info, dict):
-            self._sink.skipped["usage_null"] += 1  # a heartbeat: rate limits only
+            self._sink.skipped[why_none(info)] += 1  # null in a heartbeat: rate limits only
             return
-        total = _vector(info.get("total_token_usage"), flags.append)
-        last = _vector(info.get("last_token_usage"), flags.append)
+        told = info.get("total_token_usage"), info.get("last_token_usage")
+        total, last = (_vector(one, flags.append) for one in told)
         if total is None and last is None:
-            self._sink.skipped["usage_null"] += 1
+            self._sink.skipped[why_none(*told)] += 1
             return
         model = values.text(info.get("model")) or _model_of(payload) or self.state.model
         time, known = self._time(row, flags)
@@ -220,7 +221,7 @@ class CodexReader:
             found = None
         vector = _vector(found, flags.append)
         if vector is None or not any(vector):
-            self._sink.skipped["usage_null" if vector is None else "zero_usage"] += 1
+            self._sink.skipped[why_none(found) if vector is None else "zero_usage"] += 1
             return
         model = next((name for part in (holder, row) if (name := _model_of(part))), None) or self.state.model
         time, _ = self._time(holder if holder is not row and _has_time(holder) else row, flags)
@@ -228,14 +229,10 @@ class CodexReader:
         self._emit(time, model, vector, line, offset, flags, None, None, vector, raw, by_content=True)
 
     def _time(self, row: _Row, flags: list[str]) -> tuple[int, bool]:
-        """The row's time and whether the row itself told it."""
-        for value in (row.timestamp, row.created_at, row.createdAt):
-            time = values.time_us(value)
-            if time is not None:
-                values.flag_odd_time(time, self._sink.now_us, flags.append)
-                return time, True
-        flags.append("timestamp_from_file")
-        return self._file.mtime_ns // 1000, False
+        """The row's time, under whichever name, and whether the row itself told it."""
+        told = map(values.time_us, (row.timestamp, row.created_at, row.createdAt))
+        time = next((time for time in told if time is not None), None)
+        return stamped(self._file, self._sink, flags, time), time is not None
 
     def _emit(
         self,

@@ -1,7 +1,7 @@
 """What all clients' copies have in common: which one wins, and how rows without any id are told apart.
 
-Here: the order of copies, claims by content (event contract, "Identity, winner, owner"), and the name that a request
-has in other sources.  Not here: any client's own identity rules.
+Here: the order of copies, and claims by content (event contract, "Identity, winner, owner").  Not here: any client's
+own identity rules, or the names that a request has in other sources (``clients.link_names``).
 """
 
 from __future__ import annotations
@@ -36,12 +36,3 @@ def content_claims(client: str, copies: Sequence[Copy]) -> list[Claim]:
         by_place[copy.sha, seen[copy.sha, copy.stream]].append(copy)
         seen[copy.sha, copy.stream] += 1
     return [Claim((client, sha.hex(), place), found, []) for (sha, place), found in by_place.items()]
-
-
-def prompt_link(client: str, session: str, counters: Sequence[int]) -> str:
-    """Name of a request by its session and by what was sent: all prompt tokens, and those read from the cache.
-
-    What came back is left out: transcripts written while an answer streams often hold only a part of it.
-    """
-    fresh, _, write, read, tool = counters[:5]
-    return f"{client}-prompt:{session}:{fresh + write + read + tool}:{read}"

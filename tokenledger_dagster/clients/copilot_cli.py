@@ -6,20 +6,20 @@ Rules: ``docs/clients/copilot-cli.md``.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from tokenledger_dagster.clients import databases, values
+from tokenledger_dagster.clients import databases, link_names, values
 from tokenledger_dagster.clients.adapter import Adapter
 from tokenledger_dagster.clients.base import DatabaseReader, DocumentReader, Reader, Sink, SourceFile
-from tokenledger_dagster.clients.copilot_events import EventsReader, exact_link, session_link
-from tokenledger_dagster.clients.copilot_usage import counters_of, inclusive
+from tokenledger_dagster.clients.copilot_events import EventsReader
+from tokenledger_dagster.clients.copilot_usage import counters_of, inclusive, model_of
 from tokenledger_dagster.clients.documents import load
 from tokenledger_dagster.clients.memory import Memory
+from tokenledger_dagster.clients.row_values import dated, kept_usage
 from tokenledger_dagster.contracts.record import UsageRecord
 
 TABLE = "assistant_usage_events"
@@ -27,8 +27,6 @@ _NEEDED = ("session_id", "input_tokens", "output_tokens")
 _COUNTERS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
 _BILLING = ("total_nano_aiu", "request_multiplier")
 _ABOUT = ("created_at", "model", "copilot_usage_model", "agent_id", "duration_ms", "time_to_first_token_ms")
-_ROUTES = frozenset({"", "auto"})
-"""What stands for a model where the service chose it."""
 
 
 class CopilotCLI(Adapter):
@@ -104,7 +102,7 @@ class StoreReader:
             self._memory.marks[TABLE] = number
 
     def _row(self, number: int, row: Mapping[str, Any]) -> None:
-        evidence = databases.RowEvidence(TABLE, {"rowid": number}, row)
+        evidence = databases.row_evidence(TABLE, {"rowid": number}, row)
         self.bytes_read += evidence.length
         session = values.text(row["session_id"], 256)
         if session is None:
@@ -121,20 +119,15 @@ class StoreReader:
             return
         if not self._memory.is_news(str(number), evidence.sha256):
             return
-        names = (values.text(row.get(name), 256) for name in ("model", "copilot_usage_model"))
-        model = next((name for name in names if name is not None and name not in _ROUTES), None)
+        model = model_of(row.get("model"), row.get("copilot_usage_model"))
         if model is None:
             flags.append("model_missing")
-        time = values.time_us(row.get("created_at"))
-        if time is None:
-            flags.append("timestamp_from_file")
-            time = self._file.mtime_ns // 1000
-        values.flag_odd_time(time, self._sink.now_us, flags.append)
+        time = dated(self._file, self._sink, flags, row.get("created_at"))
         about = self._sessions.get(session, _Session())
         self._sink.records.append(
             UsageRecord(
                 ordinal=self._sink.ordinal,
-                byte_offset=0,
+                byte_offset=evidence.offset,
                 byte_length=evidence.length,
                 record_sha256=evidence.sha256,
                 locator=evidence.locator,
@@ -148,10 +141,10 @@ class StoreReader:
                 cwd=about.cwd,
                 git_branch=about.branch,
                 flags=tuple(dict.fromkeys(flags)),
-                raw_usage=values.safe_usage(json.dumps(usage, default=str).encode()),
+                raw_usage=kept_usage(usage),
                 latency_ms=_milliseconds(row.get("duration_ms")),
                 ttft_ms=_milliseconds(row.get("time_to_first_token_ms")),
-                links=(session_link(session), exact_link(session)),
+                links=(link_names.copilot_session(session), link_names.copilot_exact(session)),
             )
         )
 

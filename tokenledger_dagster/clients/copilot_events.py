@@ -6,23 +6,24 @@ that counts every request by itself (``clients.copilot_cli``).
 
 from __future__ import annotations
 
-import hashlib
-import json
 from typing import Any
 
 import msgspec
 
-from tokenledger_dagster.clients import values
+from tokenledger_dagster.clients import link_names, values
 from tokenledger_dagster.clients.base import Sink, SourceFile
 from tokenledger_dagster.clients.copilot_legs import COMPACTION, RESUME, Legs, version_of
 from tokenledger_dagster.clients.copilot_usage import (
     NOTHING,
     counters_of,
+    model_of,
     of_compaction,
     of_details,
     of_usage,
 )
-from tokenledger_dagster.clients.rows import RowReader, member
+from tokenledger_dagster.clients.evidence import Evidence
+from tokenledger_dagster.clients.row_values import dated, kept_usage, why_none
+from tokenledger_dagster.clients.rows import Row, RowReader, member, object_of
 from tokenledger_dagster.contracts.record import UsageRecord, Vector
 
 SHUTDOWN_RANK = 5
@@ -57,18 +58,16 @@ class EventsReader(RowReader):
     telling = (b'"assistant.message"', b'"session.')
 
     def __init__(self, file: SourceFile, carry: bytes | None, sink: Sink) -> None:
-        super().__init__(sink)
-        self._file = file
+        super().__init__(file, sink)
         self._state = msgspec.msgpack.decode(carry, type=_State) if carry else _State()
 
     def carry(self) -> bytes:
         """The session's context and its stretches."""
         return msgspec.msgpack.encode(self._state)
 
-    def take(self, row: dict[str, Any], line: bytes, offset: int, flags: list[str]) -> None:
+    def take(self, row: Row, evidence: Evidence, flags: list[str]) -> None:
         """Learns from a row, and adds the usage it tells."""
-        kind, data = row.get("type"), row.get("data")
-        data = data if isinstance(data, dict) else {}
+        kind, data = row.get("type"), object_of(row.get("data"))
         match kind:
             case "session.start" | "session.resume":
                 self._begin(data, is_resume=kind == "session.resume")
@@ -77,13 +76,13 @@ class EventsReader(RowReader):
             case "session.auto_mode_resolved":
                 self._choose(data.get("chosenModel"))
             case "assistant.message":
-                self._message(row, data, line, offset, flags)
+                self._message(row, data, evidence, flags)
             case "session.compaction_complete":
-                self._compaction(row, data, line, offset, flags)
+                self._compaction(row, data, evidence, flags)
             case "session.shutdown":
-                self._shutdown(row, data, line, offset, flags)
+                self._shutdown(row, data, evidence, flags)
 
-    def _begin(self, data: dict[str, Any], *, is_resume: bool) -> None:
+    def _begin(self, data: Row, *, is_resume: bool) -> None:
         state = self._state
         state.session = state.session or values.text(data.get("sessionId"), 256)
         state.cwd = values.text(member(data, "context", "cwd")) or state.cwd
@@ -95,17 +94,16 @@ class EventsReader(RowReader):
             state.legs.begin(RESUME)
 
     def _choose(self, model: object) -> None:
-        found = values.text(model, 256)
-        self._state.model = found if found and found != "auto" else self._state.model
+        self._state.model = model_of(model, self._state.model)
 
-    def _message(self, row: dict[str, Any], data: dict[str, Any], line: bytes, offset: int, flags: list[str]) -> None:
+    def _message(self, row: Row, data: Row, evidence: Evidence, flags: list[str]) -> None:
         """What a message put out; how much it read stands nowhere in the log."""
         if data.get("outputTokens") is None:
-            self._sink.skipped["usage_null"] += 1
+            self.sink.skipped["usage_null"] += 1
             return
         output = values.count(data.get("outputTokens"), flags.append)
         if not output:
-            self._sink.skipped["zero_usage"] += 1
+            self.sink.skipped["zero_usage"] += 1
             return
         state, message = self._state, values.text(data.get("messageId"), 256)
         known = state.message_output if message is not None and message == state.message else 0
@@ -113,32 +111,29 @@ class EventsReader(RowReader):
         state.legs.add_output(max(0, output - known))
         flags.append("input_unknown")
         self._add(
-            row, line, offset, flags, values.text(data.get("model"), 256) or state.model, (0, 0, 0, output, 0),
+            row, evidence, flags, model_of(data.get("model"), state.model), (0, 0, 0, output, 0),
             message=message, rank=MESSAGE_RANK, usage={"outputTokens": output},
         )  # fmt: skip
 
-    def _compaction(
-        self, row: dict[str, Any], data: dict[str, Any], line: bytes, offset: int, flags: list[str]
-    ) -> None:
+    def _compaction(self, row: Row, data: Row, evidence: Evidence, flags: list[str]) -> None:
         """The request that wrote the summary, where no shutdown counts it."""
         used = data.get("compactionTokensUsed")
         vector = of_compaction(used, flags)
         if vector is None or vector == NOTHING:
-            self._sink.skipped["usage_null" if vector is None else "zero_usage"] += 1
+            self.sink.skipped[why_none(used) if vector is None else "zero_usage"] += 1
         else:
             flags.append("compaction")
             message = values.text(data.get("requestId"), 256)
-            model = values.text(member(used, "model"), 256) or self._state.model
+            model = model_of(member(used, "model"), self._state.model)
             self._add(
-                row, line, offset, flags, model, vector, message=message and f"compaction/{message}",
+                row, evidence, flags, model, vector, message=message and f"compaction/{message}",
                 rank=MESSAGE_RANK, usage=used,
             )  # fmt: skip
         self._state.legs.begin(COMPACTION)
 
-    def _shutdown(self, row: dict[str, Any], data: dict[str, Any], line: bytes, offset: int, flags: list[str]) -> None:
+    def _shutdown(self, row: Row, data: Row, evidence: Evidence, flags: list[str]) -> None:
         """The counters of a leg, by model."""
-        metrics = data.get("modelMetrics")
-        metrics = metrics if isinstance(metrics, dict) else {}
+        metrics = object_of(data.get("modelMetrics"))
         told: dict[str, Any] = {}
         reported: dict[str, Vector] = {}
         for name, one in metrics.items():
@@ -153,29 +148,31 @@ class EventsReader(RowReader):
                 flags.append("several_models")
             reported[model], told[model] = vector, data["tokenDetails"]
         if not reported:  # the leg goes on: a later shutdown may cover it
-            self._sink.skipped["usage_null"] += 1
+            usages = (member(one, "usage") for one in metrics.values())
+            self.sink.skipped[why_none(data.get("modelMetrics"), data.get("tokenDetails"), *usages)] += 1
             return
         if not any(any(vector) for vector in reported.values()):
-            self._sink.skipped["zero_usage"] += 1
+            self.sink.skipped["zero_usage"] += 1
             return
         grown, covered = self._state.legs.close(reported, version_of(self._state.version))
         flags.append("date_estimated")
         legs = tuple(self._leg_link(number) for number in covered)
         name = values.text(row.get("id"), 256) or f"{self._session}@{row.get('timestamp')}"
+        # of several models a route may be any
+        chosen = self._state.model if len(grown) == 1 else None
         for model, vector in grown.items():
             if vector == NOTHING:
-                self._sink.skipped["repeated_usage"] += 1
+                self.sink.skipped["repeated_usage"] += 1
                 continue
             self._add(
-                row, line, offset, [*flags], model or None, vector, message=f"{name}/{model}",
+                row, evidence, [*flags], model_of(model, chosen), vector, message=f"{name}/{model}",
                 rank=SHUTDOWN_RANK, usage=told[model], legs=legs,
             )  # fmt: skip
 
     def _add(
         self,
-        row: dict[str, Any],
-        line: bytes,
-        offset: int,
+        row: Row,
+        evidence: Evidence,
         flags: list[str],
         model: str | None,
         vector: Vector,
@@ -190,21 +187,17 @@ class EventsReader(RowReader):
             flags.append("model_missing")
         if state.session is None:
             flags.append("session_from_file")
-        time = values.time_us(row.get("timestamp"))
-        if time is None:
-            flags.append("timestamp_from_file")
-            time = self._file.mtime_ns // 1000
-        values.flag_odd_time(time, self._sink.now_us, flags.append)
-        links: tuple[str, ...] = (session_link(session), *legs)
+        links: tuple[str, ...] = (link_names.copilot_session(session), *legs)
         if rank == MESSAGE_RANK:
-            links = (exact_link(session), f"copilot-telemetry:{session}", self._leg_link(state.legs.number))
-        self._sink.records.append(
+            witnesses = link_names.copilot_exact(session), link_names.copilot_telemetry(session)
+            links = (*witnesses, self._leg_link(state.legs.number))
+        self.sink.records.append(
             UsageRecord(
-                ordinal=self._sink.ordinal,
-                byte_offset=offset,
-                byte_length=len(line),
-                record_sha256=hashlib.sha256(line).hexdigest(),
-                timestamp_us=time,
+                ordinal=self.sink.ordinal,
+                byte_offset=evidence.offset,
+                byte_length=evidence.length,
+                record_sha256=evidence.sha256,
+                timestamp_us=dated(self.file, self.sink, flags, row.get("timestamp")),
                 session_id=session,
                 model_raw=model,
                 counters=counters_of(vector),
@@ -214,7 +207,7 @@ class EventsReader(RowReader):
                 git_branch=state.branch,
                 client_version=state.version,
                 flags=tuple(dict.fromkeys(flags)),
-                raw_usage=values.safe_usage(json.dumps(usage).encode()),
+                raw_usage=kept_usage(usage),
                 source_rank=rank,
                 links=links,
                 is_sum=rank == SHUTDOWN_RANK,
@@ -226,18 +219,8 @@ class EventsReader(RowReader):
         """The session's id, else the name of the folder (or of the early builds' file) that is called after it."""
         if self._state.session is not None:
             return self._state.session
-        parts = self._file.relative.split("/")
-        return parts[-2] if self._file.stem == "events" and len(parts) > 1 else self._file.stem
+        parts = self.file.relative.split("/")
+        return parts[-2] if self.file.stem == "events" and len(parts) > 1 else self.file.stem
 
     def _leg_link(self, number: int) -> str:
         return f"copilot-leg:{self._session}#{number}"
-
-
-def session_link(session: str) -> str:
-    """Name of a session among all sources that count its input too; telemetry bears it as well."""
-    return f"copilot-session:{session}"
-
-
-def exact_link(session: str) -> str:
-    """Name of a session by which the store displaces what messages tell of it."""
-    return f"copilot-exact:{session}"

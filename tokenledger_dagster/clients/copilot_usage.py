@@ -1,6 +1,6 @@
-"""Counters of GitHub Copilot CLI, which counts cached tokens inside input and reasoning inside output.
+"""Counters and models of GitHub Copilot CLI, which counts cached tokens inside input and reasoning inside output.
 
-Here: the one place that makes them disjoint.  Not here: where they stand.
+Here: the one place that makes them disjoint, and that tells a model from a route.  Not here: where they stand.
 """
 
 from __future__ import annotations
@@ -13,6 +13,14 @@ from tokenledger_dagster.clients.rows import member
 from tokenledger_dagster.contracts.record import Counters, Vector
 
 NOTHING: Vector = (0, 0, 0, 0, 0)
+_ROUTES = frozenset({"", "auto"})
+"""What stands for a model where the service chose it."""
+
+
+def model_of(*told: object) -> str | None:
+    """The first of these names that is a model's: a route is none."""
+    names = (values.text(name, 256) for name in told)
+    return next((name for name in names if name is not None and name not in _ROUTES), None)
 
 
 def inclusive(

@@ -52,7 +52,7 @@ class Cursor(Adapter):
             return ExportReader(file, carry, sink)
         if "loose" not in context:
             return Nothing()
-        return LooseDocument(file, carry, sink) if file.shape == "document" else LooseLines(file, carry, sink)
+        return LooseDocument(file, carry, sink) if file.shape == "document" else LooseLines(file, sink)
 
     def claims(self, copies: Sequence[Copy], facts: BookingFacts) -> list[Claim]:
         """One request an id; a row of an export without costs does not stand for one that tells the cost."""

@@ -19,7 +19,9 @@ import msgspec
 from tokenledger_dagster.clients import cursor_hours, values
 from tokenledger_dagster.clients.base import Sink, SourceFile
 from tokenledger_dagster.clients.documents import line_locator, text_lines
+from tokenledger_dagster.clients.evidence import Evidence
 from tokenledger_dagster.clients.memory import Memory
+from tokenledger_dagster.clients.row_values import dated
 from tokenledger_dagster.contracts.record import Counters, UsageRecord
 
 SESSION = "dashboard"
@@ -143,38 +145,36 @@ class ExportReader:
         return _Row(line, place, timestamp_us, hours, f"{identity}-{same}", named, counters, flags)
 
     def _time(self, shown: str, flags: list[str]) -> tuple[int, range]:
-        time = values.time_us(shown)
-        if time is None:
-            flags.append("timestamp_from_file")
-            return self._file.mtime_ns // 1000, range(0)
         before = len(flags)
-        if _DAY.fullmatch(shown):
+        time = dated(self._file, self._sink, flags, shown)
+        hour, odd = cursor_hours.hour_of(time), len(flags) > before
+        hours = 1
+        if _DAY.fullmatch(shown) and "timestamp_from_file" not in flags:
             # noon: the day stays the same in nearly every zone
             flags.append("time_of_day_missing")
-            start = cursor_hours.hour_of(time)
-            values.flag_odd_time(time, self._sink.now_us, flags.append)
-            return time + _NOON_US, range(start, start + 24) if len(flags) == before + 1 else range(0)
-        values.flag_odd_time(time, self._sink.now_us, flags.append)
-        hour = cursor_hours.hour_of(time)
-        return time, range(hour, hour + 1) if len(flags) == before else range(0)
+            time, hours = time + _NOON_US, 24
+        return time, range(hour, hour + (0 if odd else hours))
 
     def _record(self, row: _Row, covered: set[int]) -> UsageRecord:
         named, counters = row.fields, row.counters
-        sha256 = hashlib.sha256(row.line).hexdigest()
+        evidence = Evidence.of(row.line)
+        model = values.text(named.get("model"))
+        if model is None:
+            row.flags.append("model_missing")
         kind = named.get("kind", "").lower()
         return UsageRecord(
             ordinal=self._sink.ordinal,
-            byte_offset=0,
-            byte_length=len(row.line),
-            record_sha256=sha256,
-            locator=line_locator(sha256, row.place),
+            byte_offset=evidence.offset,
+            byte_length=evidence.length,
+            record_sha256=evidence.sha256,
+            locator=line_locator(evidence.sha256, row.place),
             timestamp_us=row.timestamp_us,
             session_id=SESSION,
-            model_raw=values.text(named.get("model")),
+            model_raw=model,
             counters=counters,
             message_id=row.identity,
             reported_cost_nano=_cost(named.get("cost") or named.get("costtoyou") or ""),
-            flags=tuple(row.flags),
+            flags=tuple(dict.fromkeys(row.flags)),
             raw_usage=_usage(named, counters),
             links=cursor_hours.names(cursor_hours.EXPORT, covered),
             status="error" if "errored" in kind or "aborted" in kind else None,

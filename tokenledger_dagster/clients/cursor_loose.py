@@ -7,17 +7,18 @@ and a reading that found any says how many.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
 
-from tokenledger_dagster.clients import cursor_hours, documents, lines, values
+from tokenledger_dagster.clients import cursor_hours, documents, values
 from tokenledger_dagster.clients.base import Lineage, Sink, SourceFile
+from tokenledger_dagster.clients.evidence import Evidence
 from tokenledger_dagster.clients.memory import Memory
+from tokenledger_dagster.clients.row_values import kept_usage, name_of, stamped
+from tokenledger_dagster.clients.rows import Row, RowReader
 from tokenledger_dagster.contracts.record import Counters, UsageRecord
 
 _INPUT = ("input_tokens", "inputTokens", "prompt_tokens", "promptTokens")
@@ -35,14 +36,14 @@ _SESSION = ("sessionId", "session_id", "conversationId", "conversation_id", "com
 _DEPTH = 12
 
 
-class _Loose:
+class _Records:
     """What both readers share: telling a record, and what it becomes."""
 
     def __init__(self, file: SourceFile, sink: Sink) -> None:
         self._file, self._sink = file, sink
         self._told = False
 
-    def _usage(self, row: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    def usage(self, row: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """The token counts of a record that also names a model; None where this is no such record."""
         if values.text(_first(row, _MODEL)) is None:
             return None
@@ -50,41 +51,43 @@ class _Loose:
         found = usage if isinstance(usage, Mapping) else row
         return found if any(name in found for name in _INPUT + _OUTPUT) else None
 
-    def _record(
-        self, row: Mapping[str, Any], usage: Mapping[str, Any], raw: bytes, offset: int, flags: list[str]
+    def record(
+        self, row: Mapping[str, Any], usage: Mapping[str, Any], evidence: Evidence, flags: list[str]
     ) -> UsageRecord | None:
+        """The record of a row, or None where it counts nothing."""
         counters = _counters(usage, flags)
         if counters.total == 0:
             self._sink.skipped["zero_usage"] += 1
             return None
         flags.append("cursor_json_fallback")
         times = (values.time_us(row.get(name)) for name in _TIME)
-        time = next((one for one in times if one is not None), None)
-        if time is None:
-            time = self._file.mtime_ns // 1000
-            flags.append("timestamp_from_file")
-        values.flag_odd_time(time, self._sink.now_us, flags.append)
+        time = stamped(self._file, self._sink, flags, next((one for one in times if one is not None), None))
         hour = cursor_hours.hour_of(time)
         identity = values.text(_first(row, _ID))
+        session = values.text(_first(row, _SESSION))
+        if session is None:
+            session = name_of(self._file)
+            flags.append("session_from_file")
         return UsageRecord(
             ordinal=self._sink.ordinal,
-            byte_offset=offset,
-            byte_length=len(raw),
-            record_sha256=hashlib.sha256(raw).hexdigest(),
+            byte_offset=evidence.offset,
+            byte_length=evidence.length,
+            record_sha256=evidence.sha256,
+            locator=evidence.locator,
             timestamp_us=time,
-            session_id=values.text(_first(row, _SESSION)) or self._file.stem.removesuffix(".json"),
+            session_id=session,
             model_raw=values.text(_first(row, _MODEL)),
             counters=counters,
             message_id=identity,
             by_content=identity is None,
             cwd=values.text(row.get("cwd")),
-            flags=tuple(flags),
+            flags=tuple(dict.fromkeys(flags)),
             raw_usage=_shown(usage),
             source_rank=2,
             links=cursor_hours.names(cursor_hours.EXPORT, [hour]) + cursor_hours.names(cursor_hours.STATE, [hour]),
         )
 
-    def _add(self, record: UsageRecord) -> None:
+    def add(self, record: UsageRecord) -> None:
         """Takes a record in, and says so to a person."""
         self._sink.records.append(record)
         text = (
@@ -98,11 +101,12 @@ class _Loose:
         self._told = True
 
 
-class LooseDocument(_Loose):
+class LooseDocument:
     """Reads one JSON document."""
 
     def __init__(self, file: SourceFile, carry: bytes | None, sink: Sink) -> None:
-        super().__init__(file, sink)
+        self._records = _Records(file, sink)
+        self._sink = sink
         self._memory = Memory.of(carry)
         self._equal: Counter[str] = Counter()
 
@@ -119,13 +123,13 @@ class LooseDocument(_Loose):
             return
         part, flags = found
         for one, row, usage in self._found(part, 0):
-            record = self._record(row, usage, one.raw, 0, list(flags))
+            record = self._records.record(row, usage, one.evidence, list(flags))
             if record is None:
                 continue
             name = record.message_id or self._by_content(record.record_sha256)
             key = name if record.by_content else f"{one.pointer} {name}"
             if self._memory.is_news(key, one.raw):
-                self._add(msgspec.structs.replace(record, message_id=name, by_content=False, locator=one.pointer))
+                self._records.add(msgspec.structs.replace(record, message_id=name, by_content=False))
 
     def _found(
         self, part: documents.Part, depth: int
@@ -134,7 +138,7 @@ class LooseDocument(_Loose):
         if depth > _DEPTH or b"okens" not in part.raw:
             return
         value = part.value
-        usage = self._usage(value) if isinstance(value, Mapping) else None
+        usage = self._records.usage(value) if isinstance(value, Mapping) else None
         if usage is not None:
             yield part, value, usage
             return
@@ -148,30 +152,22 @@ class LooseDocument(_Loose):
         return f"{sha256[:32]}-{place}"
 
 
-class LooseLines(_Loose):
+class LooseLines(RowReader):
     """Reads JSON lines."""
 
-    def __init__(self, file: SourceFile, carry: bytes | None, sink: Sink) -> None:
+    def __init__(self, file: SourceFile, sink: Sink) -> None:
         super().__init__(file, sink)
+        self._records = _Records(file, sink)
 
     def irrelevant(self, buffer: bytes | bytearray, start: int, end: int) -> bool:
         """Lines without any token count, as nearly all here are."""
         return buffer.find(b"okens", start, end) < 0
 
-    def feed(self, line: bytes, offset: int, end: int) -> None:
-        """Reads one line."""
-        for row, raw, at, flags in lines.objects(line, offset, self._sink):
-            usage = self._usage(row)
-            if usage is not None and (record := self._record(row, usage, raw, at, flags)) is not None:
-                self._add(record)
-
-    def carry(self) -> bytes:
-        """Each line stands for itself."""
-        return b""
-
-    def lineage(self) -> Lineage | None:
-        """A file may hold anything."""
-        return None
+    def take(self, row: Row, evidence: Evidence, flags: list[str]) -> None:
+        """Adds a row that is a record."""
+        usage = self._records.usage(row)
+        if usage is not None and (record := self._records.record(row, usage, evidence, flags)) is not None:
+            self._records.add(record)
 
 
 class Nothing:
@@ -214,7 +210,7 @@ def _counters(usage: Mapping[str, Any], flags: list[str]) -> Counters:
 def _shown(usage: Mapping[str, Any]) -> str | None:
     """The counts alone: a record without ``usage`` may hold anything beside them."""
     counts = {name: value for name, value in usage.items() if name in _ALL}
-    return values.safe_usage(json.dumps(counts, default=str).encode())
+    return kept_usage(counts)
 
 
 def _first(row: Mapping[str, Any], names: tuple[str, ...]) -> Any:

@@ -17,8 +17,10 @@ import msgspec
 
 from tokenledger_dagster.clients import cursor_hours, cursor_workspaces, row_marks, values
 from tokenledger_dagster.clients.base import Sink, SourceFile
-from tokenledger_dagster.clients.databases import RowEvidence, tables
+from tokenledger_dagster.clients.databases import row_evidence, tables
+from tokenledger_dagster.clients.evidence import Evidence
 from tokenledger_dagster.clients.memory import Memory
+from tokenledger_dagster.clients.row_values import kept_usage, stamped, usage_of
 from tokenledger_dagster.contracts.record import Counters, UsageRecord
 
 TABLE = "cursorDiskKV"
@@ -83,7 +85,7 @@ class _Counted(msgspec.Struct):
     bubble: str
     told: _Bubble
     counters: Counters
-    evidence: RowEvidence
+    evidence: Evidence
     flags: list[str]
 
 
@@ -91,8 +93,8 @@ _bubble = msgspec.json.Decoder(_Bubble)
 _chat = msgspec.json.Decoder(_Chat)
 
 
-def _evidence(key: str, value: Any) -> RowEvidence:
-    return RowEvidence(TABLE, {"key": key}, {"value": value})
+def _evidence(key: str, value: Any) -> Evidence:
+    return row_evidence(TABLE, {"key": key}, {"value": value})
 
 
 class StateReader:
@@ -145,6 +147,7 @@ class StateReader:
         if not workspace or TABLE in found or {"key", "value"} - set(found.get("ItemTable", ())):
             what = "has other columns than known" if TABLE in found else "is missing"
             name = "ItemTable" if workspace and TABLE not in found else TABLE
+            self._sink.skipped["schema_drift"] += 1
             self._sink.problems.append(
                 f"its table {name} {what}, so no usage is read from it; Cursor may have changed its layout"
             )
@@ -202,14 +205,15 @@ class StateReader:
                 bubble = msgspec.convert(message, _Bubble)
                 self._note(chat, values.text(bubble.bubbleId) or "", bubble, evidence)
 
-    def _note(self, chat: str, bubble: str, told: _Bubble, evidence: Callable[[], RowEvidence]) -> None:
+    def _note(self, chat: str, bubble: str, told: _Bubble, evidence: Callable[[], Evidence]) -> None:
         model, request = told.model, values.text(told.requestId)
         if model and request:
             self._models.setdefault(chat, {}).setdefault(request, model)
-        usage = told.tokenCount
-        if not isinstance(usage, dict):
-            if told.type == _ANSWER:
-                self._sink.skipped["usage_null" if usage is None else "usage_not_an_object"] += 1
+        answers = told.type == _ANSWER
+        if not answers and not (isinstance(told.tokenCount, dict) and told.tokenCount):
+            return
+        usage = usage_of(told.tokenCount, self._sink)
+        if usage is None:
             return
         flags: list[str] = []
         counters = Counters(
@@ -217,7 +221,7 @@ class StateReader:
             output_tokens=values.count(usage.get("outputTokens"), flags.append),
         )
         if counters.total == 0:
-            if told.type == _ANSWER or flags:  # a prompt's own zeros say nothing
+            if answers or flags:  # a prompt's own zeros say nothing
                 self._sink.skipped["zero_usage"] += 1
             return
         self._counted.setdefault(chat, []).append(_Counted(bubble, told, counters, evidence(), flags))
@@ -248,7 +252,7 @@ class StateReader:
         session = chat.replace("\n", " ")
         return UsageRecord(
             ordinal=self._sink.ordinal,
-            byte_offset=0,
+            byte_offset=one.evidence.offset,
             byte_length=one.evidence.length,
             record_sha256=one.evidence.sha256,
             locator=one.evidence.locator,
@@ -264,8 +268,8 @@ class StateReader:
             request_id=values.text(told.requestId),
             cwd=values.text(told.folder or self._folder(parent or chat)),
             git_branch=values.text(about.createdOnBranch),
-            flags=tuple(flags),
-            raw_usage=values.safe_usage(json.dumps(told.tokenCount).encode()),
+            flags=tuple(dict.fromkeys(flags)),
+            raw_usage=kept_usage(told.tokenCount),
             source_rank=1,
             links=self._links(cursor_hours.hour_of(time), dated=not any(map(_TIMES.__contains__, flags))),
         )
@@ -329,11 +333,9 @@ class StateReader:
         if time is None:
             outer = map(values.time_us, (about.lastUpdatedAt, about.createdAt))
             time = next((found for found in outer if found is not None), None)
-            flags.append("timestamp_from_file" if time is None else "timestamp_fallback")
-        if time is None:
-            return self._file.mtime_ns // 1000
-        values.flag_odd_time(time, self._sink.now_us, flags.append)
-        return time
+            if time is not None:
+                flags.append("timestamp_fallback")
+        return stamped(self._file, self._sink, flags, time)
 
     def _links(self, hour: int, *, dated: bool) -> tuple[str, ...]:
         covered = self._covered(hour) if dated else range(hour, hour + 1)

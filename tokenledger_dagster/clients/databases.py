@@ -7,7 +7,6 @@ tables.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import shutil
@@ -18,6 +17,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+
+from tokenledger_dagster.clients.evidence import Evidence
 
 BUSY_SECONDS = 2.0
 """How long a lock of the owner is waited for before its files are copied."""
@@ -146,16 +147,10 @@ def tables(connection: sqlite3.Connection) -> dict[str, list[str]]:
     return {name: [row[1] for row in connection.execute(f"PRAGMA table_info({_quoted(name)})")] for name in names}
 
 
-class RowEvidence:
-    """A row as evidence: where it stands, and the hash and length of what stands there."""
-
-    __slots__ = ("length", "locator", "sha256")
-
-    def __init__(self, table: str, key: Mapping[str, Any], values: Mapping[str, Any]) -> None:
-        self.locator = json.dumps({"table": table, "key": dict(key), "columns": list(values)}, separators=(",", ":"))
-        content = _content(list(values.values()))
-        self.sha256 = hashlib.sha256(content).hexdigest()
-        self.length = len(content)
+def row_evidence(table: str, key: Mapping[str, Any], values: Mapping[str, Any]) -> Evidence:
+    """Some columns of a row as evidence."""
+    locator = json.dumps({"table": table, "key": dict(key), "columns": list(values)}, separators=(",", ":"))
+    return Evidence.of(_content(list(values.values())), 0, locator)
 
 
 def resolve(connection: sqlite3.Connection, locator: str) -> bytes | None:

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from tokenledger_dagster.clients.base import Sink
+from tokenledger_dagster.clients.evidence import Evidence
 from tokenledger_dagster.clients.veil import digest
 
 _decoder = json.JSONDecoder()
@@ -32,6 +33,11 @@ class Part:
     def __init__(self, raw: bytes, pointer: str = "") -> None:
         self.raw = raw
         self.pointer = pointer
+
+    @property
+    def evidence(self) -> Evidence:
+        """The value as evidence."""
+        return Evidence.of(self.raw, 0, self.pointer)
 
     @property
     def sha256(self) -> str:

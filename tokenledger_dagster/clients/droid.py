@@ -6,8 +6,6 @@ sums become events (``clients.adapter.SnapshotAdapter``).  Rules: ``docs/clients
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,8 +14,10 @@ import msgspec
 from tokenledger_dagster.clients import documents, droid_session, values
 from tokenledger_dagster.clients.adapter import SnapshotAdapter, counters_of
 from tokenledger_dagster.clients.base import DocumentReader, Reader, Sink, SourceFile
+from tokenledger_dagster.clients.evidence import Evidence
 from tokenledger_dagster.clients.memory import Memory
-from tokenledger_dagster.clients.rows import RowReader
+from tokenledger_dagster.clients.row_values import dated, kept_usage, stamped, usage_of
+from tokenledger_dagster.clients.rows import Row, RowReader
 from tokenledger_dagster.contracts.record import UsageRecord, Vector
 
 SETTINGS = ".settings.json"
@@ -59,10 +59,8 @@ class SettingsReader:
             return
         settings, flags = found
         part = settings.get("tokenUsage")
-        usage = part.value if part is not None else None
-        if part is None or not isinstance(usage, dict) or not usage:
-            reason = "usage_null" if not usage and not isinstance(usage, list) else "usage_not_an_object"
-            self._sink.skipped[reason] += 1
+        usage = usage_of(part.value if part is not None else None, self._sink)
+        if part is None or usage is None:
             return
         sums = sums_of(usage, flags)
         if not any(sums):
@@ -95,18 +93,15 @@ class SettingsReader:
             model = f"{locked_by}-unknown" if locked_by else None
         # the first look cannot tell when its tokens were used: they stand where the session began
         times = (values.time_us(told.get("providerLockTimestamp")), about.started_us) if is_first else ()
-        time = next((time for time in times if time is not None), None)
-        if time is None:
-            flags.append("timestamp_from_file")
-            time = self._file.mtime_ns // 1000
-        values.flag_odd_time(time, self._sink.now_us, flags.append)
+        time = stamped(self._file, self._sink, flags, next((time for time in times if time is not None), None))
+        evidence = part.evidence
         self._sink.records.append(
             UsageRecord(
                 ordinal=self._sink.ordinal,
-                byte_offset=0,
-                byte_length=len(part.raw),
-                record_sha256=part.sha256,
-                locator=part.pointer,
+                byte_offset=evidence.offset,
+                byte_length=evidence.length,
+                record_sha256=evidence.sha256,
+                locator=evidence.locator,
                 timestamp_us=time,
                 session_id=session,
                 model_raw=model,
@@ -137,15 +132,14 @@ class ExecReader(RowReader):
     telling = (b'"completion"', b'"system"')
 
     def __init__(self, file: SourceFile, carry: bytes | None, sink: Sink) -> None:
-        super().__init__(sink)
-        self._file = file
+        super().__init__(file, sink)
         self._state = msgspec.msgpack.decode(carry, type=_ExecState) if carry else _ExecState()
 
     def carry(self) -> bytes:
         """What the run said of itself at its beginning."""
         return msgspec.msgpack.encode(self._state)
 
-    def take(self, row: dict[str, Any], line: bytes, offset: int, flags: list[str]) -> None:
+    def take(self, row: Row, evidence: Evidence, flags: list[str]) -> None:
         """Adds the usage a run ends with."""
         state = self._state
         state.session = values.text(row.get("session_id")) or values.text(row.get("sessionId")) or state.session
@@ -154,13 +148,12 @@ class ExecReader(RowReader):
             state.cwd = values.text(row.get("cwd")) or state.cwd
         if row.get("type") != "completion":
             return
-        usage = row.get("usage")
-        if not isinstance(usage, dict) or not usage:
-            self._sink.skipped["usage_not_an_object" if usage else "usage_null"] += 1
+        usage = usage_of(row.get("usage"), self.sink)
+        if usage is None:
             return
         sums = sums_of(usage, flags)
         if not any(sums):
-            self._sink.skipped["zero_usage"] += 1
+            self.sink.skipped["zero_usage"] += 1
             return
         model = values.text(row.get("model"), 256) or state.model
         session = state.session
@@ -168,26 +161,21 @@ class ExecReader(RowReader):
             flags.append("model_missing")
         if session is None:
             flags.append("session_from_file")
-            session = self._file.stem
-        time = values.time_us(row.get("timestamp"))
-        if time is None:
-            flags.append("timestamp_from_file")
-            time = self._file.mtime_ns // 1000
-        values.flag_odd_time(time, self._sink.now_us, flags.append)
-        self._sink.records.append(
+            session = self.file.stem
+        self.sink.records.append(
             UsageRecord(
-                ordinal=self._sink.ordinal,
-                byte_offset=offset,
-                byte_length=len(line),
-                record_sha256=hashlib.sha256(line).hexdigest(),
-                timestamp_us=time,
+                ordinal=self.sink.ordinal,
+                byte_offset=evidence.offset,
+                byte_length=evidence.length,
+                record_sha256=evidence.sha256,
+                timestamp_us=dated(self.file, self.sink, flags, row.get("timestamp")),
                 session_id=session,
                 model_raw=model,
                 counters=counters_of(sums),
                 by_content=True,
                 cwd=state.cwd,
                 flags=tuple(dict.fromkeys(flags)),
-                raw_usage=values.safe_usage(json.dumps(usage).encode()),
+                raw_usage=kept_usage(usage),
                 source_rank=EXEC_RANK,
                 links=(link(session),),
                 is_sum=True,
@@ -219,5 +207,5 @@ def sums_of(usage: Mapping[str, Any], flags: list[str]) -> Vector:
         return fresh, read, write, output + thinking, thinking
     total = values.count(usage.get("totalTokens", usage.get("total_tokens")), flags.append)
     if total:
-        flags.append("unclassified_tokens")
+        flags.append("only_total_known")
     return 0, 0, 0, total, 0

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from tokenledger_dagster.clients import documents, gemini_usage, row_values, values
+from tokenledger_dagster.clients import documents, gemini_usage, link_names, row_values, values
 from tokenledger_dagster.clients.adapter import Adapter
 from tokenledger_dagster.clients.base import (
     OWNER,
@@ -26,9 +26,9 @@ from tokenledger_dagster.clients.base import (
     Sink,
     SourceFile,
 )
+from tokenledger_dagster.clients.evidence import Evidence
 from tokenledger_dagster.clients.memory import Memory
-from tokenledger_dagster.clients.row_values import Evidence, Row
-from tokenledger_dagster.clients.rows import member
+from tokenledger_dagster.clients.rows import Row, RowReader, member
 from tokenledger_dagster.contracts.record import UsageRecord
 
 _TOKENS = ("input", "output", "cached", "thoughts", "tool", "total")
@@ -72,17 +72,23 @@ class Messages:
         self.session = session
         self._project = project_of(file.path)
 
-    def take(self, message: object, evidence: Evidence, flags: list[str], place: int | None = None) -> None:
-        """Adds the record of one message; ``place`` is its number among others that share its evidence."""
+    def take(
+        self, message: object, evidence: Evidence, flags: list[str], place: int | None = None, *, is_known: bool = False
+    ) -> None:
+        """Adds the record of one message, if it is not known yet; else says why not.
+
+        ``place`` is its number among others that share its evidence.
+        """
         if not isinstance(message, dict) or message.get("type") in _OTHERS:
             return
-        tokens = message.get("tokens")
-        if not isinstance(tokens, dict):
-            self._sink.skipped["usage_null" if tokens is None else "usage_not_an_object"] += 1
+        tokens = row_values.usage_of(message.get("tokens"), self._sink)
+        if tokens is None:
             return
-        counters = gemini_usage.counters_of(tokens, _TOKENS, flags, thoughts_may_be_inside=False)
+        counters = gemini_usage.counters_of(tokens, _TOKENS, flags.append)
         if not counters.total:
-            self._sink.skipped["zero_usage" if tokens else "usage_null"] += 1
+            self._sink.skipped["zero_usage"] += 1
+            return
+        if is_known:
             return
         model = values.text(message.get("model"))
         if model is None:
@@ -114,18 +120,21 @@ class Messages:
             )
         )
 
-    def take_stats(self, document: Row, name: str, stats: object, evidence: Evidence, flags: list[str]) -> None:
-        """Adds the record of one model's sums in a saved ``--output-format json`` answer.
+    def take_stats(
+        self, document: Row, name: str, stats: object, evidence: Evidence, flags: list[str], *, is_known: bool = False
+    ) -> None:
+        """Adds the record of one model's sums in a saved ``--output-format json`` answer, if it is not known yet.
 
         They give way where the session's own messages are read too.
         """
-        tokens = member(stats, "tokens")
-        if not isinstance(tokens, dict):
-            self._sink.skipped["usage_null"] += 1
+        tokens = row_values.usage_of(member(stats, "tokens"), self._sink)
+        if tokens is None:
             return
-        counters = gemini_usage.counters_of(tokens, _STATS, flags, thoughts_may_be_inside=False)
+        counters = gemini_usage.counters_of(tokens, _STATS, flags.append)
         if not counters.total:
             self._sink.skipped["zero_usage"] += 1
+            return
+        if is_known:
             return
         told = values.text(document.get("session_id")) or values.text(document.get("sessionId"))
         flags.append("session_sum")
@@ -147,7 +156,7 @@ class Messages:
                 flags=tuple(dict.fromkeys(flags)),
                 raw_usage=row_values.kept_usage(tokens),
                 source_rank=1 if told else 0,
-                links=(gemini_usage.session_link(self._client, told),) if told else (),
+                links=(link_names.session_log(self._client, told),) if told else (),
                 joins=self._client if told else None,
             )
         )
@@ -163,11 +172,11 @@ def message_key(message: Row, place: int | None) -> str | None:
     return found
 
 
-class GeminiReader:
+class GeminiReader(RowReader):
     """Reads a journal: a header, messages (the last version of each counts) and patches."""
 
     def __init__(self, client: str, file: SourceFile, carry: bytes | None, sink: Sink) -> None:
-        self._sink = sink
+        super().__init__(file, sink)
         self._memory = Memory.of(carry)
         told = self._memory.state.get("session")
         self._messages = Messages(client, file, sink, msgspec.convert(told, Session) if told else Session())
@@ -181,38 +190,31 @@ class GeminiReader:
             and buffer.endswith(b"}", start, end)
         )
 
-    def feed(self, line: bytes, offset: int, end: int) -> None:
-        """Adds the usage records of one line to the sink."""
-        for row, piece, at, flags in row_values.objects(line, offset, self._sink):
-            patch = row.get("$set")
-            if isinstance(patch, dict):
-                self._snapshot(patch, piece, at, flags)
-            elif "id" in row or "tokens" in row:
-                self._remember(row, None)
-                self._messages.take(row, Evidence.of(piece, at), flags)
-            elif "stats" in row:
-                evidence = Evidence.of(piece, at)
-                for name, stats in _models(row).items():
-                    self._messages.take_stats(row, name, stats, evidence, [*flags])
-            elif "sessionId" in row:
-                self._snapshot(row, piece, at, flags)
+    def take(self, row: Row, evidence: Evidence, flags: list[str]) -> None:
+        """Adds the usage that a row tells."""
+        patch = row.get("$set")
+        if isinstance(patch, dict):
+            self._snapshot(patch, evidence, flags)
+        elif "id" in row or "tokens" in row:
+            self._remember(row, None)
+            self._messages.take(row, evidence, flags)
+        elif "stats" in row:
+            for name, stats in _models(row).items():
+                self._messages.take_stats(row, name, stats, evidence, [*flags])
+        elif "sessionId" in row:
+            self._snapshot(row, evidence, flags)
 
     def carry(self) -> bytes:
         """The session, and which version of each message was seen."""
         self._memory.state["session"] = msgspec.to_builtins(self._messages.session)
         return self._memory.encode()
 
-    def lineage(self) -> None:
-        """Messages are told by their ids."""
-        return
-
-    def _snapshot(self, told: Row, piece: bytes, at: int, flags: list[str]) -> None:
+    def _snapshot(self, told: Row, evidence: Evidence, flags: list[str]) -> None:
         """A header or a patch; one that holds all messages repeats those that stand as rows already."""
         self._messages.session.update(told)
         messages = told.get("messages")
         if not isinstance(messages, list):
             return
-        evidence = Evidence.of(piece, at)
         for place, message in enumerate(messages):
             if self._remember(message, place):
                 self._messages.take(message, evidence, [*flags], place)
@@ -245,16 +247,17 @@ class GeminiDocumentReader:
             for place, part in enumerate(messages.elements() if messages is not None else ()):
                 message = part.value
                 key = message_key(message, place) if isinstance(message, dict) else None
-                if key is None or self._memory.is_news(key, _content(message)):
-                    self._messages.take(message, Evidence.of(part.raw, 0, part.pointer), [*flags], place)
+                is_known = key is not None and not self._memory.is_news(key, _content(message))
+                self._messages.take(message, part.evidence, [*flags], place, is_known=is_known)
         elif _models(told):
             for name in _models(told):
                 model = document.get("stats", "models", name)
-                if model is not None and self._memory.is_news(model.pointer, model.sha256):
-                    evidence = Evidence.of(model.raw, 0, model.pointer)
-                    self._messages.take_stats(told, name, model.value, evidence, [*flags])
+                if model is not None:
+                    evidence = model.evidence
+                    is_known = not self._memory.is_news(model.pointer, evidence.sha256)
+                    self._messages.take_stats(told, name, model.value, evidence, [*flags], is_known=is_known)
         else:
-            self._sink.skipped["unknown_document"] += 1
+            self._sink.skipped["unknown_layout"] += 1
 
     def carry(self) -> bytes:
         """Which version of each message was seen."""
@@ -299,8 +302,8 @@ class GeminiCLI(Adapter):
             return ()
         return (
             *super().links(copy, session),
-            gemini_usage.request_link(self.name, session, copy.model_raw, copy.counters),
-            gemini_usage.session_link(self.name, session),
+            link_names.request(self.name, session, copy.model_raw, copy.counters),
+            link_names.session_log(self.name, session),
         )
 
 

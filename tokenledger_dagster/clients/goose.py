@@ -6,7 +6,6 @@ Rules: ``docs/clients/goose.md``.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import sqlite3
@@ -18,7 +17,9 @@ import msgspec
 from tokenledger_dagster.clients import databases, documents, lines, values
 from tokenledger_dagster.clients.adapter import SnapshotAdapter, counters_of
 from tokenledger_dagster.clients.base import DatabaseReader, DocumentReader, Shape, Sink, SourceFile
+from tokenledger_dagster.clients.evidence import Evidence
 from tokenledger_dagster.clients.memory import Memory
+from tokenledger_dagster.clients.row_values import kept_usage, stamped
 from tokenledger_dagster.contracts.record import UsageRecord, Vector
 
 TABLE = "sessions"
@@ -51,8 +52,7 @@ class _Told(msgspec.Struct):
     key: str
     """The session among those of all databases."""
     sums: Vector
-    evidence: tuple[str, str, int]
-    """Locator, hash and length of the content."""
+    evidence: Evidence
     model: str | None = None
     upstream: str | None = None
     cwd: str | None = None
@@ -82,20 +82,16 @@ class _Observer:
         # the first look cannot tell when its tokens were used: they stand where the session began
         is_first = self._memory.is_news(f"session:{told.key}", "")
         time = told.created_us if is_first and told.created_us is not None else told.updated_us
-        if time is None:
-            flags.append("timestamp_from_file")
-            time = self._file.mtime_ns // 1000
-        values.flag_odd_time(time, self._sink.now_us, flags.append)
+        time = stamped(self._file, self._sink, flags, time)
         if told.model is None:
             flags.append("model_missing")
-        locator, sha256, length = told.evidence
         self._sink.records.append(
             UsageRecord(
                 ordinal=self._sink.ordinal,
-                byte_offset=0,
-                byte_length=length,
-                record_sha256=sha256,
-                locator=locator,
+                byte_offset=told.evidence.offset,
+                byte_length=told.evidence.length,
+                record_sha256=told.evidence.sha256,
+                locator=told.evidence.locator,
                 timestamp_us=time,
                 session_id=told.session,
                 model_raw=told.model,
@@ -139,20 +135,20 @@ class SessionsReader(_Observer):
         if session is None or not usage:
             self._sink.skipped["usage_null" if session else "session_missing"] += 1
             return
-        evidence = databases.RowEvidence(TABLE, {"id": session}, usage)
+        evidence = databases.row_evidence(TABLE, {"id": session}, usage)
         self.bytes_read += evidence.length
         flags: list[str] = []
         told = _Told(
             session=session,
             key=session,
             sums=sums_of(usage, flags),
-            evidence=(evidence.locator, evidence.sha256, evidence.length),
+            evidence=evidence,
             model=_model_of(row.get("model_config_json")),
-            upstream=_word(row.get("provider_name")),
+            upstream=values.upstream(row.get("provider_name")),
             cwd=values.text(row.get("working_dir")),
             created_us=values.time_us(row.get("created_at")),
             updated_us=values.time_us(row.get("updated_at")),
-            raw_usage=values.safe_usage(json.dumps(usage, default=str).encode()),
+            raw_usage=kept_usage(usage),
         )
         if _COUNTED_ID.fullmatch(session):
             # such ids count a day's sessions, and every machine counts for itself
@@ -175,15 +171,18 @@ class FileReader(_Observer):
         if not usage:
             self._sink.skipped["usage_null"] += 1
             return
-        session = values.text(row.get("id"), 256) or self._file.stem
+        session = values.text(row.get("id"), 256)
+        if session is None:
+            session = self._file.stem
+            flags.append("session_from_file")
         told = _Told(
             session=session,
             key=session,
             sums=sums_of(usage, flags),
-            evidence=(f"{documents.LINE}0", hashlib.sha256(head).hexdigest(), len(head)),
+            evidence=Evidence.of(head, 0, f"{documents.LINE}0"),
             cwd=values.text(row.get("working_dir")),
             created_us=_first_time(rest),
-            raw_usage=values.safe_usage(json.dumps(usage).encode()),
+            raw_usage=kept_usage(usage),
         )
         self._observe(told, flags)
 
@@ -206,7 +205,7 @@ def sums_of(usage: Mapping[str, Any], flags: list[str]) -> Vector:
     if given or cached or output:
         flags.append("remainder_as_reasoning")
         return given, read, write, output + remainder, remainder
-    flags.append("unclassified_tokens")
+    flags.append("only_total_known")
     return 0, 0, 0, remainder, 0
 
 
@@ -216,11 +215,6 @@ def _model_of(config: object) -> str | None:
     except (ValueError, RecursionError):
         return None
     return values.text(told.get("model_name"), 256) if isinstance(told, dict) else None
-
-
-def _word(value: object) -> str | None:
-    found = values.text(value, 64)
-    return found.lower() if found and re.fullmatch(r"[A-Za-z0-9_.\-]+", found) else None
 
 
 def _first_time(rest: bytes) -> int | None:

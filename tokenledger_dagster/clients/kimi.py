@@ -17,9 +17,10 @@ import msgspec
 from tokenledger_dagster.clients import row_values, values
 from tokenledger_dagster.clients.adapter import Adapter
 from tokenledger_dagster.clients.base import Shape, Sink, SourceFile
+from tokenledger_dagster.clients.evidence import Evidence
 from tokenledger_dagster.clients.logs import Root
-from tokenledger_dagster.clients.row_values import Evidence, Row
-from tokenledger_dagster.clients.rows import member
+from tokenledger_dagster.clients.row_values import unheard
+from tokenledger_dagster.clients.rows import Row, RowReader, member
 from tokenledger_dagster.contracts.record import Counters, UsageRecord
 
 _OLD = ("input_other", "output", "input_cache_creation", "input_cache_read")
@@ -50,12 +51,11 @@ class _State(msgspec.Struct):
     """What that step used."""
 
 
-class KimiReader:
+class KimiReader(RowReader):
     """Reads one agent's wire; the layout is told by each row's own fields."""
 
     def __init__(self, file: SourceFile, carry: bytes | None, sink: Sink, context: Mapping[str, str]) -> None:
-        self._file = file
-        self._sink = sink
+        super().__init__(file, sink)
         self._context = context
         self._place = place_of(file)
         self._state = msgspec.msgpack.decode(carry, type=_State) if carry else _State()
@@ -74,29 +74,24 @@ class KimiReader:
             and buffer.find(b'"usage', start, end) == -1
         )
 
-    def feed(self, line: bytes, offset: int, end: int) -> None:
-        """Adds the usage records of one line to the sink."""
-        for row, piece, at, flags in row_values.objects(line, offset, self._sink):
-            kind = row.get("type")
-            if kind == "usage.record":
-                self._take_record(row, Evidence.of(piece, at), flags)
-            elif kind == "context.append_loop_event":
-                self._end_step(row.get("event"))
-            elif kind == "llm.request":
-                self._request(row)
-            elif kind == "config.update":
-                self._state.alias = values.text(row.get("modelAlias")) or self._state.alias
-                self._state.cwd = values.text(row.get("cwd")) or self._state.cwd
-            elif isinstance(row.get("message"), dict):
-                self._take_message(row, row["message"], Evidence.of(piece, at), flags)
+    def take(self, row: Row, evidence: Evidence, flags: list[str]) -> None:
+        """Learns from a row, and adds the usage it tells."""
+        kind = row.get("type")
+        if kind == "usage.record":
+            self._take_record(row, evidence, flags)
+        elif kind == "context.append_loop_event":
+            self._end_step(row.get("event"))
+        elif kind == "llm.request":
+            self._request(row)
+        elif kind == "config.update":
+            self._state.alias = values.text(row.get("modelAlias")) or self._state.alias
+            self._state.cwd = values.text(row.get("cwd")) or self._state.cwd
+        elif isinstance(row.get("message"), dict):
+            self._take_message(row, row["message"], evidence, flags)
 
     def carry(self) -> bytes:
         """Models, folder, and the step that just ended."""
         return msgspec.msgpack.encode(self._state)
-
-    def lineage(self) -> None:
-        """Rows are told by their ids or their content."""
-        return
 
     # ------------------------------------------------------------------ kimi-cli
 
@@ -112,7 +107,7 @@ class KimiReader:
             return
         found = values.text(payload.get("message_id"))
         if nested and found is None:
-            self._sink.skipped["subagent_copy"] += 1  # nothing would show it to be the row in the subagent's own wire
+            self.sink.skipped["subagent_copy"] += 1  # nothing would show it to be the row in the subagent's own wire
             return
         model = self._context.get("model")
         flags.append("model_missing" if model is None else "model_from_config")
@@ -129,13 +124,13 @@ class KimiReader:
         alias, model = values.text(row.get("modelAlias")), values.text(row.get("model"))
         self._state.alias = alias or self._state.alias
         if model is not None:
-            self._state.models[alias or ""] = (model, row_values.upstream(row.get("provider")))
+            self._state.models[alias or ""] = (model, values.upstream(row.get("provider")))
 
     def _end_step(self, event: object) -> None:
         if member(event, "type") == "step.end":
             usage = member(event, "usage")
             self._state.step = values.text(member(event, "messageId"))
-            self._state.counted = [values.count(member(usage, name), _unheard) for name in _NEW]
+            self._state.counted = [values.count(member(usage, name), unheard) for name in _NEW]
 
     def _take_record(self, row: Row, evidence: Evidence, flags: list[str]) -> None:
         counters = self._counters(row.get("usage"), _NEW, flags)
@@ -156,15 +151,15 @@ class KimiReader:
 
     # ------------------------------------------------------------------ both
 
-    def _counters(self, usage: object, names: tuple[str, str, str, str], flags: list[str]) -> Counters | None:
+    def _counters(self, told: object, names: tuple[str, str, str, str], flags: list[str]) -> Counters | None:
         """Disjoint as they stand; None, and counted, where nothing was used."""
-        if not isinstance(usage, dict) or not usage:
-            self._sink.skipped["usage_not_an_object" if usage else "usage_null"] += 1
+        usage = row_values.usage_of(told, self.sink)
+        if usage is None:
             return None
         fresh, output, write, read = (values.count(usage.get(name), flags.append) for name in names)
         counters = Counters(input_tokens=fresh, output_tokens=output, cache_write_tokens=write, cache_read_tokens=read)
         if not counters.total:
-            self._sink.skipped["zero_usage"] += 1
+            self.sink.skipped["zero_usage"] += 1
             return None
         return counters
 
@@ -181,13 +176,13 @@ class KimiReader:
         *,
         repeated: bool = False,
     ) -> None:
-        self._sink.records.append(
+        self.sink.records.append(
             UsageRecord(
-                ordinal=self._sink.ordinal,
+                ordinal=self.sink.ordinal,
                 byte_offset=evidence.offset,
                 byte_length=evidence.length,
                 record_sha256=evidence.sha256,
-                timestamp_us=row_values.dated(self._file, self._sink, flags, time),
+                timestamp_us=row_values.dated(self.file, self.sink, flags, time),
                 session_id=self._place.session,
                 model_raw=model,
                 counters=counters,
@@ -291,7 +286,3 @@ def _models(config: Any) -> dict[str, str]:
         if member(config, "providers", provider, "type") == "kimi":
             found["upstream"] = "kimi"  # the other kinds name a protocol, not who serves it
     return found
-
-
-def _unheard(_flag: str) -> None:
-    """A number that is only compared: what is wrong with it is flagged where it counts."""

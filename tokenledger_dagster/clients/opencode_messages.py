@@ -6,16 +6,17 @@ Here: how one message becomes a usage record, and the reader of message files.  
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import msgspec
 
 from tokenledger_dagster.clients import documents, values
 from tokenledger_dagster.clients.base import Sink, SourceFile
+from tokenledger_dagster.clients.evidence import Evidence
 from tokenledger_dagster.clients.memory import Memory
+from tokenledger_dagster.clients.row_values import dated, kept_usage, name_of, usage_of
+from tokenledger_dagster.clients.rows import Row, object_of
 from tokenledger_dagster.contracts.record import Counters, UsageRecord
 
 
@@ -31,18 +32,17 @@ class Session(msgspec.Struct, frozen=True):
 class Place(msgspec.Struct, frozen=True):
     """Where a message stands: its evidence, and what its container says of it."""
 
-    sha256: str
-    length: int
-    locator: str
+    evidence: Evidence
     message_id: str | None
     session_id: str | None
-    time_us: int | None
+    time: object = None
+    """The next best time."""
     is_file: bool = False
     """True for a file of its own, which is older than the database."""
 
 
 def record_of(
-    message: dict[str, Any],
+    message: Row,
     place: Place,
     session: Callable[[str], Session],
     file: SourceFile,
@@ -52,27 +52,19 @@ def record_of(
     """The usage record of a message; None where it is a prompt, or (counted by its reason) has no usage."""
     if not is_answer(message):
         return None
-    tokens = message.get("tokens")
-    if not isinstance(tokens, dict):
-        sink.skipped["usage_null" if tokens is None else "usage_not_an_object"] += 1
+    tokens = usage_of(message.get("tokens"), sink)
+    if tokens is None:
         return None
     counters = _counters(tokens, flags)
     if not counters.total:
         sink.skipped["zero_usage"] += 1
         return None
-    times = _object(message.get("time"))
+    times = object_of(message.get("time"))
     started, ended = values.time_us(times.get("created")), values.time_us(times.get("completed"))
-    time = started if started is not None else ended
-    if time is None and place.time_us is not None:
-        time = place.time_us
-        flags.append("timestamp_fallback")
-    if time is None:
-        time = file.mtime_ns // 1000
-        flags.append("timestamp_from_file")
-    values.flag_odd_time(time, sink.now_us, flags.append)
+    time = dated(file, sink, flags, times.get("created"), times.get("completed"), place.time)
     session_id = place.session_id or values.text(message.get("sessionID"))
     if session_id is None:
-        session_id = file.stem.removesuffix(".json")
+        session_id = name_of(file)
         flags.append("session_from_file")
     told = session(session_id)
     model, upstream = _model(message)
@@ -84,9 +76,9 @@ def record_of(
     source_rank, links = _witness(file.client, place, told, started, f"{started} {ended} {model} {counters}")
     return UsageRecord(
         ordinal=sink.ordinal,
-        byte_offset=0,
-        byte_length=place.length,
-        record_sha256=place.sha256,
+        byte_offset=place.evidence.offset,
+        byte_length=place.evidence.length,
+        record_sha256=place.evidence.sha256,
         timestamp_us=time,
         session_id=session_id,
         model_raw=model,
@@ -97,10 +89,10 @@ def record_of(
         cwd=values.text(folders.get("cwd")) or values.text(folders.get("root")) or told.directory,
         client_version=told.version,
         reported_cost_nano=values.cost_nano(message.get("cost")),
-        flags=tuple(flags),
-        raw_usage=values.safe_usage(json.dumps(tokens).encode("utf-8", "replace")),
+        flags=tuple(dict.fromkeys(flags)),
+        raw_usage=kept_usage(tokens),
         upstream=upstream,
-        locator=place.locator,
+        locator=place.evidence.locator,
         source_rank=source_rank,
         links=links,
         latency_ms=(ended - started) // 1000
@@ -125,8 +117,8 @@ def _witness(
     return int(place.is_file), (f"{client}:{'file' if place.is_file else 'row'}:{what}",)
 
 
-def _counters(tokens: dict[str, Any], flags: list[str]) -> Counters:
-    cache = _object(tokens.get("cache"))
+def _counters(tokens: Row, flags: list[str]) -> Counters:
+    cache = object_of(tokens.get("cache"))
     fresh, output, reasoning, read, write, total = (
         values.count(value, flags.append)
         for value in (
@@ -145,21 +137,17 @@ def _counters(tokens: dict[str, Any], flags: list[str]) -> Counters:
     )
 
 
-def _model(message: dict[str, Any]) -> tuple[str | None, str | None]:
+def _model(message: Row) -> tuple[str | None, str | None]:
     """Model and provider; of 2026 they stand in an object of their own."""
-    nested = _object(message.get("model"))
+    nested = object_of(message.get("model"))
     model = values.text(message.get("modelID")) or values.text(nested.get("modelID")) or values.text(nested.get("id"))
     return model, values.upstream(message.get("providerID")) or values.upstream(nested.get("providerID"))
 
 
-def is_answer(message: dict[str, Any]) -> bool:
+def is_answer(message: Row) -> bool:
     """Whether a message is an answer; one that names no role may be."""
     role = message.get("role")
     return role == "assistant" or not isinstance(role, str)
-
-
-def _object(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
 
 
 class MessageFile:
@@ -182,20 +170,16 @@ class MessageFile:
         if not isinstance(message, dict):
             self._sink.skipped["not_an_object"] += 1
             return
-        sha = part.sha256
         folder, _, name = self._file.path.rpartition("/")
         above = folder.rpartition("/")[2]
         place = Place(
-            sha,
-            len(part.raw),
-            part.pointer,
+            part.evidence,
             message_id=values.text(name.split(".json", 1)[0]),
             session_id=values.text(message.get("sessionID")) or (values.text(above) if above != "message" else None),
-            time_us=None,
             is_file=True,
         )
         record = record_of(message, place, self._session, self._file, self._sink, flags)
-        if record is not None and self._memory.is_news("", sha):
+        if record is not None and self._memory.is_news("", place.evidence.sha256):
             self._sink.records.append(record)
 
     def carry(self) -> bytes:
@@ -234,12 +218,12 @@ class SessionFiles:
         for project in projects:
             try:
                 with open(f"{project}/{name}.json", "rb") as handle:
-                    told = _object(msgspec.json.decode(handle.read(1 << 20)))
+                    told = object_of(msgspec.json.decode(handle.read(1 << 20)))
             except (OSError, ValueError, RecursionError):
                 continue
             yield Session(
                 values.text(told.get("parentID")),
                 values.text(told.get("directory")),
                 values.text(told.get("version")),
-                values.time_us(_object(told.get("time")).get("created")),
+                values.time_us(object_of(told.get("time")).get("created")),
             )

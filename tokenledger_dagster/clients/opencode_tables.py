@@ -66,6 +66,7 @@ class MessageTables:
             self._table(connection, name, there[name]) for name in names if {"id", "data"} <= set(there.get(name, ()))
         ]
         if not tables:
+            self._sink.skipped["schema_drift"] += 1
             self._sink.problems.append(_UNKNOWN)
             return
         self.whole = not all(table.is_new for table in tables)
@@ -116,8 +117,10 @@ class MessageTables:
     ) -> bool:
         """Reads one row; whether it is finished."""
         content = data.encode("utf-8", "replace") if isinstance(data, str) else data
+        key = {"id": row_id} if isinstance(row_id, str) else {"rowid": number}
+        name = f"{table.name} {json.dumps(key)}"
         if not isinstance(content, bytes):
-            if self.whole:
+            if self._memory.is_news(name, "") or self.whole:
                 self._sink.skipped["not_an_object"] += 1
             return True
         self.bytes_read += len(content)
@@ -126,9 +129,8 @@ class MessageTables:
                 return True  # a prompt
         elif kind != "assistant":
             return True
-        key = {"id": row_id} if isinstance(row_id, str) else {"rowid": number}
-        evidence = databases.RowEvidence(table.name, key, {"data": data})
-        is_news = self._memory.is_news(f"{table.name} {json.dumps(key)}", evidence.sha256)
+        evidence = databases.row_evidence(table.name, key, {"data": data})
+        is_news = self._memory.is_news(name, evidence.sha256)
         if not is_news and not self.whole:
             return number not in was_open
         try:
@@ -142,12 +144,10 @@ class MessageTables:
             self._sink.skipped["not_an_object"] += 1
             return True
         place = Place(
-            evidence.sha256,
-            evidence.length,
-            evidence.locator,
+            evidence,
             values.text(row_id),
             values.text(session_id),
-            values.time_us(created),
+            created,
         )
         record = record_of(message, place, self._session, self._file, self._sink, flags)
         if record is not None and is_news:

@@ -7,7 +7,6 @@ elements are requests (``clients.otel_requests``), counters (``clients.otel_coun
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,10 +16,15 @@ import msgspec
 from tokenledger_dagster.clients import documents, lines, otel_requests, values
 from tokenledger_dagster.clients.adapter import Adapter
 from tokenledger_dagster.clients.base import BookingFacts, Claim, Copy, Shape, Sink, SourceFile
+from tokenledger_dagster.clients.copilot_usage import model_of
 from tokenledger_dagster.clients.documents import Part
+from tokenledger_dagster.clients.evidence import Evidence
 from tokenledger_dagster.clients.memory import Memory
 from tokenledger_dagster.clients.otel_counters import counters_of
 from tokenledger_dagster.clients.otel_elements import Element, elements, is_telemetry
+from tokenledger_dagster.clients.packed import opened_as_told
+from tokenledger_dagster.clients.row_values import stamped
+from tokenledger_dagster.clients.rows import RowReader
 from tokenledger_dagster.contracts.record import UsageRecord
 
 _PEEK_BYTES = 64 << 10
@@ -32,14 +36,6 @@ _JOINED = ("claude-code", "codex", "gemini-cli", "qwen-code")
 _decode = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-class Place(msgspec.Struct, frozen=True):
-    """Where an element's bytes stand."""
-
-    offset: int
-    content: bytes
-    locator: str | None = None
-
-
 class Requests:
     """Turns elements into records of one file."""
 
@@ -47,7 +43,7 @@ class Requests:
         self._file = file
         self._sink = sink
 
-    def take(self, element: Element, place: Place, flags: list[str], *, is_known: bool = False) -> None:
+    def take(self, element: Element, evidence: Evidence, flags: list[str], *, is_known: bool = False) -> None:
         """Adds the element's record, if it tells of a request that is not known yet; else says why not."""
         if element.kind == "metric":
             self._sink.skipped["otel_metric"] += 1
@@ -72,21 +68,19 @@ class Requests:
         time = element.time_us()
         identity = otel_requests.identity_of(element, told, named, time, counters)
         links = tuple(otel_requests.links_of(element, told, named, time, identity, counters))
-        if time is None:
-            flags.append("timestamp_from_file")
         model = otel_requests.model_of(element)
+        if told.client == "copilot-cli":
+            model = model_of(model)
         if model is None:
             flags.append("model_missing")
-        known = self._file.mtime_ns // 1000 if time is None else time
-        values.flag_odd_time(known, self._sink.now_us, flags.append)
         speed = values.word(element.text("speed"))
         self._sink.records.append(
             UsageRecord(
                 ordinal=self._sink.ordinal,
-                byte_offset=place.offset,
-                byte_length=len(place.content),
-                record_sha256=hashlib.sha256(place.content).hexdigest(),
-                timestamp_us=known,
+                byte_offset=evidence.offset,
+                byte_length=evidence.length,
+                record_sha256=evidence.sha256,
+                timestamp_us=stamped(self._file, self._sink, flags, time),
                 session_id=session,
                 model_raw=model,
                 counters=counters,
@@ -101,7 +95,7 @@ class Requests:
                 flags=tuple(dict.fromkeys(flags)),
                 raw_usage=raw,
                 upstream=told.upstream,
-                locator=place.locator,
+                locator=evidence.locator,
                 source_rank=told.rank,
                 links=links,
                 joins=told.client if named is not None and told.client in _JOINED else None,
@@ -114,12 +108,12 @@ class Requests:
         )
 
 
-class OtelLines:
-    """Reads a file of one JSON object a line; it needs no memory between appends."""
+class OtelLines(RowReader):
+    """Reads a file of one JSON object a line, down to the bytes of its elements."""
 
     def __init__(self, file: SourceFile, sink: Sink) -> None:
+        super().__init__(file, sink)
         self._requests = Requests(file, sink)
-        self._sink = sink
 
     def irrelevant(self, buffer: bytes | bytearray, start: int, end: int) -> bool:
         """A whole object in which no name of a counter stands, and that is no metric."""
@@ -137,32 +131,24 @@ class OtelLines:
             if not line.isascii():
                 line.decode("utf-8")
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            for found, piece, at, flags in lines.objects(line, offset, self._sink):
+            for found, piece, at, flags in lines.objects(line, offset, self.sink):
                 mended = json.dumps(found).encode("utf-8", "replace") if flags else piece
                 self._take(Part(mended), piece, at, flags)
             return
         self._take(Part(line), line, offset, [])
 
-    def carry(self) -> bytes:
-        """Nothing to remember."""
-        return b""
-
-    def lineage(self) -> None:
-        """Elements name their session themselves."""
-        return
-
     def _take(self, part: Part, line: bytes, offset: int, flags: list[str]) -> None:
-        after, element = 0, None
+        after, element, whole = 0, None, None
         for element in elements(part):
             at = line.find(element.part.raw, after)
             if at < 0:  # mended or written anew: the line is the evidence
-                place = Place(offset, line)
+                evidence = whole = whole or Evidence.of(line, offset)
             else:
-                place = Place(offset + at, element.part.raw)
+                evidence = Evidence.of(element.part.raw, offset + at)
                 after = at + len(element.part.raw)
-            self._requests.take(element, place, [*flags])
+            self._requests.take(element, evidence, [*flags])
         if element is None and not is_telemetry(part):
-            self._sink.skipped["not_telemetry"] += 1
+            self.sink.skipped["not_telemetry"] += 1
 
 
 class OtelDocument:
@@ -183,11 +169,10 @@ class OtelDocument:
         if not is_telemetry(part):
             self._sink.skipped["not_telemetry"] += 1
         for element in elements(part):
-            content = element.part.sha256
-            equal[content] += 1
-            is_new = self._memory.is_news(f"{content}:{equal[content]}", b"")
-            place = Place(0, element.part.raw, element.part.pointer)
-            self._requests.take(element, place, [*flags], is_known=not is_new)
+            evidence = element.part.evidence
+            equal[evidence.sha256] += 1
+            is_new = self._memory.is_news(f"{evidence.sha256}:{equal[evidence.sha256]}", b"")
+            self._requests.take(element, evidence, [*flags], is_known=not is_new)
 
     def carry(self) -> bytes:
         """What has been seen."""
@@ -201,8 +186,6 @@ class OpenTelemetry(Adapter):
 
     def shape(self, path: str) -> Shape:
         """Lines, unless the first line only opens an object: exporters call both ``*.json``."""
-        from tokenledger_dagster.ingest.reading import opened_as_told
-
         try:
             with opened_as_told(path) as (handle, _):
                 head = handle.read(_PEEK_BYTES)

@@ -12,11 +12,12 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, Literal
 
-from tokenledger_dagster.clients import places, values
+from tokenledger_dagster.clients import gemini_usage, places, values
 from tokenledger_dagster.clients.codex_reader import disjoint
 from tokenledger_dagster.contracts.record import Counters
 
 Convention = Literal["gen_ai", "claude", "codex", "gemini"]
+_GEMINI = ("input", "output", "cache_read", "reasoning", "tool", "total")
 
 
 def counters_of(
@@ -59,25 +60,8 @@ def _codex(logged: Mapping[str, int], flag: values.Flag) -> Counters:
 
 
 def _gemini(logged: Mapping[str, int], flag: values.Flag) -> Counters:
-    """Thoughts and tool prompts are counted apart; whether cached tokens are inside input is told by the total."""
-    sent, output, total = logged.get("input", 0), logged.get("output", 0), logged.get("total", 0)
-    cached, thoughts, tool = logged.get("cache_read", 0), logged.get("reasoning", 0), logged.get("tool", 0)
-    if not (sent or output or cached or thoughts or tool):
-        return _only_total(total, flag)
-    if thoughts and total and total in (sent + output, sent + output + tool):
-        output -= min(thoughts, output)  # a build that counts thoughts inside output
-    if cached and total == sent + output + thoughts + tool + cached:
-        sent += cached
-    elif cached > sent:
-        flag("cache_above_input")
-        cached = sent
-    return Counters(
-        input_tokens=sent - cached,
-        output_tokens=output + thoughts,
-        cache_read_tokens=cached,
-        tool_input_tokens=tool,
-        reasoning_tokens=thoughts,
-    )
+    """As the client's own log means them, so that both name the same request."""
+    return gemini_usage.counters_of(logged, _GEMINI, flag)
 
 
 def _gen_ai(logged: Mapping[str, int], flag: values.Flag) -> Counters:

@@ -7,12 +7,11 @@ counters (``clients.otel_counters``), or which witness wins (``ingest.witnesses`
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 import msgspec
 
-from tokenledger_dagster.clients.copies import prompt_link
+from tokenledger_dagster.clients import link_names, values
 from tokenledger_dagster.clients.otel_counters import Convention
 from tokenledger_dagster.clients.otel_elements import Element
 from tokenledger_dagster.clients.veil import digest
@@ -29,7 +28,6 @@ _CODEX_EVENTS = frozenset(f"codex.{name}" for name in ("sse_event", "websocket_e
 _API_RESPONSES = {"gemini-cli": ("gemini-cli", "google"), "qwen-code": ("qwen-code", "qwen")}
 """Client and upstream by what stands before ``.api_response``; releases differ in hyphens and underscores."""
 _SERVICES = (("claude", "anthropic"), ("codex", "openai"), ("gemini", "google"), ("qwen", "qwen"))
-_UPSTREAM = re.compile(r"[a-z0-9][a-z0-9._/\-]{0,63}")
 _COPILOT = ("copilot_chat.", "github.copilot.")
 _MODELS = (
     "gen_ai.response.model",
@@ -107,9 +105,8 @@ def _upstream(element: Element) -> str | None:
     if _copilot(element):
         return "github-copilot"
     named = element.text("gen_ai.provider.name", "gen_ai.system", "llm.provider", "llm.system")
-    if named is not None and _UPSTREAM.fullmatch(named.strip().lower()):
-        return named.strip().lower()
-    return next((upstream for start, upstream in _SERVICES if element.service.startswith(start)), None)
+    told = values.upstream(named.strip()) if named is not None else None
+    return told or next((upstream for start, upstream in _SERVICES if element.service.startswith(start)), None)
 
 
 def model_of(element: Element) -> str | None:
@@ -167,16 +164,14 @@ def links_of(
     plain = msgspec.structs.astuple(counters)
     if told.convention == "codex":
         if session is not None:
-            fresh, output, write, read = plain[:4]
-            yield f"codex-counters:{session}:{fresh}:{output}:{write}:{read}"
+            yield link_names.codex_counters(session, plain)
         return
     if told.convention == "claude":
         if identity.request_id is not None:
-            yield f"claude-request:{identity.request_id}"
+            yield link_names.claude_request(identity.request_id)
         if session is not None:
-            sent = prompt_link("claude", session, plain)
             # where both sides have an id only that one tells; a transcript's row without one is told by what was sent
-            yield sent if identity.request_id is None else f"{sent}:no-id"
+            yield link_names.claude_prompt(session, plain, without_id=identity.request_id is not None)
         return
     trace = element.context[0]
     if trace is not None:
@@ -187,13 +182,11 @@ def links_of(
         return
     if told.client == "copilot-cli":
         # its own logs tell of sessions, not of requests, and its log records are not always in the trace of the call
-        yield f"copilot-session:{session}"
-        yield f"copilot-telemetry:{session}"
+        yield link_names.copilot_session(session)
+        yield link_names.copilot_telemetry(session)
     elif told.client is not None:
-        fresh, output, _, read, tool, _, _, thoughts, _ = plain
-        yield prompt_link(told.client, session, plain)
-        model = model_of(element) or ""
-        yield f"{told.client}:request:{session}:{model}:{fresh}:{read}:{tool}:{output}:{thoughts}"
+        yield link_names.prompt(told.client, session, plain)
+        yield link_names.request(told.client, session, model_of(element), plain)
     if element.kind == "log" and time_us is not None and told.rank in (CALL, DETAILS):
         # Gemini CLI and its forks log each answer twice, once in their own words and once in the conventions'
         yield f"otel-moment:{session}:{time_us}"

@@ -15,7 +15,8 @@ from tokenledger_dagster.clients import row_values, values
 from tokenledger_dagster.clients.adapter import Adapter
 from tokenledger_dagster.clients.base import BookingFacts, Claim, Copy, Shape, Sink, SourceFile
 from tokenledger_dagster.clients.copies import content_claims
-from tokenledger_dagster.clients.row_values import Evidence, Row
+from tokenledger_dagster.clients.evidence import Evidence
+from tokenledger_dagster.clients.rows import Row, RowReader
 from tokenledger_dagster.contracts.record import Counters, UsageRecord
 
 FORKED = "pi.forked_entry"
@@ -35,12 +36,11 @@ class _State(msgspec.Struct):
     provider: str | None = None
 
 
-class PiReader:
+class PiReader(RowReader):
     """Reads one session's entries; branches that were left stay in the file and were paid for."""
 
     def __init__(self, file: SourceFile, carry: bytes | None, sink: Sink) -> None:
-        self._file = file
-        self._sink = sink
+        super().__init__(file, sink)
         self._state = msgspec.msgpack.decode(carry, type=_State) if carry else _State()
         self._folder, self._agent = folder_of(file)
 
@@ -57,25 +57,20 @@ class PiReader:
             and buffer.endswith(b"}", start, end)
         )
 
-    def feed(self, line: bytes, offset: int, end: int) -> None:
-        """Adds the usage records of one line to the sink."""
-        for row, piece, at, flags in row_values.objects(line, offset, self._sink):
-            kind, message = row.get("type"), row.get("message")
-            if kind == "session":
-                self._begin(row)
-            elif kind == "model_change":
-                self._state.model = values.text(row.get("modelId")) or self._state.model
-                self._state.provider = row_values.upstream(row.get("provider")) or self._state.provider
-            elif isinstance(message, dict) and message.get("role") == "assistant":
-                self._take(row, message, Evidence.of(piece, at), flags)
+    def take(self, row: Row, evidence: Evidence, flags: list[str]) -> None:
+        """Learns from an entry, and adds the usage of an answer."""
+        kind, message = row.get("type"), row.get("message")
+        if kind == "session":
+            self._begin(row)
+        elif kind == "model_change":
+            self._state.model = values.text(row.get("modelId")) or self._state.model
+            self._state.provider = values.upstream(row.get("provider")) or self._state.provider
+        elif isinstance(message, dict) and message.get("role") == "assistant":
+            self._answer(row, message, evidence, flags)
 
     def carry(self) -> bytes:
         """The header, and the model last chosen."""
         return msgspec.msgpack.encode(self._state)
-
-    def lineage(self) -> None:
-        """Entries copied from another session are told by their time."""
-        return
 
     def _begin(self, row: Row) -> None:
         state = self._state
@@ -85,37 +80,40 @@ class PiReader:
         state.began_us = values.time_us(row.get("timestamp")) or state.began_us
         state.cwd = values.text(row.get("cwd")) or state.cwd
         state.model = values.text(row.get("modelId")) or state.model
-        state.provider = row_values.upstream(row.get("provider")) or state.provider
+        state.provider = values.upstream(row.get("provider")) or state.provider
 
-    def _take(self, row: Row, message: Row, evidence: Evidence, flags: list[str]) -> None:
-        usage = message.get("usage")
-        if not isinstance(usage, dict) or not usage:
-            self._sink.skipped["usage_not_an_object" if usage else "usage_null"] += 1
+    def _answer(self, row: Row, message: Row, evidence: Evidence, flags: list[str]) -> None:
+        usage = row_values.usage_of(message.get("usage"), self.sink)
+        if usage is None:
             return
         counters = counters_of(usage, flags)
         if not counters.total:
-            self._sink.skipped["zero_usage"] += 1
+            self.sink.skipped["zero_usage"] += 1
             return
         state = self._state
         model = values.text(message.get("model")) or state.model
         if model is None:
             flags.append("model_missing")
-        time = row_values.dated(self._file, self._sink, flags, row.get("timestamp"), message.get("timestamp"))
+        time = row_values.dated(self.file, self.sink, flags, row.get("timestamp"), message.get("timestamp"))
         timed = "timestamp_from_file" not in flags
         found = values.text(message.get("responseId"))
         cost = usage.get("cost")
         # a fork begins with its parent's entries as they were: those older than its own header are the parent's
         copied = timed and state.began_us is not None and time < state.began_us
         stopped = message.get("stopReason")
-        own = session_of(self._file.shown) if "_" in row_values.name_of(self._file) else None
-        self._sink.records.append(
+        own = session_of(self.file.shown) if "_" in row_values.name_of(self.file) else None
+        session = (state.parent if copied else None) or own or state.header
+        if session is None:
+            session = row_values.name_of(self.file)
+            flags.append("session_from_file")
+        self.sink.records.append(
             UsageRecord(
-                ordinal=self._sink.ordinal,
+                ordinal=self.sink.ordinal,
                 byte_offset=evidence.offset,
                 byte_length=evidence.length,
                 record_sha256=evidence.sha256,
                 timestamp_us=time,
-                session_id=(state.parent if copied else None) or own or state.header or row_values.name_of(self._file),
+                session_id=session,
                 model_raw=model,
                 counters=counters,
                 message_id=found,
@@ -125,7 +123,7 @@ class PiReader:
                 parent_session_id=None if copied else state.parent,
                 agent_id=self._agent,
                 cwd=None if copied and state.parent is not None else state.cwd or self._folder,
-                upstream=row_values.upstream(message.get("provider")) or state.provider,
+                upstream=values.upstream(message.get("provider")) or state.provider,
                 reported_cost_nano=values.cost_nano(cost.get("total") if isinstance(cost, dict) else cost),
                 status=None if not isinstance(stopped, str) else "error" if stopped in ("error", "aborted") else "ok",
                 flags=tuple(dict.fromkeys(flags)),

@@ -12,13 +12,14 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from tokenledger_dagster.clients import gemini_usage, row_values, values
+from tokenledger_dagster.clients import gemini_usage, link_names, row_values, values
 from tokenledger_dagster.clients.adapter import Adapter
 from tokenledger_dagster.clients.base import BookingFacts, Claim, Copy, DocumentReader, Reader, Shape, Sink, SourceFile
 from tokenledger_dagster.clients.copies import content_claims
+from tokenledger_dagster.clients.evidence import Evidence
 from tokenledger_dagster.clients.gemini_cli import GeminiDocumentReader
-from tokenledger_dagster.clients.row_values import Evidence, Row
-from tokenledger_dagster.clients.rows import member
+from tokenledger_dagster.clients.row_values import unheard
+from tokenledger_dagster.clients.rows import Row, RowReader, member
 from tokenledger_dagster.contracts.record import UsageRecord
 
 _USAGE = (
@@ -37,12 +38,11 @@ class _Response(msgspec.Struct):
     output: int = 0
 
 
-class QwenReader:
+class QwenReader(RowReader):
     """Reads the rows of one session's journal."""
 
     def __init__(self, file: SourceFile, carry: bytes | None, sink: Sink) -> None:
-        self._file = file
-        self._sink = sink
+        super().__init__(file, sink)
         self._response = msgspec.msgpack.decode(carry, type=_Response | None) if carry else None
 
     def irrelevant(self, buffer: bytes | bytearray, start: int, end: int) -> bool:
@@ -59,48 +59,42 @@ class QwenReader:
             and buffer.endswith(b"}", start, end)
         )
 
-    def feed(self, line: bytes, offset: int, end: int) -> None:
-        """Adds the usage records of one line to the sink."""
-        for row, piece, at, flags in row_values.objects(line, offset, self._sink):
-            kind = row.get("type")
-            if kind == "assistant":
-                self._take(row, Evidence.of(piece, at), flags)
-            elif kind == "system":
-                self._response = _response_of(row) or self._response
+    def take(self, row: Row, evidence: Evidence, flags: list[str]) -> None:
+        """Adds the usage of an assistant's row; remembers what the row before it told."""
+        kind = row.get("type")
+        if kind == "assistant":
+            self._answer(row, evidence, flags)
+        elif kind == "system":
+            self._response = _response_of(row) or self._response
 
     def carry(self) -> bytes:
         """The last answer told of."""
         return msgspec.msgpack.encode(self._response)
 
-    def lineage(self) -> None:
-        """Rows name their session themselves."""
-        return
-
-    def _take(self, row: Row, evidence: Evidence, flags: list[str]) -> None:
-        usage = row.get("usageMetadata")
-        if not isinstance(usage, dict):
-            self._sink.skipped["usage_null" if usage is None else "usage_not_an_object"] += 1
+    def _answer(self, row: Row, evidence: Evidence, flags: list[str]) -> None:
+        usage = row_values.usage_of(row.get("usageMetadata"), self.sink)
+        if usage is None:
             return
-        counters = gemini_usage.counters_of(usage, _USAGE, flags, thoughts_may_be_inside=True)
+        counters = gemini_usage.counters_of(usage, _USAGE, flags.append)
         if not counters.total:
-            self._sink.skipped["zero_usage" if usage else "usage_null"] += 1
+            self.sink.skipped["zero_usage"] += 1
             return
         model = values.text(row.get("model"))
         if model is None:
             flags.append("model_missing")
         session = values.text(row.get("sessionId"))
         if session is None:
-            session = row_values.name_of(self._file)
+            session = row_values.name_of(self.file)
             flags.append("session_from_file")
         found = values.text(row.get("uuid"))
         response = self._told_before(usage)
-        self._sink.records.append(
+        self.sink.records.append(
             UsageRecord(
-                ordinal=self._sink.ordinal,
+                ordinal=self.sink.ordinal,
                 byte_offset=evidence.offset,
                 byte_length=evidence.length,
                 record_sha256=evidence.sha256,
-                timestamp_us=row_values.dated(self._file, self._sink, flags, row.get("timestamp")),
+                timestamp_us=row_values.dated(self.file, self.sink, flags, row.get("timestamp")),
                 session_id=session,
                 model_raw=model,
                 counters=counters,
@@ -121,7 +115,7 @@ class QwenReader:
     def _told_before(self, usage: Row) -> _Response:
         """The answer of the row before, if it counts what this row counts; each is used once."""
         found, self._response = self._response, None
-        told = [values.count(usage.get(name), _unheard) for name in _USAGE[:2]]
+        told = [values.count(usage.get(name), unheard) for name in _USAGE[:2]]
         return found if found is not None and [found.prompt, found.output] == told else _Response()
 
 
@@ -162,7 +156,7 @@ class QwenCode(Adapter):
     def links(self, copy: Copy, session: str) -> Iterable[str]:
         """Telemetry knows a request by its counters."""
         sent = super().links(copy, session)
-        return (*sent, gemini_usage.request_link(self.name, session, copy.model_raw, copy.counters))
+        return (*sent, link_names.request(self.name, session, copy.model_raw, copy.counters))
 
 
 def _response_of(row: Row) -> _Response | None:
@@ -173,11 +167,7 @@ def _response_of(row: Row) -> _Response | None:
     took = event.get("duration_ms")
     return _Response(
         id=values.text(event.get("response_id")),
-        latency_ms=values.count(took, _unheard) if took is not None else None,
-        prompt=values.count(event.get("input_token_count"), _unheard),
-        output=values.count(event.get("output_token_count"), _unheard),
+        latency_ms=values.count(took, unheard) if took is not None else None,
+        prompt=values.count(event.get("input_token_count"), unheard),
+        output=values.count(event.get("output_token_count"), unheard),
     )
-
-
-def _unheard(_flag: str) -> None:
-    """A number that is only compared: what is wrong with it is flagged where it counts."""

@@ -1,4 +1,4 @@
-"""What rows as plain objects have in common: their evidence, their time, and the usage kept with them.
+"""What rows as plain objects have in common: their usage, their time, and what stands in for a session's name.
 
 Here: the few steps that every such row takes alike, wherever it stands.  Not here: the walk from a line to its objects
 (``clients.rows``, ``clients.lines``), single values (``clients.values``), or any client's own keys.
@@ -6,46 +6,27 @@ Here: the few steps that every such row takes alike, wherever it stands.  Not he
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
-from collections.abc import Iterator
-from typing import Any
 
 import msgspec
 
-from tokenledger_dagster.clients import lines, values
+from tokenledger_dagster.clients import values
 from tokenledger_dagster.clients.base import Sink, SourceFile
-
-Row = dict[str, Any]
-_UPSTREAM = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+from tokenledger_dagster.clients.rows import Row
 
 
-class Evidence(msgspec.Struct, frozen=True):
-    """Where a record stands, and the hash of what stands there."""
-
-    offset: int
-    length: int
-    sha256: str
-    locator: str | None = None
-
-    @classmethod
-    def of(cls, content: bytes, offset: int = 0, locator: str | None = None) -> Evidence:
-        """The evidence of exactly this content."""
-        return cls(offset, len(content), hashlib.sha256(content).hexdigest(), locator)
+def usage_of(value: object, sink: Sink) -> Row | None:
+    """A usage object; None where there is none, which the sink is told."""
+    if isinstance(value, dict) and value:
+        return value
+    sink.skipped[why_none(value)] += 1
+    return None
 
 
-def objects(line: bytes, offset: int, sink: Sink) -> Iterator[tuple[Row, bytes, int, list[str]]]:
-    """Yields ``(object, its bytes, its offset, flags)`` of a line; everything wrong with it goes to the sink."""
-    try:
-        found = msgspec.json.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        yield from lines.objects(line, offset, sink)
-        return
-    if isinstance(found, dict):
-        yield found, line, offset, []
-    else:
-        sink.skipped["not_an_object"] += 1
+def why_none(*told: object) -> str:
+    """Why none of these is a usage object: null, missing and empty are no usage (log-format rule 5)."""
+    odd = any(value is not None and not isinstance(value, dict) for value in told)
+    return "usage_not_an_object" if odd else "usage_null"
 
 
 def dated(file: SourceFile, sink: Sink, flags: list[str], *told: object) -> int:
@@ -55,27 +36,29 @@ def dated(file: SourceFile, sink: Sink, flags: list[str], *told: object) -> int:
         if time is not None:
             if place:
                 flags.append("timestamp_fallback")
-            break
-    else:
-        time = file.mtime_ns // 1000
+            return stamped(file, sink, flags, time)
+    return stamped(file, sink, flags, None)
+
+
+def stamped(file: SourceFile, sink: Sink, flags: list[str], time_us: int | None) -> int:
+    """The same of a time that was read already; None where there is none."""
+    if time_us is None:
+        time_us = file.mtime_ns // 1000
         flags.append("timestamp_from_file")
-    values.flag_odd_time(time, sink.now_us, flags.append)
-    return time
+    values.flag_odd_time(time_us, sink.now_us, flags.append)
+    return time_us
 
 
 def kept_usage(usage: object) -> str | None:
     """A usage object as it is kept with the record: numbers and known enums only."""
     try:
         encoded = msgspec.json.encode(usage)
-    except (OverflowError, ValueError, TypeError, msgspec.MsgspecError):
-        encoded = json.dumps(usage).encode("utf-8")
+    except (OverflowError, ValueError, TypeError, RecursionError, msgspec.MsgspecError):
+        try:
+            encoded = json.dumps(usage, default=str).encode("utf-8", "replace")
+        except (ValueError, RecursionError):
+            return None
     return values.safe_usage(encoded)
-
-
-def upstream(value: object) -> str | None:
-    """Who served a request, in small letters; None where the log's word is no plain name."""
-    name = value.lower() if isinstance(value, str) else ""
-    return name if _UPSTREAM.fullmatch(name) else None
 
 
 def name_of(file: SourceFile) -> str:
@@ -84,3 +67,7 @@ def name_of(file: SourceFile) -> str:
     for ending in (".gz", ".zst", ".json"):
         name = name.removesuffix(ending)
     return name
+
+
+def unheard(_flag: str) -> None:
+    """For a number that is only compared: what is wrong with it is flagged where it counts."""

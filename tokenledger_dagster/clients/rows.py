@@ -1,6 +1,7 @@
-"""JSON lines as plain objects, for clients whose logs are small enough to decode every row.
+"""JSON lines as plain objects: the base of all readers that decode every row, and what is common to rows.
 
-Here: the walk from a line to its objects, fast where the line decodes at once.  Not here: what a row means.
+Here: the walk from a line to its objects, fast where the line decodes at once.  Not here: what a row means, or lines
+that need care (``clients.lines``).
 """
 
 from __future__ import annotations
@@ -10,20 +11,23 @@ from typing import Any
 import msgspec
 
 from tokenledger_dagster.clients import lines
-from tokenledger_dagster.clients.base import Lineage, Sink
+from tokenledger_dagster.clients.base import Lineage, Sink, SourceFile
+from tokenledger_dagster.clients.evidence import Evidence
 
-_decode = msgspec.json.Decoder(dict[str, Any]).decode
+Row = dict[str, Any]
+_decode = msgspec.json.Decoder(Row).decode
 
 
 class RowReader:
-    """Reads lines; a subclass says what a row is (``take``) and what is kept between appends (``carry``)."""
+    """Reads lines; a subclass says what a row is (``take``), and what is kept between appends, if anything."""
 
     skippable: tuple[bytes, ...] = ()
     """How lines begin that carry no usage unless one of ``telling`` stands in them."""
     telling: tuple[bytes, ...] = ()
 
-    def __init__(self, sink: Sink) -> None:
-        self._sink = sink
+    def __init__(self, file: SourceFile, sink: Sink) -> None:
+        self.file = file
+        self.sink = sink
 
     def irrelevant(self, buffer: bytes | bytearray, start: int, end: int) -> bool:
         """Whole rows of kinds that tell nothing; a row glued behind one shows by a word of ``telling``."""
@@ -35,25 +39,25 @@ class RowReader:
         )
 
     def feed(self, line: bytes, offset: int, end: int) -> None:
-        """Takes every object on the line; what is none goes to the sink."""
+        """Takes every object on the line; what is none is counted and quarantined."""
         try:
             row = _decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            for found, piece, at, flags in lines.objects(line, offset, self._sink):
-                self.take(found, piece, at, flags)
+            for found, piece, at, flags in lines.objects(line, offset, self.sink):
+                self.take(found, Evidence.of(piece, at), flags)
             return
-        self.take(row, line, offset, [])
+        self.take(row, Evidence.of(line, offset), [])
 
-    def take(self, row: dict[str, Any], line: bytes, offset: int, flags: list[str]) -> None:
-        """Adds what one row tells to the sink."""
+    def take(self, row: Row, evidence: Evidence, flags: list[str]) -> None:
+        """Adds what one row tells to the sink: the row, where it stands, and what had to be mended."""
         raise NotImplementedError
 
     def carry(self) -> bytes:
-        """What the reader must remember to go on from here."""
-        raise NotImplementedError
+        """Nothing to remember."""
+        return b""
 
     def lineage(self) -> Lineage | None:
-        """A file may hold rows of several sessions."""
+        """Rows name their session themselves."""
         return None
 
 
@@ -64,3 +68,8 @@ def member(value: Any, *path: str) -> Any:
             return None
         value = value.get(name)
     return value
+
+
+def object_of(value: object) -> Row:
+    """The value where it is an object, else an empty one."""
+    return value if isinstance(value, dict) else {}

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from tokenledger_dagster.clients import values
+from tokenledger_dagster.clients.rows import object_of
 
 FILE_BYTES = 256 << 20
 """A larger file beside a task is not looked into."""
@@ -65,15 +66,15 @@ class TaskFiles:
 
     @cached_property
     def _history_item(self) -> dict[str, Any]:
-        return _object(_decoded(self._read("history_item.json")))
+        return object_of(_decoded(self._read("history_item.json")))
 
     @cached_property
     def _metadata(self) -> list[tuple[int, _Told]]:
         """Cline notes each change of the model."""
-        entries = _object(_decoded(self._read("task_metadata.json"))).get("model_usage")
+        entries = object_of(_decoded(self._read("task_metadata.json"))).get("model_usage")
         noted = []
         for entry in entries if isinstance(entries, list) else []:
-            model = model_name(_object(entry).get("model_id"))
+            model = model_name(object_of(entry).get("model_id"))
             if model is not None:
                 noted.append(
                     (values.time_us(entry.get("ts")) or 0, (model, values.upstream(entry.get("model_provider_id"))))
@@ -89,7 +90,7 @@ class TaskFiles:
         messages = _decoded(data)
         noted: list[tuple[int, _Told]] = []
         for message in messages if isinstance(messages, list) else []:
-            if _object(message).get("role") != "user":
+            if object_of(message).get("role") != "user":
                 continue
             for text in _texts(message.get("content")):
                 details = text.rfind("<environment_details>")
@@ -121,10 +122,6 @@ def _decoded(data: bytes) -> Any:
         return msgspec.json.decode(data) if data else None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-
-
-def _object(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
 
 
 def _texts(content: object) -> list[str]:

@@ -6,16 +6,16 @@ files beside it tell (``clients.task_files``), or where the tasks lie (``places.
 
 from __future__ import annotations
 
-import json
 import os
 from datetime import UTC, datetime
-from typing import Any
 
 import msgspec
 
 from tokenledger_dagster.clients import documents, values
 from tokenledger_dagster.clients.base import Sink, SourceFile
 from tokenledger_dagster.clients.memory import Memory
+from tokenledger_dagster.clients.row_values import kept_usage, stamped, usage_of
+from tokenledger_dagster.clients.rows import Row
 from tokenledger_dagster.clients.task_files import TaskFiles, model_name
 from tokenledger_dagster.contracts.record import Counters, UsageRecord
 
@@ -68,9 +68,9 @@ class TaskFile:
             return
         whole, flags = loaded
         if not whole.raw.startswith(b"["):
-            self._sink.skipped["not_an_array"] += 1
+            self._sink.skipped["unknown_layout"] += 1
             return
-        found: list[tuple[documents.Part, dict[str, Any], dict[str, Any]]] = []
+        found: list[tuple[documents.Part, Row, Row]] = []
         for part in whole.elements():
             if any(marker in part.raw for marker in _MARKERS):
                 found += self._usage_of(part)
@@ -83,7 +83,7 @@ class TaskFile:
             key = self._key(part, row, time, seen)
             self._add(part, row, usage, time, key, beside, list(flags))
 
-    def _usage_of(self, part: documents.Part) -> list[tuple[documents.Part, dict[str, Any], dict[str, Any]]]:
+    def _usage_of(self, part: documents.Part) -> list[tuple[documents.Part, Row, Row]]:
         """The row and the usage in its text, which is JSON in a string; nothing where it tells of no usage."""
         row = part.value
         if not isinstance(row, dict) or row.get("type", "say") != "say":
@@ -97,21 +97,21 @@ class TaskFile:
             return []
         text = row.get("text")
         try:
-            usage = msgspec.json.decode(text) if isinstance(text, str) and text else None
+            told = msgspec.json.decode(text) if isinstance(text, str) and text else None
         except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
-            usage = documents.Part(text.encode("utf-8", "replace")).value if isinstance(text, str) else None
-            if usage is None:
+            told = documents.Part(text.encode("utf-8", "replace")).value if isinstance(text, str) else None
+            if told is None:
                 self._sink.quarantine(part.raw, 0, "invalid_json")
                 return []
-        if not isinstance(usage, dict):
-            self._sink.skipped["usage_null" if usage is None else "usage_not_an_object"] += 1
+        usage = usage_of(told, self._sink)
+        if usage is None:
             return []
         if all(usage.get(name) is None for name in _COUNTS[:4]):
             self._sink.skipped["usage_null"] += 1  # still running, or it failed before anything was counted
             return []
         return [(part, row, usage)]
 
-    def _key(self, part: documents.Part, row: dict[str, Any], time: int | None, seen: set[str]) -> str:
+    def _key(self, part: documents.Part, row: Row, time: int | None, seen: set[str]) -> str:
         moment = f"@{time}" if time is not None else part.pointer.replace("/", "#")
         kind = "" if row.get("say") == _USAGE_ROWS[0] else ":subagents"
         key, again = f"{self._task}{moment}{kind}", 1
@@ -124,8 +124,8 @@ class TaskFile:
     def _add(
         self,
         part: documents.Part,
-        row: dict[str, Any],
-        usage: dict[str, Any],
+        row: Row,
+        usage: Row,
         time: int | None,
         key: str,
         beside: TaskFiles,
@@ -141,22 +141,19 @@ class TaskFile:
             return
         if model is None:
             flags.append("model_missing")
-        if time is None:
-            time = self._file.mtime_ns // 1000
-            flags.append("timestamp_from_file")
-        values.flag_odd_time(time, self._sink.now_us, flags.append)
+        evidence = part.evidence
         # a row that moved to another place, or whose model is known by now, is told anew
-        if not self._memory.is_news(key, f"{part.pointer} {model} {provider} {part.sha256}"):
+        if not self._memory.is_news(key, f"{part.pointer} {model} {provider} {evidence.sha256}"):
             return
         numbers = {name: usage[name] for name in _COUNTS if name in usage}
         failed = usage.get("cancelReason") is not None or usage.get("streamingFailedMessage") is not None
         self._sink.records.append(
             UsageRecord(
                 ordinal=self._sink.ordinal,
-                byte_offset=0,
-                byte_length=len(part.raw),
-                record_sha256=part.sha256,
-                timestamp_us=time,
+                byte_offset=evidence.offset,
+                byte_length=evidence.length,
+                record_sha256=evidence.sha256,
+                timestamp_us=stamped(self._file, self._sink, flags, time),
                 session_id=self._task,
                 model_raw=model,
                 counters=counters,
@@ -164,18 +161,16 @@ class TaskFile:
                 parent_session_id=beside.parent,
                 cwd=beside.folder,
                 reported_cost_nano=values.cost_nano(usage.get("cost")),
-                flags=tuple(flags),
-                raw_usage=values.safe_usage(json.dumps(numbers).encode("utf-8", "replace")),
+                flags=tuple(dict.fromkeys(flags)),
+                raw_usage=kept_usage(numbers),
                 # Cline's `openai` is any server that speaks its protocol
                 upstream=None if provider == "openai" else provider,
-                locator=part.pointer,
+                locator=evidence.locator,
                 status="error" if failed else "ok",
             )
         )
 
-    def _counters(
-        self, usage: dict[str, Any], row: dict[str, Any], provider: str | None, time: int | None, flags: list[str]
-    ) -> Counters:
+    def _counters(self, usage: Row, row: Row, provider: str | None, time: int | None, flags: list[str]) -> Counters:
         told, output, write, read = (values.count(usage.get(name), flags.append) for name in _COUNTS[:4])
         fresh = told
         if 0 < write + read <= told and self._is_whole_prompt(usage, row, provider, time):
@@ -183,9 +178,7 @@ class TaskFile:
             flags.append("cache_inside_input")
         return Counters(input_tokens=fresh, output_tokens=output, cache_write_tokens=write, cache_read_tokens=read)
 
-    def _is_whole_prompt(
-        self, usage: dict[str, Any], row: dict[str, Any], provider: str | None, time: int | None
-    ) -> bool:
+    def _is_whole_prompt(self, usage: Row, row: Row, provider: str | None, time: int | None) -> bool:
         protocol = usage.get("apiProtocol") or row.get("apiProtocol")
         since = self._dialect.whole_prompt_since_us
         if protocol == "openai" or provider in self._dialect.whole_prompt_providers:
@@ -193,7 +186,7 @@ class TaskFile:
         return protocol == "anthropic" and since is not None and time is not None and time >= since
 
 
-def _model(row: dict[str, Any]) -> tuple[str | None, str | None]:
+def _model(row: Row) -> tuple[str | None, str | None]:
     info = row.get("modelInfo")
     if not isinstance(info, dict):
         return None, None
