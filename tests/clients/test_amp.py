@@ -240,7 +240,14 @@ class TestHostile:
         world.sync()
 
         assert buckets(world.events()) == [(0, 0, 0, 5)]
-        assert world.records()[0]["flags"] == ["counter_not_a_count", "counter_overflow", "counter_not_a_count"]
+        assert world.records()[0]["flags"] == ["counter_not_a_count", "counter_overflow"]
+
+    def test_a_thread_without_an_id_is_known_by_its_file(self, world: World) -> None:
+        thread(world, message(1, counts()), name="T-7", id=None)
+        world.sync()
+
+        assert world.events()[0].session == "T-7"
+        assert world.records()[0]["flags"] == ["session_from_file"]
 
     def test_nothing_but_counts_and_names_is_kept(self, world: World) -> None:
         secret = " ".join(SECRETS)

@@ -73,7 +73,7 @@ class TestCounters:
     @pytest.mark.parametrize(
         ("usage", "reason"),
         [
-            ({}, "zero_usage"),
+            ({}, "usage_null"),
             ({"input_tokens": 0, "output_tokens": 0}, "zero_usage"),
             ([], "usage_not_an_object"),
             ("none", "usage_not_an_object"),

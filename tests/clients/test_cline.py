@@ -311,7 +311,7 @@ class TestHostile:
         [
             (b"", "blank"),
             (b"\x00\x00\x00", "nul_padding"),
-            (b'{"a":1}', "not_an_array"),
+            (b'{"a":1}', "unknown_layout"),
             (b'[{"ts":1,"type":"say","say":"api_req_started","te', "truncated_json"),
             (b"nothing", "invalid_json"),
             (b'[{"role":"user","content":"hi"}]', "unknown_layout"),

@@ -83,9 +83,9 @@ class TestVersion6:
     def test_of_a_model_nobody_knows_more_cache_than_input_is_beside_it(self, world: World) -> None:
         assert v6(world, "house-model", input=10, output=5, cached=30, total=15).buckets == (10, 0, 30, 5)
 
-    def test_a_total_alone_counts_as_input_and_is_flagged(self, world: World) -> None:
-        assert v6(world, "gpt-5", input=0, output=0, total=77).buckets == (77, 0, 0, 0)
-        assert world.records()[0]["flags"] == ["tokens_unclassified"]
+    def test_a_total_alone_counts_as_output_and_is_flagged(self, world: World) -> None:
+        assert v6(world, "gpt-5", input=0, output=0, total=77).buckets == (0, 0, 0, 77)
+        assert world.records()[0]["flags"] == ["only_total_known"]
 
     def test_more_cache_than_input_is_clamped_where_it_should_be_inside(self, world: World) -> None:
         assert v6(world, "gpt-5", input=10, output=5, cached=30, total=15).buckets == (0, 0, 10, 5)
@@ -259,11 +259,11 @@ class TestVersion7:
 
         assert (event.buckets, flags) == ((3000, 0, 9000, 800), [f"breakdown_{quality}"])
 
-    def test_a_total_nobody_can_part_counts_as_input(self, world: World) -> None:
+    def test_a_total_nobody_can_part_counts_as_output(self, world: World) -> None:
         empty = breakdown(0, 0, 0, 0, 0, quality="unclassified", total_tokens=50, unclassified_tokens=50)
         event, flags = v7(world, token_breakdown=empty, tokens={})
 
-        assert (event.buckets, flags) == ((50, 0, 0, 0), ["breakdown_unclassified", "tokens_unclassified"])
+        assert (event.buckets, flags) == ((0, 0, 0, 50), ["breakdown_unclassified", "only_total_known"])
 
     def test_without_a_breakdown_the_provider_says_what_counts_mean(self, world: World) -> None:
         raw = {"input_tokens": 40, "output_tokens": 12, "cache_read_tokens": 500, "cache_creation_tokens": 30}
@@ -393,7 +393,7 @@ class TestLayouts:
     def test_a_document_that_is_something_else_is_counted(self, world: World) -> None:
         document(world, {"hello": 1})
 
-        assert world.sync().providers["cliproxyapi"].skipped == {"unknown_document": 1}
+        assert world.sync().providers["cliproxyapi"].skipped == {"unknown_layout": 1}
 
     def test_a_landed_line_of_a_later_version_is_not_guessed_at(self, world: World) -> None:
         lines(world, {"schema_version": 2, "feeder": "cliproxyapi", "kind": "usage", "record": queued()})

@@ -455,6 +455,26 @@ class TestFiles:
 
         assert world.query("SELECT count(*) FROM sources") == [(0,)]
 
+    @pytest.mark.parametrize(
+        ("chosen", "model", "told"), [("gpt-5.2", "gpt-5.2", set()), ("auto", None, {"model_missing"})]
+    )
+    def test_a_route_is_no_model(self, world: World, chosen: str, model: str | None, told: set[str]) -> None:
+        used = {"inputTokens": 30, "outputTokens": 4, "model": "auto"}
+        begun = event("session.start", sessionId="s1", selectedModel=chosen)
+        log(world, begun, said(5, 1, model="auto"), event("session.compaction_complete", 2, compactionTokensUsed=used))
+        ended = event("session.shutdown", 3, modelMetrics={"auto": metrics(50, 9)})
+        log(world, {**begun, "data": {**begun["data"], "sessionId": "s2"}}, ended, session="s2")
+        world.sync()
+
+        assert [(event.model_raw, event.output) for event in world.events()] == [(model, 5), (model, 4), (model, 9)]
+        assert {flag for record in world.records() for flag in record["flags"] if "model" in flag} == told
+
+    def test_a_route_among_models_may_be_any(self, world: World) -> None:
+        log(world, start(), event("session.shutdown", 3, modelMetrics={"auto": metrics(50, 9), "a": metrics(7, 2)}))
+        world.sync()
+
+        assert sorted((event.model_raw or "", event.output) for event in world.events()) == [("", 9), ("a", 2)]
+
     def test_bad_rows_are_counted_and_stop_nothing(self, world: World) -> None:
         glued = b'{"type":"user.message","data":{}} ' + jsonl(said(5, 3))
         rows = [
@@ -473,7 +493,8 @@ class TestFiles:
 
         assert summary.problems == []
         assert summary.providers["copilot-cli"].skipped == {
-            "truncated_json": 1, "not_an_object": 1, "blank": 1, "usage_null": 2, "zero_usage": 2,
+            "truncated_json": 1, "not_an_object": 1, "blank": 1, "usage_null": 1, "usage_not_an_object": 1,
+            "zero_usage": 2,
         }  # fmt: skip
         assert found(world) == [(at(3), (0, 0, 0, 5)), (at(7), (0, 0, 0, 9)), (WRITTEN, (0, 0, 0, 7))]
 

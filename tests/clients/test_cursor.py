@@ -120,6 +120,12 @@ class TestExport:
         assert (str(record["reported_cost_usd"]), record["billing_kind"]) == ("0.190000000", "overage")
         assert record["flags"] == []
 
+    def test_a_row_without_a_model_is_flagged(self, world: Cursor) -> None:
+        world.export(NEW, row(model=""))
+        world.sync()
+
+        assert world.flags() == [["model_missing"]]
+
     def test_the_old_header_and_bare_dates(self, world: Cursor) -> None:
         world.export(OLD, "2025-02-01,gpt-4o,10,5,0,15,30,$0.10,$0.02", end="")
         world.sync()
@@ -502,6 +508,7 @@ class TestChats:
         path = world.state(("x", "y"), table="ItemTable")
         (problem,) = world.sync().problems
 
+        assert world.skipped() == {"schema_drift": 1}
         told = "its table cursorDiskKV is missing, so no usage is read from it; Cursor may have changed its layout"
         assert problem == f"{path}: {told}"
 
@@ -627,7 +634,8 @@ class TestLooseJson:
         assert [(event.model_raw, event.buckets) for event in world.events()] == [
             ("gpt-5", (40, 0, 60, 9)), ("claude-4-sonnet", (5, 8, 7, 1)), ("m", (3, 0, 0, 0)),
         ]  # fmt: skip
-        assert world.flags() == [["cursor_json_fallback"]] * 3
+        unnamed = ["cursor_json_fallback", "session_from_file"]
+        assert world.flags() == [unnamed, ["cursor_json_fallback"], unnamed]
         told = "records of loose JSON were read as a last resort; they count only in hours that no usage export and no "
         told += "chat with token counts covers"
         assert sorted(summary.problems) == [f"{path}: 1 {told}", f"{path.parent}/stats/usage.json: 2 {told}"]

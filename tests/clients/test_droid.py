@@ -67,7 +67,7 @@ class TestCounters:
         world.sync()
 
         assert world.events()[0].buckets == (0, 0, 0, 456)
-        assert flags(world) == {"unclassified_tokens"}
+        assert flags(world) == {"only_total_known"}
 
     def test_a_total_beside_parts_is_not_counted(self, world: World) -> None:
         put(world, settings({**usage(10, 5), "totalTokens": 900}))

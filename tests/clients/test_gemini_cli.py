@@ -19,7 +19,7 @@ from tests.clients.checks import (
     put,
 )
 from tests.support import Row, World, at, jsonl, set_mtime, us
-from tokenledger_dagster.clients.gemini_usage import request_link
+from tokenledger_dagster.clients import gemini_usage, link_names, otel_counters
 from tokenledger_dagster.clients.registry import clients
 
 CHATS = ".gemini/tmp/kelp/chats/"
@@ -266,18 +266,67 @@ class TestHeadless:
         assert [event.buckets for event in world.events()] == [(10, 0, 0, 5)]
         assert world.rules() == {"superseded_by_source": 1}
 
+    def test_what_it_passes_over_stays_counted_at_every_look(self, world: World) -> None:
+        messages = [message(1, ...), message(2, tokens()), message(3, []), message(4)]
+        answer = {"stats": {"models": {"a": {"tokens": {}}, "b": {"tokens": {"total": 0}}, "c": {}}}}
+        counted = {"usage_not_an_object": 1, "usage_null": 3, "zero_usage": 2}
+        for look in range(3):
+            put(world, {
+                DOCUMENT: pretty({"sessionId": "g1", "messages": messages, "look": look}),
+                f"{CHATS}session-answer.json": pretty({**answer, "look": look}),
+            })  # fmt: skip
+            world.sync()
+
+            assert world.skipped() == counted
+        assert len(world.events()) == 1
+
     def test_a_document_of_another_kind_is_told(self, world: World) -> None:
         put(world, {DOCUMENT: pretty({"history": []})})
         world.sync()
 
-        assert world.skipped() == {"unknown_document": 1}
+        assert world.skipped() == {"unknown_layout": 1}
 
 
 class TestTelemetry:
     def test_a_request_is_known_by_session_model_and_counters(self) -> None:
-        name = request_link("gemini-cli", "g1", "gemini-2.5-pro", (40, 25, 0, 60, 7, 0, 0, 5, 0))
+        name = link_names.request("gemini-cli", "g1", "gemini-2.5-pro", (40, 25, 0, 60, 7, 0, 0, 5, 0))
 
         assert name == "gemini-cli:request:g1:gemini-2.5-pro:40:60:7:25:5"
+
+    @pytest.mark.parametrize(
+        ("total", "buckets"),
+        [
+            (132, (40, 60, 7, 25)),
+            (192, (100, 60, 7, 25)),
+            (127, (40, 60, 7, 20)),
+            (187, (100, 60, 7, 20)),
+            (0, (40, 60, 7, 25)),
+            (999, (40, 60, 7, 25)),
+        ],
+        ids=["usual", "cache beside", "thoughts inside", "cache beside, thoughts inside", "not told", "fits nothing"],
+    )
+    def test_the_log_and_its_telemetry_mean_the_same_by_their_counts(
+        self, total: int, buckets: tuple[int, ...]
+    ) -> None:
+        names = ("input", "output", "cached", "thoughts", "tool", "total")
+        sent = ("input_token_count", "output_token_count", "cached_content_token_count", "thoughts_token_count")
+        counts = (100, 20, 60, 5, 7, total)
+        logged = gemini_usage.counters_of(dict(zip(names, counts, strict=True)), names, [].append)
+        told = otel_counters.counters_of(
+            dict(zip((*sent, "tool_token_count", "total_token_count"), counts, strict=True)), "gemini", [].append
+        )
+
+        assert told is not None
+        assert told[0] == logged
+        found = (logged.input_tokens, logged.cache_read_tokens, logged.tool_input_tokens, logged.output_tokens)
+        assert found == buckets
+
+    def test_thoughts_stand_beside_wherever_the_total_fits_so(self) -> None:
+        usage = {"input": 100, "output": 20, "cached": 5, "thoughts": 5, "tool": 0, "total": 125}
+        names = ("input", "output", "cached", "thoughts", "tool", "total")
+        logged = gemini_usage.counters_of(usage, names, [].append)
+
+        assert (logged.input_tokens, logged.cache_read_tokens, logged.output_tokens) == (95, 5, 25)
         assert clients()["gemini-cli"].latest_wins  # type: ignore[attr-defined]
 
 

@@ -83,7 +83,7 @@ class TestCounters:
 
         (event,) = world.events()
         assert (event.buckets, event.reasoning) == ((0, 0, 0, 180), 0)
-        assert flags(world) == {"unclassified_tokens"}
+        assert flags(world) == {"only_total_known"}
 
     def test_cached_tokens_are_taken_out_of_input(self, world: World) -> None:
         more = {"accumulated_cache_read_tokens": 60, "accumulated_cache_write_tokens": 15}
@@ -266,7 +266,7 @@ class TestOlderFiles:
 
         (event,) = world.events()
         assert (event.buckets, event.session, event.time) == ((100, 0, 0, 50), "20260218_090000", at(2))
-        assert flags(world) == {"model_missing"}
+        assert flags(world) == {"model_missing", "session_from_file"}
 
     def test_a_file_written_anew_adds_its_growth(self, world: World) -> None:
         older(world, HEAD, MESSAGE)

@@ -201,6 +201,13 @@ class TestContext:
         assert booked(world) == [("ses_1", 10, 5)]
         assert world.records()[0]["status"] == "error"
 
+    def test_its_end_stands_in_for_its_beginning(self, world: World) -> None:
+        put(database(world), [("msg_1", answer(time={"completed": T0 + 60_000}))])
+        world.sync()
+
+        assert world.events()[0].time == "2026-02-18T09:01:00.000Z"
+        assert world.records()[0]["flags"] == ["timestamp_fallback"]
+
     def test_without_a_time_the_row_tells_it_else_the_file(self, world: World) -> None:
         path = database(world)
         put(path, [("msg_1", answer(time=None))])
@@ -502,6 +509,7 @@ class TestHostile:
             connection.execute("CREATE TABLE event (id TEXT)")
         summary = world.sync()
 
+        assert summary.providers["opencode"].skipped == {"schema_drift": 1}
         assert len(summary.problems) == 1
         assert "its table message(id, session_id, data) is not there" in summary.problems[0]
 

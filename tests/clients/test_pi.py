@@ -179,6 +179,12 @@ class TestRequests:
 
 
 class TestContext:
+    def test_where_nothing_names_the_session_its_file_does(self, world: World) -> None:
+        synced(world, entry(), name=f"{FOLDER}saved.jsonl")
+
+        assert world.events()[0].session == "saved"
+        assert flags(world) == {"session_from_file"}
+
     def test_the_session_is_named_behind_the_first_underscore(self, world: World) -> None:
         synced(world, entry(), name=".pi/agent/sessions/project-a/prefix_session_a.jsonl")
 

@@ -41,7 +41,7 @@ EXPECTED: dict[str, tuple[int, Sums, set[str | None], dict[str, int]]] = {
     f"{GEMINI}jsonl_v040.jsonl": (2, (12422, 0, 11502, 228, 0), {"gemini-3-flash-preview"}, {}),
     f"{GEMINI}large.json": (1, (100, 0, 0, 10, 0), {"gemini-3-flash-preview"}, {"usage_null": 3}),
     f"{GEMINI}small.json": (1, (10, 0, 0, 5, 0), {"gemini-3-flash-preview"}, {}),
-    f"{GEMINI}schema_drift.json": (0, (0, 0, 0, 0, 0), set(), {"unknown_document": 1}),
+    f"{GEMINI}schema_drift.json": (0, (0, 0, 0, 0, 0), set(), {"unknown_layout": 1}),
     "gemini/lanegrid+agtrace/gemini_session.json": (7, (23896, 0, 43377, 677, 377), {"gemini-2.5-flash"}, {}),
     f"{VIEW}standard_session.json": (0, (0, 0, 0, 0, 0), set(), {"usage_null": 2}),
     f"{VIEW}system_messages.json": (0, (0, 0, 0, 0, 0), set(), {}),
