@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from tokenledger_dagster.clients import values
 from tokenledger_dagster.clients.places import rows
+from tokenledger_dagster.clients.rows import object_of
 from tokenledger_dagster.contracts.record import Counters
 
 BREAKDOWN_VERSION = 2
@@ -60,8 +61,7 @@ def raw_counts(tokens: Mapping[str, Any], flags: list[str]) -> Raw:
 
 def counters_of(record: Mapping[str, Any], provider: str | None, model: str | None, flags: list[str]) -> Counters:
     """The record's disjoint counters: those of its breakdown if that holds and is complete, else of its raw counts."""
-    tokens = record.get("tokens")
-    raw = raw_counts(tokens if isinstance(tokens, dict) else {}, flags)
+    raw = raw_counts(object_of(record.get("tokens")), flags)
     breakdown = record.get("token_breakdown")
     total = 0
     if isinstance(breakdown, dict):

@@ -19,6 +19,7 @@ from tokenledger_dagster.clients import lines, values
 from tokenledger_dagster.clients.base import Lineage, Sink, SourceFile
 from tokenledger_dagster.clients.codex_reducer import LOWER_LINEAGE, ReducerState, reduce_row
 from tokenledger_dagster.clients.row_values import stamped, why_none
+from tokenledger_dagster.clients.rows import member
 from tokenledger_dagster.contracts.record import Counters, UsageRecord, Vector
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -165,8 +166,8 @@ class CodexReader:
         if isinstance(payload.git, dict):
             state.git_branch = values.text(payload.git.get("branch"))
         parent = values.text(payload.forked_from_id)
-        spawn = _dig(payload.source, "subagent", "thread_spawn", "parent_thread_id")
-        state.spawned = isinstance(_dig(payload.source, "subagent", "thread_spawn"), dict)
+        spawn = member(payload.source, "subagent", "thread_spawn", "parent_thread_id")
+        state.spawned = isinstance(member(payload.source, "subagent", "thread_spawn"), dict)
         state.parent_id = values.text(spawn) or parent
         if state.spawned and (time := values.time_us(row.timestamp)) is not None:
             state.spawn_second = time // values.MICROS
@@ -356,12 +357,6 @@ def _model_of(part: _Payload | _Row) -> str | None:
 
 def _has_time(row: _Row) -> bool:
     return row.timestamp is not None or row.created_at is not None or row.createdAt is not None
-
-
-def _dig(value: Any, *keys: str) -> Any:
-    for key in keys:
-        value = value.get(key) if isinstance(value, dict) else None
-    return value
 
 
 def _read(decoder: Any, raw: msgspec.Raw, kind: type[T], lenient: Callable[[dict[str, Any]], T]) -> T:

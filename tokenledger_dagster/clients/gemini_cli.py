@@ -28,7 +28,7 @@ from tokenledger_dagster.clients.base import (
 )
 from tokenledger_dagster.clients.evidence import Evidence
 from tokenledger_dagster.clients.memory import Memory
-from tokenledger_dagster.clients.rows import Row, RowReader, member
+from tokenledger_dagster.clients.rows import Row, RowReader, member, object_of
 from tokenledger_dagster.contracts.record import UsageRecord
 
 _TOKENS = ("input", "output", "cached", "thoughts", "tool", "total")
@@ -346,8 +346,7 @@ def _read(path: str) -> str:
 
 
 def _models(document: Row) -> dict[str, Any]:
-    found = member(document, "stats", "models")
-    return found if isinstance(found, dict) else {}
+    return object_of(member(document, "stats", "models"))
 
 
 def _content(message: object) -> str:
