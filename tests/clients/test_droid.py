@@ -137,6 +137,19 @@ class TestDates:
             (at(2_000), 50, 4),
         ]
 
+    def test_sums_that_fall_and_rise_again_change_no_earlier_day(self, world: World) -> None:
+        looks = ((1_000, at(0)), (5_000, at(1_440)), (3_000, at(30_000)), (10, at(40_000)), (1_000, at(45_000)))
+        booked = []
+        for tokens, when in (*looks, (6_000, at(50_000))):
+            put(world, settings(usage(tokens)), mtime=when)
+            world.sync()
+            booked.append([(event.time, event.input) for event in world.events()])
+
+        assert booked[1] == [(LOCKED, 1_000), (at(1_440), 4_000)]
+        assert booked[4] == booked[1]
+        assert booked[5] == [*booked[1], (at(50_000), 1_000)]
+        assert world.rules() == {"session_snapshot_superseded": 3}
+
     def test_growth_in_one_look_or_two_has_the_same_total(self, world: World, tmp_path: Path) -> None:
         other = World(tmp_path / "other")
         for tokens in (usage(10, 1, 2, 3, 4), usage(60, 5, 2, 9, 4)):

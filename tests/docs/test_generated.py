@@ -118,12 +118,12 @@ def _results(node: ast.AST) -> Iterator[str]:
 
 def test_flags_are_those_of_the_readers() -> None:
     code = {SUM_FLAG} | {flag for path in READERS for flag in _flags(ast.parse(path.read_text("utf-8")))}
-    assert set(_table("clients/README.md", "| flag |")) == code
+    assert _table("clients/README.md", "| flag |") == sorted(code)
 
 
 def test_skip_reasons_are_those_of_the_readers() -> None:
     code = {reason for path in READERS for reason in _reasons(ast.parse(path.read_text("utf-8")))}
-    assert set(_table("clients/README.md", "| reason |")) == code
+    assert _table("clients/README.md", "| reason |") == sorted(code)
 
 
 def test_rules_are_those_of_the_code() -> None:

@@ -25,7 +25,7 @@ from tokenledger_dagster.usage.report import KINDS, make_report
 from tokenledger_dagster.usage.selection import Selection
 
 MTIME = 1_771_500_000
-few = settings(max_examples=40, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+few = settings(max_examples=20, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck), database=None)
 orders = st.integers(0, 2**20).map(Random)
 
 
@@ -90,7 +90,7 @@ def test_any_split_into_appends_is_one_cold_read(files: Files, order: Random) ->
         assert world.booked() == cold(files)
 
 
-@settings(few, max_examples=60)
+@settings(few, max_examples=30)
 @given(families(), orders)
 def test_any_split_in_any_order_of_syncs_is_one_cold_read_whatever_happens_in_between(
     files: Files, order: Random

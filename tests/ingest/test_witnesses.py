@@ -23,7 +23,7 @@ from tokenledger_dagster.ingest import scan, sync
 from tokenledger_dagster.ingest.compaction import compact
 from tokenledger_dagster.ingest.settling import settle
 
-few = settings(max_examples=40, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+few = settings(max_examples=20, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck), database=None)
 orders = st.integers(0, 2**20).map(Random)
 OTEL = ".local/state/agent-telemetry"
 Files = dict[str, bytes]
@@ -443,7 +443,7 @@ def cold(files: Files) -> Booked:
         return world.booked()
 
 
-@settings(few, max_examples=80)
+@settings(few, max_examples=40)
 @given(homes(), orders)
 def test_any_split_in_any_order_whatever_happens_in_between_is_one_cold_read(files: Files, order: Random) -> None:
     with worlds() as world, pytest.MonkeyPatch.context() as patch:

@@ -64,6 +64,12 @@ _JSON = st.recursive(
 _FIELD = st.sampled_from([*field_rules(), "other", "support_refresh"])
 
 
+@pytest.mark.parametrize("secret", ["sk-live-0123456789", "gemini/AIzaSyExample", "ghp_0123456789", "eyJhbGciOi.x.y"])
+@pytest.mark.parametrize("field", ["alias", "auth_type", "model"])
+def test_text_that_looks_like_a_key_is_no_name(field: str, secret: str) -> None:
+    assert secret not in json.dumps(redacted({field: secret}))
+
+
 @given(st.dictionaries(_FIELD | st.text(), _JSON, max_size=6))
 def test_whatever_comes_can_be_written_as_ascii(record: dict[str, Any]) -> None:
     assert json.dumps(redacted(record), allow_nan=False).isascii()

@@ -37,4 +37,4 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
 def _text(findings: list[Finding]) -> str:
     marks = {"ok": "ok     ", "info": "       ", "warning": "WARNING", "error": "ERROR  "}
-    return "".join(f"{marks[one.level]}  {one.topic:<10}  {one.text}\n" for one in findings)
+    return "".join(f"{marks[one.level]}  {one.topic:<13}  {one.text}\n" for one in findings)

@@ -128,9 +128,10 @@ class SnapshotAdapter(Adapter):
         return b"\x01" + (record.message_id or "").encode()
 
     def claims(self, copies: Sequence[Copy], facts: BookingFacts) -> list[Claim]:
-        """(session, sums) is an event whose counters are the growth since the largest sums seen below it.
+        """(session, sums) is an event whose counters are the growth over the largest sums seen before.
 
-        Whatever order observations arrive in, a session's events add up to its largest sums.
+        Whatever order observations arrive in, a session's events add up to its largest sums; sums that fell, as those
+        of a restored backup, add nothing.
         """
         requests = [copy for copy in copies if copy.cumulative is None]
         claims = super().claims(requests, facts) if requests else []
@@ -152,8 +153,8 @@ class SnapshotAdapter(Adapter):
         waiting: list[tuple[Copy, str]] = []
         reached: tuple[int, ...] = (0, 0, 0, 0, 0)
         booked = 0
-        for sums in sorted(by_sums, key=_size):
-            seen = by_sums[sums]
+        # in the order in which they were seen: what comes later never changes what was booked of an earlier day
+        for sums, seen in sorted(by_sums.items(), key=lambda one: (min(copy.rid for copy in one[1]), one[0])):
             if chains.is_stale(sums, seen):
                 waiting += [(copy, SNAPSHOT_SUPERSEDED) for copy in seen]
                 continue

@@ -81,7 +81,39 @@ class Clients:
 def clients() -> Clients:
     """Every adapter by its client name, in the order reports list them."""
     own = {name: one.adapter for name, one in _places().items()}
-    return Clients({**_OWN, **own, **plugins()})
+    found = Clients({**_OWN, **own})
+    for name, adapter in _loaded_plugins()[0].items():
+        found[name] = adapter
+    return found
+
+
+def broken_plugins() -> dict[str, str]:
+    """Adapters of other packages that cannot be used, by client name, with the reason."""
+    return _loaded_plugins()[1]
+
+
+@cache
+def _loaded_plugins() -> tuple[dict[str, Client], dict[str, str]]:
+    working: dict[str, Client] = {}
+    broken: dict[str, str] = {}
+    for name, target in plugins().items():
+        try:
+            client = _load(name, target)
+        except Exception as problem:  # another package's fault must not stop the reading of everything else
+            broken[name] = f"{target}: {type(problem).__name__}"
+            continue
+        missing = [part for part in _INTERFACE if not hasattr(client, part)]
+        if missing:
+            broken[name] = f"{target} has no {', '.join(missing)}"
+        else:
+            working[name] = client
+    return working, broken
+
+
+_INTERFACE = (
+    *("name", "parser_version", "roots", "entries", "files", "reader", "context", "pack_format", "group", "claims"),
+    *("duplicate_rule", "links"),
+)
 
 
 @cache
@@ -180,4 +212,4 @@ _SHORT = {
 def client_name(given: str) -> str | None:
     """The client meant by ``given`` (its name or a common short one), or None."""
     name = _SHORT.get(given.lower(), given.lower())
-    return name if name in logs() or name in plugins() else None
+    return name if name in logs() or (plugins() and name in clients()) else None

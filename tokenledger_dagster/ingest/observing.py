@@ -6,7 +6,6 @@ client), or lines (``ingest.scan``).  What earlier looks have seen is the reader
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping
 
 from tokenledger_dagster.clients import databases
@@ -15,7 +14,8 @@ from tokenledger_dagster.clients.memory import without_marks
 from tokenledger_dagster.clients.pack import evidence
 from tokenledger_dagster.clients.registry import clients
 from tokenledger_dagster.ingest import reading
-from tokenledger_dagster.ingest.scan import Scanned, Start, extended, notes_of
+from tokenledger_dagster.ingest.scan import FOREIGN, Scanned, Start, extended, notes_of
+from tokenledger_dagster.ingest.trouble import is_lasting, told
 
 DOCUMENT_BYTES = 1 << 30
 """A document is held in memory; a larger one is told and left alone."""
@@ -26,15 +26,16 @@ def observe(file: SourceFile, start: Start, context: Mapping[str, str], now_us: 
     sink = Sink(now_us, start.chain.length)
     reader = clients()[file.client].reader(file, start.carry, sink, context)
     look = _document if file.shape == "document" else _database
-    encoding, size, whole, error = "plain", 0, False, None
-    if not hasattr(reader, "read"):  # a file that somebody added, which the client never writes
+    encoding, size, whole = "plain", 0, False
+    trouble: Exception | None = None
+    if not _fits(reader, file.shape):  # a file that somebody added, which the client never writes
         sink.skipped["no_log_of_the_client"] += 1
-        sink.problems.append(f"is no file that {file.client} writes; remove it, or name the client whose log it is")
+        sink.problems.append(FOREIGN.format(client=file.client))
     else:
         try:
             encoding, size, whole = look(file, reader, sink)  # type: ignore[arg-type]
-        except (OSError, EOFError, ValueError, sqlite3.Error) as problem:
-            error = _told(problem)
+        except Exception as problem:  # whatever it is, the other files are read
+            trouble = problem
             sink.skipped["unreadable_file"] += 1
     rows = evidence([], sink.records)
     return Scanned(
@@ -46,12 +47,13 @@ def observe(file: SourceFile, start: Start, context: Mapping[str, str], now_us: 
         position=reading.Position(size, "", 0, "", 0, 0),
         encoding=encoding,
         # what was looked at before the error is known; the rest is looked for again from the beginning
-        carry=reader.carry() if error is None else without_marks(reader.carry()) or b"",
+        carry=reader.carry() if trouble is None else without_marks(reader.carry()) or b"",
         chain=extended(start.chain, *rows),
         continues=False,
         lineage=None,
         bytes_read=size,
-        error=error,
+        error=told(trouble) if trouble is not None else None,
+        is_lasting=trouble is not None and is_lasting(trouble),
         problems=sink.problems,
         whole=whole,
     )
@@ -77,7 +79,6 @@ def _database(file: SourceFile, reader: DatabaseReader, sink: Sink) -> tuple[str
     return "sqlite", reader.bytes_read, reader.whole
 
 
-def _told(problem: Exception) -> str:
-    if isinstance(problem, sqlite3.Error):
-        return f"the database cannot be read ({problem}); the next sync tries again"[:200]
-    return f"{type(problem).__name__}: {problem}"[:200]
+def _fits(reader: object, shape: str) -> bool:
+    """Whether the reader takes files of this shape; only a database's reader counts the bytes it looked at."""
+    return hasattr(reader, "read") and hasattr(reader, "bytes_read") == (shape == "database")

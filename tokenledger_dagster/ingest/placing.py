@@ -13,7 +13,7 @@ from tokenledger_dagster.clients.base import SourceFile
 from tokenledger_dagster.clients.registry import parser_version
 from tokenledger_dagster.ingest import families, journal
 from tokenledger_dagster.ingest.plan import Task
-from tokenledger_dagster.ingest.scan import Scanned
+from tokenledger_dagster.ingest.scan import NO_USAGE, Scanned
 
 
 class Result(NamedTuple):
@@ -82,8 +82,9 @@ class Placing:
                     invalidated = True
                     query = "SELECT max(generation) + 1 FROM streams WHERE source_no = ?"
                     generation = int(self._db.execute(query, (source_no,)).fetchone()[0])
-                else:
-                    return None  # unreadable now: what was read of it before stands
+                else:  # unreadable now: what was read of it before stands
+                    self._keep(known.source_no, file, scanned)
+                    return None
             elif task.action == "observe" and scanned.whole:
                 self._db.execute("DELETE FROM skips WHERE stream_no = ?", (known.stream_no,))
         if generation:
@@ -94,6 +95,8 @@ class Placing:
             generation = int(self._db.execute(query, (stream_no,)).fetchone()[0])
             if scanned.lineage is not None:
                 families.set_lineage(self._db, stream_no, scanned.lineage)
+            if scanned.count:  # a file that held no usage when it was first read
+                self._db.execute("DELETE FROM skips WHERE stream_no = ? AND reason = ?", (stream_no, NO_USAGE))
         row = self._row(result, stream_no)
         if known is None:
             self._sources.append((source_no, source_id, file.client, self._now_us, *row))
@@ -105,6 +108,12 @@ class Placing:
         parser = parser_version(file.client)
         head = journal.StreamHead(file.client, source_id, file.shown, generation, parser, scanned.encoding)
         return Place(stream_no, head, invalidated)
+
+    def _keep(self, source_no: int, file: SourceFile, scanned: Scanned) -> None:
+        """Remembers a file that is damaged as it is now, so that it is not opened again before it changes."""
+        if scanned.is_lasting:
+            query = "UPDATE sources SET size = ?, mtime_ns = ?, ctime_ns = ?, inode = ? WHERE source_no = ?"
+            self._db.execute(query, (file.size, file.mtime_ns, file.ctime_ns, file.inode, source_no))
 
     def flush(self) -> None:
         """Writes what new files added."""
@@ -129,7 +138,7 @@ class Placing:
             file.inode,
             file.size,
             # what could not be read must not look unchanged the next time
-            file.mtime_ns if scanned.error is None else -1,
+            file.mtime_ns if scanned.error is None or scanned.is_lasting else -1,
             file.ctime_ns,
             scanned.encoding,
             position.head_hash,

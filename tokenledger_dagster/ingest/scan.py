@@ -26,7 +26,11 @@ from tokenledger_dagster.clients.pack import (
 from tokenledger_dagster.clients.registry import clients
 from tokenledger_dagster.contracts.record import Bad, UsageRecord
 from tokenledger_dagster.ingest import reading
+from tokenledger_dagster.ingest.trouble import is_lasting, told
 
+NO_USAGE = "no_usage"
+"""Skip reason of a whole file that holds no usage (yet)."""
+FOREIGN = "is no file that {client} writes; remove it, or name the client whose log it is"
 PACK_ROWS = 50_000
 """Rows above which a pack is closed."""
 
@@ -72,6 +76,8 @@ class Scanned(msgspec.Struct):
     lineage: Lineage | None
     bytes_read: int
     error: str | None = None
+    is_lasting: bool = False
+    """Whether the same bytes would end in the same error."""
     problems: list[str] = []
     """What a person should be told of the file."""
     whole: bool = False
@@ -85,6 +91,15 @@ class Scanned(msgspec.Struct):
 
 def scan(file: SourceFile, start: Start, context: Mapping[str, str], now_us: int) -> Scanned:
     """Reads ``file`` from ``start``.  What cannot be read ends in ``error``; whatever was read before it is kept."""
+    try:
+        return told_if_empty(_read(file, start, context, now_us), start)
+    except Exception as problem:  # a fault of an adapter: the other files are read
+        failed = _nothing(start, {"unreadable_file": 1})
+        failed.error, failed.is_lasting = told(problem), is_lasting(problem)
+        return failed
+
+
+def _read(file: SourceFile, start: Start, context: Mapping[str, str], now_us: int) -> Scanned:
     if file.shape != "lines":
         from tokenledger_dagster.ingest.observing import observe  # most logs are lines
 
@@ -103,19 +118,30 @@ def scan(file: SourceFile, start: Start, context: Mapping[str, str], now_us: int
     return scanned
 
 
+def told_if_empty(scanned: Scanned, start: Start) -> Scanned:
+    """Counts a file that was read from its beginning and holds neither usage nor anything that was passed over."""
+    is_first = not start.offset and not start.chain.length and start.kept is None
+    if is_first and not scanned.count and not scanned.skipped and not scanned.position.held_back and not scanned.error:
+        scanned.skipped = {NO_USAGE: 1}
+    return scanned
+
+
 def _scan(
     file: SourceFile, start: Start, context: Mapping[str, str], now_us: int, *, fast: bool
 ) -> tuple[Scanned, tuple[list[int], list[int], bytes]]:
     client = clients()[file.client]
     sink = Sink(now_us, start.chain.length)
+    trouble: Exception | None = None
     reader = cast(Reader, client.reader(file, start.carry, sink, context))
     if not hasattr(reader, "feed"):  # a file that somebody added, which the client never writes
-        return _foreign(file, start), ([], [], b"")
+        found = _nothing(start, {"no_log_of_the_client": 1})
+        found.problems = [FOREIGN.format(client=file.client)]
+        return found, ([], [], b"")
     form = client.pack_format() if fast else None
     packer = form.packer(file, sink, reader) if form is not None else None
     cut: list[Cut] = []
     take = reading.each_line(reader) if packer is None else _taking(packer, cut)
-    offset, rest, error, encoding = start.offset, b"", None, "plain"
+    offset, rest, encoding = start.offset, b"", "plain"
     position = reading.Position(start.offset, "", 0, "", 0, 0)
     try:
         with reading.opened_as_told(file.path) as (handle, encoding):
@@ -123,16 +149,16 @@ def _scan(
                 handle.seek(offset)
             try:
                 offset, rest = reading.walk_blocks(handle, take, offset)
-            except (OSError, EOFError, ValueError) as problem:
-                error = f"{type(problem).__name__}: {problem}"[:200]
+            except Exception as problem:  # whatever it is, the other files are read
+                trouble = problem
                 sink.skipped["unreadable_rest"] += 1
             else:
                 if encoding == "zstd":
                     position = reading.position_in(file.path, offset, len(rest))
                 else:
                     position = reading.position_of(handle, offset, len(rest))
-    except (OSError, EOFError, ValueError) as problem:
-        error = f"{type(problem).__name__}: {problem}"[:200]
+    except Exception as problem:
+        trouble = problem
         sink.skipped["unreadable_file"] += 1
     if packer is not None and packer.rows:
         cut.append(packer.cut())
@@ -150,7 +176,8 @@ def _scan(
         continues=False,
         lineage=reader.lineage(),
         bytes_read=max(0, offset - start.offset) + len(rest),
-        error=error,
+        error=told(trouble) if trouble is not None else None,
+        is_lasting=trouble is not None and is_lasting(trouble),
         problems=sink.problems,
     )
     if form is not None and cut:
@@ -161,22 +188,21 @@ def _scan(
     return scanned, rows
 
 
-def _foreign(file: SourceFile, start: Start) -> Scanned:
-    """What a scan of a file finds that its client cannot have written."""
+def _nothing(start: Start, skipped: dict[str, int]) -> Scanned:
+    """What a scan of a file finds of which nothing could be read."""
     return Scanned(
         records=[],
         packs=[],
         sessions=[],
-        skipped={"no_log_of_the_client": 1},
+        skipped=skipped,
         bad=[],
-        position=reading.Position(0, "", 0, "", 0, 0),
+        position=reading.Position(start.offset, "", 0, "", 0, 0),
         encoding="plain",
-        carry=b"",
+        carry=start.carry or b"",
         chain=start.chain,
         continues=False,
         lineage=None,
         bytes_read=0,
-        problems=[f"is no file that {file.client} writes; remove it, or name the client whose log it is"],
     )
 
 

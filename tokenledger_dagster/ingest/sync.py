@@ -19,7 +19,7 @@ import msgspec
 from tokenledger_dagster.clients.base import Client, SourceFile
 from tokenledger_dagster.clients.logs import Logs, Root, agents_environ
 from tokenledger_dagster.clients.memory import without_marks
-from tokenledger_dagster.clients.registry import clients, finder, plugins
+from tokenledger_dagster.clients.registry import broken_plugins, clients, finder, plugins
 from tokenledger_dagster.contracts.summaries import (
     CacheCounts,
     IngestSummary,
@@ -223,6 +223,8 @@ class _Sync:
         found: list[SourceFile] = []
         read: list[Path] = []
         walked = self._walked if self._walked is not None and self._walked.holds(self._db) else None
+        for name, problem in broken_plugins().items():
+            self._problems.append(f"the adapter of {name} cannot be used ({problem}); mend or remove its package")
         for client in self._names():
             finding = finder(client)
             roots = finding.roots(self._environ)

@@ -17,6 +17,8 @@ from tokenledger_dagster.clients.veil import veiled
 _FIELDS = Path(__file__).with_name("cliproxyapi_fields.csv")
 _DEPTH = 12
 _NAME = re.compile(r"[A-Za-z0-9_.:/\[\]()+ -]{1,128}")
+_KEY_LIKE = re.compile(r"(?i)(?:^|[^a-z0-9])(?:[spr]k-|gh[opsu]_|xox[a-z]-|aiza|ya29\.|eyj)")
+"""How keys and tokens begin: such text is none of a model's name, wherever a proxy's owner put it."""
 _TIME = re.compile(r"[0-9TtZz:.,+ -]{1,40}")
 _NUMBER = re.compile(r"-?\d{1,20}")
 _ENDPOINT = re.compile(r"[A-Z]{3,7} /[a-z0-9_/.:-]{0,64}")
@@ -47,7 +49,7 @@ def endpoint_or_veil(name: str) -> str:
 
 def name_or_veil(name: str) -> str:
     """A model's name as it is, free text by its stand-in."""
-    return name if _NAME.fullmatch(name) else veiled(name)
+    return name if _NAME.fullmatch(name) and not _KEY_LIKE.search(name) else veiled(name)
 
 
 @cache
@@ -67,6 +69,11 @@ def _number(value: Any) -> Any:
 
 def _matching(pattern: re.Pattern[str]) -> Rule:
     return lambda value: value if isinstance(value, str) and pattern.fullmatch(value) else None
+
+
+def _name(value: Any) -> Any:
+    found = isinstance(value, str) and _NAME.fullmatch(value) and not _KEY_LIKE.search(value)
+    return value if found else None
 
 
 def _time(value: Any) -> Any:
@@ -117,7 +124,7 @@ def _known_key(name: str) -> str:
 _RULES: dict[str, Rule] = {
     "number": _number,
     "time": _time,
-    "name": _matching(_NAME),
+    "name": _name,
     "endpoint": _matching(_ENDPOINT),
     "product": _product,
     "veil": _veil,
