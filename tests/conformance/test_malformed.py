@@ -31,7 +31,7 @@ EXPECTED: dict[str, tuple[int, tuple[int, int, int, int], dict[str, int], set[st
     "bom.jsonl": (2, TWO, {}, set()),
     "crlf.jsonl": (2, TWO, {}, set()),
     "dup_keys.jsonl": (1, (9, 0, 0, 1), {}, set()),
-    "empty.jsonl": (0, (0, 0, 0, 0), {}, set()),
+    "empty.jsonl": (0, (0, 0, 0, 0), {"no_usage": 1}, set()),
     "float_and_string_tokens.jsonl": (1, (12, 0, 0, 3), {}, set()),
     "future_and_epoch0.jsonl": (2, TWO, {}, {"timestamp_epoch", "timestamp_future"}),
     "invalid_utf8.jsonl": (2, TWO, {}, {"invalid_utf8"}),

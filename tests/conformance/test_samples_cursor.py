@@ -54,7 +54,9 @@ def test_chats_of_three_layouts(world: World) -> None:
     summary = world.sync()
 
     assert summary.problems == []
-    assert summary.providers["cursor"].skipped == {"zero_usage": 1, "null_value": 1, "invalid_json": 1}
+    assert summary.providers["cursor"].skipped == {
+        "zero_usage": 1, "null_value": 1, "invalid_json": 1, "no_usage": 1,
+    }  # fmt: skip
     found = [(event.session[:8], event.model_raw, event.time, event.buckets) for event in world.events()]
     assert sorted(found, key=lambda one: (one[2], one[3])) == [
         ("cccccccc", "gpt-4o", "2025-02-08T07:33:20.000Z", (5, 0, 0, 6)),

@@ -31,14 +31,18 @@ EXPECTED = {
         {},
     ),
     # an answer without tokens and a prompt
-    "opencode/jazzyalex+agent-sessions/storage_legacy": (OPENCODE, NOTHING, {"usage_null": 1}),
+    "opencode/jazzyalex+agent-sessions/storage_legacy": (OPENCODE, NOTHING, {"usage_null": 1, "no_usage": 1}),
     # an aborted answer with tokens, its cost an object; two answers without, three prompts
     "opencode/jazzyalex+agent-sessions/storage_v2": (
         OPENCODE,
         [("s_stage0_large", "gpt-4o-mini", (120, 0, 0, 16), "2024-10-27T03:35:02.000Z")],
-        {"usage_null": 2},
+        {"usage_null": 2, "no_usage": 3},
     ),
-    "opencode/Dicklesworthstone+coding_agent_session_search/opencode_json": (OPENCODE, NOTHING, {"usage_null": 1}),
+    "opencode/Dicklesworthstone+coding_agent_session_search/opencode_json": (
+        OPENCODE,
+        NOTHING,
+        {"usage_null": 1, "no_usage": 1},
+    ),
     # rows of no known layout, no usage in any file
     "cline/Dicklesworthstone+coding_agent_session_search/cline": (
         ".cline/data/tasks",

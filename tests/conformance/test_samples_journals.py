@@ -44,7 +44,7 @@ EXPECTED: dict[str, tuple[int, Sums, set[str | None], dict[str, int]]] = {
     f"{GEMINI}schema_drift.json": (0, (0, 0, 0, 0, 0), set(), {"unknown_layout": 1}),
     "gemini/lanegrid+agtrace/gemini_session.json": (7, (23896, 0, 43377, 677, 377), {"gemini-2.5-flash"}, {}),
     f"{VIEW}standard_session.json": (0, (0, 0, 0, 0, 0), set(), {"usage_null": 2}),
-    f"{VIEW}system_messages.json": (0, (0, 0, 0, 0, 0), set(), {}),
+    f"{VIEW}system_messages.json": (0, (0, 0, 0, 0, 0), set(), {"no_usage": 1}),
     f"{VIEW}thinking_only.json": (0, (0, 0, 0, 0, 0), set(), {"usage_null": 1}),
     f"{VIEW}tool_calls.json": (0, (0, 0, 0, 0, 0), set(), {"usage_null": 1}),
     "gemini/Dicklesworthstone+coding_agent_session_search/gemini/hash123/chats/session-test.json": (
@@ -52,14 +52,14 @@ EXPECTED: dict[str, tuple[int, Sums, set[str | None], dict[str, int]]] = {
     ),
     "qwen/Piebald-AI+splitrail/qwen_code.jsonl": (2, (1050, 0, 50, 25, 0), {"coder-model"}, {}),
     f"{QWEN}-0000-7000-8000-000000000001.jsonl": (0, (0, 0, 0, 0, 0), set(), {"usage_null": 2}),
-    f"{QWEN}-0000-7000-8000-000000000002.jsonl": (0, (0, 0, 0, 0, 0), set(), {}),
-    f"{QWEN}000070008000000000000003.jsonl": (0, (0, 0, 0, 0, 0), set(), {}),
+    f"{QWEN}-0000-7000-8000-000000000002.jsonl": (0, (0, 0, 0, 0, 0), set(), {"no_usage": 1}),
+    f"{QWEN}000070008000000000000003.jsonl": (0, (0, 0, 0, 0, 0), set(), {"no_usage": 1}),
     f"{QWEN}-0000-7000-8000-000000000004.jsonl": (1, (12, 0, 0, 4, 0), {"synthetic-active-model"}, {"usage_null": 2}),
     f"{QWEN}-0000-7000-8000-000000000005.jsonl": (0, (0, 0, 0, 0, 0), set(), {"usage_null": 1}),
     "qwen/jazzyalex+agent-sessions/system_telemetry.jsonl": (0, (0, 0, 0, 0, 0), set(), {"usage_null": 1}),
     f"{KIMI}assistant_tools.jsonl": (23, (30174, 0, 661504, 5515, 0), {"kimi-k2.7-code"}, {}),
     f"{KIMI}subagent_agent-0.jsonl": (3, (12905, 0, 28416, 330, 0), {"kimi-k2.7-code"}, {}),
-    f"{KIMI}small.jsonl": (0, (0, 0, 0, 0, 0), set(), {}),
+    f"{KIMI}small.jsonl": (0, (0, 0, 0, 0, 0), set(), {"no_usage": 1}),
     "pi/Dicklesworthstone+coding_agent_session_search/pi_agent/sessions/--test-project--/"
     "2024-01-15T10-30-00-000Z_abc12345-1234-5678-9abc-def012345678.jsonl": (
         2, (110, 0, 0, 180, 0), {"claude-sonnet-4-20250514"}, {},

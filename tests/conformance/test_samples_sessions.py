@@ -30,9 +30,9 @@ Found = tuple[str, str | None, tuple[int, int, int, int], str]
 
 DROID: dict[str, tuple[list[Found], dict[str, int]]] = {
     # file: events, what was passed over
-    "jazzyalex+agent-sessions/session_store_large.jsonl": ([], {}),
-    "jazzyalex+agent-sessions/session_store_schema_drift.jsonl": ([], {}),
-    "jazzyalex+agent-sessions/session_store_small.jsonl": ([], {}),
+    "jazzyalex+agent-sessions/session_store_large.jsonl": ([], {"no_usage": 1}),
+    "jazzyalex+agent-sessions/session_store_schema_drift.jsonl": ([], {"no_usage": 1}),
+    "jazzyalex+agent-sessions/session_store_small.jsonl": ([], {"no_usage": 1}),
     "jazzyalex+agent-sessions/stream_json_large.jsonl": ([], {"usage_null": 1}),
     "jazzyalex+agent-sessions/stream_json_schema_drift.jsonl": (
         [("sid_stage0_drift", "droid-model", (10, 0, 0, 5), "2026-01-07T19:04:04.000Z")],

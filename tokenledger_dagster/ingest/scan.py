@@ -120,7 +120,7 @@ def _read(file: SourceFile, start: Start, context: Mapping[str, str], now_us: in
 
 def told_if_empty(scanned: Scanned, start: Start) -> Scanned:
     """Counts a file that was read from its beginning and holds neither usage nor anything that was passed over."""
-    is_first = not start.offset and not start.chain.length and start.kept is None
+    is_first = not start.offset and not start.chain.length and not (start.kept and start.kept.length)
     if is_first and not scanned.count and not scanned.skipped and not scanned.position.held_back and not scanned.error:
         scanned.skipped = {NO_USAGE: 1}
     return scanned
