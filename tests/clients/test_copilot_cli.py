@@ -548,3 +548,14 @@ def test_what_messages_say_decides_for_any_build(
         billed = [*map(sum, zip(billed, grown["a"], strict=True))]
 
     assert billed == [*map(sum, zip(*told, strict=True))]
+
+
+class TestStoreMadeAnew:
+    def test_a_new_store_that_is_longer_than_the_old_one_hides_nothing(self, world: World) -> None:
+        path = store(world, *(request(10 + n, created_at=at(n)) for n in range(5)))
+        world.sync()
+        path.unlink()
+        store(world, *(request(100 + n, created_at=at(60 + n)) for n in range(8)))
+        world.sync()
+
+        assert sorted(event.input for event in world.events()) == [*range(10, 15), *range(100, 108)]

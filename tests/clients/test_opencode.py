@@ -539,3 +539,25 @@ class TestHostile:
 
         assert len(world.events()) == 2
         assert found_below(world.ledger.root) == []
+
+
+class TestDatabaseInAnothersPlace:
+    def test_an_older_database_in_the_place_of_a_newer_one_is_read_as_a_whole(self, world: World) -> None:
+        path = database(world)
+        put(path, [(f"msg_new_{n}", answer(n, tokens=tokens(100 + n))) for n in range(20)], changed=T0 + 86_400_000)
+        world.sync()
+        path.unlink()
+        put(path, [(f"msg_old_{n}", answer(n, tokens=tokens(1_000 + n))) for n in range(30)], changed=T0)
+        world.sync()
+
+        assert sorted(event.input for event in world.events()) == [*range(100, 120), *range(1_000, 1_030)]
+
+    def test_the_same_messages_among_more_of_them_are_not_doubled(self, world: World) -> None:
+        path = database(world)
+        put(path, [(f"msg_{n}", answer(n, tokens=tokens(100 + n))) for n in range(0, 40, 2)])
+        world.sync()
+        path.unlink()
+        put(path, [(f"msg_{n}", answer(n, tokens=tokens(100 + n))) for n in range(40)])
+        world.sync()
+
+        assert sorted(event.input for event in world.events()) == [*range(100, 140)]

@@ -278,3 +278,14 @@ class TestEveryWay:
 
         assert len(world.events()) == 1
         check_nothing_is_kept(world, secret)
+
+
+class TestCopiesUnderAnotherName:
+    def test_a_copy_beside_its_original_is_the_same_session(self, world: World) -> None:
+        rows = jsonl(header("p-1"), entry("e1", usage(100)), entry("e2", usage(7), minutes=1))
+        name = ".pi/agent/sessions/--home-ada-kelp--/2026-02-18T09-00-00-000Z_p-1.jsonl"
+        put(world, {name: rows, name.replace(".jsonl", " (copy).jsonl"): rows})
+        world.sync()
+
+        assert [event.input for event in world.events()] == [100, 7]
+        assert {event.session for event in world.events()} == {"p-1"}

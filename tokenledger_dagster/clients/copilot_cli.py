@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from tokenledger_dagster.clients import databases, link_names, values
+from tokenledger_dagster.clients import databases, link_names, row_marks, values
 from tokenledger_dagster.clients.adapter import Adapter
 from tokenledger_dagster.clients.base import DatabaseReader, DocumentReader, Reader, Sink, SourceFile
 from tokenledger_dagster.clients.copilot_events import EventsReader
@@ -90,16 +90,15 @@ class StoreReader:
             self._sink.problems.append(f"{what}: no request could be read from this store; event logs stand in for it")
             return
         self._sessions = _sessions(connection, known.get("sessions", []))
-        mark = self._memory.marks.get(TABLE, 0)
-        (last,) = connection.execute(f"SELECT coalesce(max(rowid), 0) FROM {TABLE}").fetchone()
-        if last < mark:  # the store was made anew
-            mark = 0
-        self.whole = mark == 0
+        told_by = "created_at" if "created_at" in columns else "session_id"
+        # None too where the store was made anew
+        mark = row_marks.read_up_to(connection, TABLE, told_by, self._memory.marks)
+        self.whole = mark is None
         chosen = [name for name in ("session_id", *_COUNTERS, *_BILLING, *_ABOUT) if name in columns]
         query = f"SELECT rowid, {', '.join(chosen)} FROM {TABLE} WHERE rowid > ? ORDER BY rowid"
-        for number, *found in connection.execute(query, (mark,)):
+        for number, *found in connection.execute(query, (mark or 0,)):
             self._row(number, dict(zip(chosen, found, strict=True)))
-            self._memory.marks[TABLE] = number
+        self._memory.marks = row_marks.marks_of(connection, TABLE, told_by)
 
     def _row(self, number: int, row: Mapping[str, Any]) -> None:
         evidence = databases.row_evidence(TABLE, {"rowid": number}, row)

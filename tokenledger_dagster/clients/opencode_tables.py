@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from tokenledger_dagster.clients import databases, documents, values
+from tokenledger_dagster.clients import databases, documents, row_marks, values
 from tokenledger_dagster.clients.base import Sink, SourceFile
 from tokenledger_dagster.clients.memory import Memory
 from tokenledger_dagster.clients.opencode_messages import Place, Session, is_answer, record_of
@@ -80,8 +81,11 @@ class MessageTables:
             (last,) = connection.execute(f"SELECT max(rowid) FROM {name}").fetchone()
         except sqlite3.OperationalError:  # a table without row numbers
             last = None
-        known = self._memory.marks.get(f"{name}.row")
-        return _Table(name, columns, last, "time_updated" in columns and None not in (last, known) and known <= last)
+        if last is None or "time_updated" not in columns:
+            return _Table(name, columns, last, False)
+        # another database in the place of the one that was read, or rows numbered anew: all of it is looked at
+        known = row_marks.read_up_to(connection, name, "id", _of(self._memory.marks, name))
+        return _Table(name, columns, last, known is not None)
 
     def _read(self, connection: sqlite3.Connection, table: _Table) -> None:
         marks, state = self._memory.marks, self._memory.state
@@ -92,7 +96,7 @@ class MessageTables:
         arguments: tuple[int, ...] = ()
         if not self.whole:
             query += f" WHERE rowid > ? OR time_updated >= ? OR rowid IN ({','.join('?' * len(was_open))})"
-            arguments = (marks[f"{table.name}.row"], newest, *was_open)
+            arguments = (marks[f"{table.name}.last"], newest, *was_open)
         opened = []
         for number, *row, updated in connection.execute(query, arguments):
             finished = self._row(table, number, was_open, *row)
@@ -101,7 +105,11 @@ class MessageTables:
             if isinstance(updated, int):
                 newest = max(newest, min(updated, self._sink.now_us // 1000) - LATE_MS)
         if table.last is not None:
-            marks[f"{table.name}.row"], marks[f"{table.name}.time"] = table.last, newest
+            found = row_marks.marks_of(connection, table.name, "id")
+            for name in _of(marks, table.name):
+                del marks[f"{table.name}.{name}"]
+            marks.update({f"{table.name}.{name}": value for name, value in found.items()})
+            marks[f"{table.name}.time"] = newest
         state[f"{table.name}.open"] = sorted(opened)[-OPEN_ROWS:]
 
     def _row(
@@ -156,6 +164,11 @@ class MessageTables:
 
     def _session(self, name: str) -> Session:
         return self._sessions.get(name, Session())
+
+
+def _of(marks: Mapping[str, int], table: str) -> dict[str, int]:
+    """A table's own marks, under their own names."""
+    return {name.removeprefix(f"{table}."): value for name, value in marks.items() if name.startswith(f"{table}.")}
 
 
 def _is_finished(message: dict[str, Any]) -> bool:
