@@ -43,8 +43,12 @@ run: setup ## read your agents' logs (or the sample), print a report, say what w
 test: setup-dev ## run the tests but the slow ones
 	@$(RUN) pytest -m "not slow" -n auto --dist worksteal
 
-test-slow: setup-dev ## run the slow tests (process kills, large corpora)
+test-slow: setup-dev ## run the slow tests (process kills, large corpora, feeders end to end)
 	@$(RUN) pytest -m slow
+
+.PHONY: feeders
+feeders: setup-dev ## run each feeder end to end: land, validate, sync, orchestrate, summaries
+	@$(RUN) pytest tests/feeders tests/landing -m "slow or not slow"
 
 .PHONY: lint format type
 lint: setup-dev ## check style, formatting and that uv.lock fits pyproject.toml

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from tokenledger_dagster.clients.registry import logs
 from tokenledger_dagster.contracts.summaries import IngestSummary
 from tokenledger_dagster.home import Home, ensure_home
 from tokenledger_dagster.ingest.manifest import connect
@@ -374,5 +375,6 @@ def set_mtime(path: Path, seconds: float) -> None:
 
 def plain_environ(home: Path, state: Path) -> Mapping[str, str]:
     """An environment for subprocesses: this interpreter's own, with a home and a ledger of its own."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("CLAUDE_", "CODEX_", "XDG_"))}
+    agents = {name for one in logs().values() for name in (one.override, *getattr(one, "watched", ()))}
+    kept = {key: value for key, value in os.environ.items() if key not in agents and not key.startswith("XDG_")}
     return {**kept, "HOME": str(home), "TOKENLEDGER_HOME": str(state), "TZ": "UTC"}

@@ -95,11 +95,16 @@ def test_what_a_collector_wrote_reaches_the_snapshot_once(person: Person) -> Non
     run = json.loads((FIXTURES / "opentelemetry" / "run.json").read_text()) if has_run("opentelemetry") else {}
     person.environ |= {name: value.replace("$HOME", str(person.home)) for name, value in run.get("environ", {}).items()}
     added = [f"--source={name}={person.home}/{path}" for name, path in run.get("sources", [])]
+    traces = next(path for path in person.home.rglob("traces.json"))
+    (report,) = person.run("feeder", "validate", "otel", str(traces), code=1)["reports"]
     person.run("sync", *added)
     summary = person.run("orchestrate")
     again = person.run("sync", "--no-cache")
     ingest, _, snapshot = person.published()
 
+    # a Collector set up as documented would have dropped the attribute that the contract bars
+    assert (report["records"], report["accepted"]) == (10, 9)
+    assert [one["reason"] for one in report["rejected"]] == ["secret_attribute"]
     assert summary["checks"]["failed"] == 0
     assert again["emitted_total"] == 0
     assert ingest["ledger"]["events"] == len(golden["events"])
