@@ -179,7 +179,7 @@ class TestIdentity:
         assert [event.buckets for event in world.events()] == [(100, 0, 0, 200)]
         assert world.rules() == {"session_snapshot_superseded": 1}
 
-    def test_the_order_in_which_copies_appear_changes_nothing(self, world: World, tmp_path: Path) -> None:
+    def test_the_order_in_which_copies_appear_changes_no_total(self, world: World, tmp_path: Path) -> None:
         other = World(tmp_path / "other")
         small, large = settings(usage(10)), settings(usage(100))
         for one, order in ((world, ((small, "b/"), (large, "a/"))), (other, ((large, "a/"), (small, "b/")))):
@@ -187,7 +187,18 @@ class TestIdentity:
                 put(one, content, f"{below}s1.settings.json")
                 one.sync()
 
-        assert world.booked() == other.booked()
+        # what was booked stays as it was: a larger copy adds what it has more
+        assert [event.input for event in world.events()] == [10, 90]
+        assert [event.input for event in other.events()] == [100]
+
+    def test_a_larger_copy_that_appears_later_changes_no_earlier_day(self, world: World) -> None:
+        first = put(world, settings(usage(100)), "a/s1.settings.json", at(0))
+        world.sync()
+        first.unlink()
+        put(world, settings(usage(260)), "b/s1.settings.json", at(4_320))
+        world.sync()
+
+        assert [(event.time, event.input) for event in world.events()] == [(LOCKED, 100), (at(4_320), 160)]
 
     @pytest.mark.parametrize("option", ["no_cache", "full"])
     def test_reading_again_adds_nothing(self, world: World, option: str) -> None:

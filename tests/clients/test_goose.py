@@ -161,7 +161,8 @@ class TestIdentity:
         store(world, row(75, 60, 15))
         world.sync()
 
-        assert [event.buckets for event in world.events()] == [(60, 0, 0, 15)]
+        # what was booked stays, and the newer file adds what it has more
+        assert [event.buckets for event in world.events()] == [(10, 0, 0, 5), (50, 0, 0, 10)]
 
     def test_counted_ids_of_two_machines_stay_apart(self, world: World, tmp_path: Path) -> None:
         store(world, row(15, 10, 5, "20260218_1"))

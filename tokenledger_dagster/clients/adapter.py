@@ -117,8 +117,8 @@ class SnapshotAdapter(Adapter):
     """An adapter of a client that keeps running sums of a session: each observation is one, an event its growth.
 
     A record's ``message_id`` is the session's id; its ``cumulative`` holds the sums, which here are disjoint: input,
-    cache read, cache write, output (reasoning inside), reasoning.  Records without ``cumulative`` are requests, as for
-    any other adapter.
+    cache read, cache write, output (reasoning inside), reasoning; its ``last`` says when the file was looked at and
+    when it had been written (``looked_at``).  Records without ``cumulative`` are requests, as for any other adapter.
     """
 
     def group(self, record: UsageRecord) -> bytes:
@@ -154,7 +154,7 @@ class SnapshotAdapter(Adapter):
         reached: tuple[int, ...] = (0, 0, 0, 0, 0)
         booked = 0
         # in the order in which they were seen: what comes later never changes what was booked of an earlier day
-        for sums, seen in sorted(by_sums.items(), key=lambda one: (min(copy.rid for copy in one[1]), one[0])):
+        for sums, seen in sorted(by_sums.items(), key=lambda one: (min(map(_seen, one[1])), _size(one[0]))):
             if chains.is_stale(sums, seen):
                 waiting += [(copy, SNAPSHOT_SUPERSEDED) for copy in seen]
                 continue
@@ -166,7 +166,15 @@ class SnapshotAdapter(Adapter):
             # what was added since is dated by the look that saw it, not by when a copy of the session began
             dated = [copy for copy in seen if not chains.is_opening(copy)] if booked else seen
             plain = msgspec.structs.astuple(counters)
-            grown = [msgspec.structs.replace(copy, counters=plain, total=counters.total) for copy in dated or seen]
+            grown = [
+                msgspec.structs.replace(
+                    copy,
+                    counters=plain,
+                    total=counters.total,
+                    timestamp_us=_written(copy) if booked and chains.is_opening(copy) else copy.timestamp_us,
+                )
+                for copy in dated or seen
+            ]
             losers = [(copy, SNAPSHOT_SUPERSEDED) for copy in seen if dated and copy not in dated]
             claims.append(Claim((self.name, session, *sums), grown, [*waiting, *losers], flags=flags))
             waiting = []
@@ -195,7 +203,7 @@ class _Chains:
         for copy in rows:
             self._first[copy.stream] = min(copy.ordinal, self._first.get(copy.stream, copy.ordinal))
             self._looks[copy.stream].add(copy.cumulative or ())
-        self._largest_opening = max((copy.cumulative or () for copy in rows if self.is_opening(copy)), key=_size)
+        self._openings = [copy for copy in rows if self.is_opening(copy)]
         parts = [copy.cumulative or () for copy in rows if not _is_total_only(copy.cumulative or ())]
         self._parts_total = max((sum(one[:4]) for one in parts), default=0)
 
@@ -208,7 +216,24 @@ class _Chains:
         if _is_total_only(sums) and sum(sums[:4]) <= self._parts_total:
             return True
         never_grew = all(self.is_opening(copy) and len(self._looks[copy.stream]) == 1 for copy in rows)
-        return never_grew and _size(sums) < _size(self._largest_opening)
+        since = min(map(_seen, rows))
+        # a copy that was there first was no copy then
+        return never_grew and any(
+            _seen(copy) <= since and _size(sums) < _size(copy.cumulative or ()) for copy in self._openings
+        )
+
+
+def looked_at(file: SourceFile, sink: Sink) -> Vector:
+    """When a file is looked at, and when it was written: microseconds, for ``UsageRecord.last`` of a sum."""
+    return sink.now_us, file.mtime_ns // 1000, 0, 0, 0
+
+
+def _seen(copy: Copy) -> int:
+    return copy.last[0] if copy.last else 0
+
+
+def _written(copy: Copy) -> int:
+    return copy.last[1] if copy.last else copy.timestamp_us
 
 
 def _size(sums: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:

@@ -92,13 +92,13 @@ class StoreReader:
         self._sessions = _sessions(connection, known.get("sessions", []))
         told_by = "created_at" if "created_at" in columns else "session_id"
         # None too where the store was made anew
-        mark = row_marks.read_up_to(connection, TABLE, told_by, self._memory.marks)
+        mark = row_marks.read_up_to(connection, TABLE, told_by, self._memory.marks, self._file.inode)
         self.whole = mark is None
         chosen = [name for name in ("session_id", *_COUNTERS, *_BILLING, *_ABOUT) if name in columns]
         query = f"SELECT rowid, {', '.join(chosen)} FROM {TABLE} WHERE rowid > ? ORDER BY rowid"
         for number, *found in connection.execute(query, (mark or 0,)):
             self._row(number, dict(zip(chosen, found, strict=True)))
-        self._memory.marks = row_marks.marks_of(connection, TABLE, told_by)
+        self._memory.marks = row_marks.marks_of(connection, TABLE, told_by, self._file.inode)
 
     def _row(self, number: int, row: Mapping[str, Any]) -> None:
         evidence = databases.row_evidence(TABLE, {"rowid": number}, row)

@@ -120,7 +120,7 @@ class StateReader:
         found = tables(connection)
         if not self._is_known(found):
             return
-        since = row_marks.read_up_to(connection, TABLE, "key", self._memory.marks)
+        since = row_marks.read_up_to(connection, TABLE, "key", self._memory.marks, self._file.inode)
         self.whole = since is None
         for key, value in self._rows(connection, _CHATS, since):
             self._read_chat(key.removeprefix(_CHATS[0]), key, value)
@@ -135,7 +135,7 @@ class StateReader:
             if told is not None:
                 self._note(chat, bubble, told, partial(_evidence, key, value))
         self._flush(connection)
-        self._memory.marks = row_marks.marks_of(connection, TABLE, "key")
+        self._memory.marks = row_marks.marks_of(connection, TABLE, "key", self._file.inode, counted=False)
 
     # ---------------------------------------------------------------- rows
 

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from tokenledger_dagster.clients import documents, droid_session, values
-from tokenledger_dagster.clients.adapter import SnapshotAdapter, counters_of
+from tokenledger_dagster.clients.adapter import SnapshotAdapter, counters_of, looked_at
 from tokenledger_dagster.clients.base import DocumentReader, Reader, Sink, SourceFile
 from tokenledger_dagster.clients.evidence import Evidence
 from tokenledger_dagster.clients.memory import Memory
@@ -108,6 +108,7 @@ class SettingsReader:
                 counters=counters_of(sums),
                 message_id=session,
                 cumulative=sums,
+                last=looked_at(self._file, self._sink),
                 is_sum=True,
                 cwd=about.cwd,
                 client_version=about.version,

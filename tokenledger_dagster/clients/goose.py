@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from tokenledger_dagster.clients import databases, documents, lines, values
-from tokenledger_dagster.clients.adapter import SnapshotAdapter, counters_of
+from tokenledger_dagster.clients.adapter import SnapshotAdapter, counters_of, looked_at
 from tokenledger_dagster.clients.base import DatabaseReader, DocumentReader, Shape, Sink, SourceFile
 from tokenledger_dagster.clients.evidence import Evidence
 from tokenledger_dagster.clients.memory import Memory
@@ -98,6 +98,7 @@ class _Observer:
                 counters=counters_of(told.sums),
                 message_id=told.key,
                 cumulative=told.sums,
+                last=looked_at(self._file, self._sink),
                 is_sum=True,
                 cwd=told.cwd,
                 upstream=told.upstream,

@@ -84,7 +84,7 @@ class MessageTables:
         if last is None or "time_updated" not in columns:
             return _Table(name, columns, last, False)
         # another database in the place of the one that was read, or rows numbered anew: all of it is looked at
-        known = row_marks.read_up_to(connection, name, "id", _of(self._memory.marks, name))
+        known = row_marks.read_up_to(connection, name, "id", _of(self._memory.marks, name), self._file.inode)
         return _Table(name, columns, last, known is not None)
 
     def _read(self, connection: sqlite3.Connection, table: _Table) -> None:
@@ -105,7 +105,7 @@ class MessageTables:
             if isinstance(updated, int):
                 newest = max(newest, min(updated, self._sink.now_us // 1000) - LATE_MS)
         if table.last is not None:
-            found = row_marks.marks_of(connection, table.name, "id")
+            found = row_marks.marks_of(connection, table.name, "id", self._file.inode)
             for name in _of(marks, table.name):
                 del marks[f"{table.name}.{name}"]
             marks.update({f"{table.name}.{name}": value for name, value in found.items()})

@@ -102,9 +102,8 @@ class PiReader(RowReader):
         copied = timed and state.began_us is not None and time < state.began_us
         stopped = message.get("stopReason")
         own = session_of(self.file.shown) if "_" in row_values.name_of(self.file) else None
-        if own is not None and state.header is not None and state.header in own:
-            own = state.header  # a copy of the file under a name with something more in it
-        session = (state.parent if copied else None) or own or state.header
+        # what the file says of itself holds under any name a copy of it may have
+        session = (state.parent if copied else None) or state.header or own
         if session is None:
             session = row_values.name_of(self.file)
             flags.append("session_from_file")

@@ -10,12 +10,14 @@ import os
 import sys
 from functools import cache
 
+from tokenledger_dagster.clients.logs import Root
 from tokenledger_dagster.clients.places import Places, client_places
 from tokenledger_dagster.errors import TokenLedgerError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+    from typing import Any
 
     from tokenledger_dagster.clients.base import Client
     from tokenledger_dagster.clients.logs import Logs
@@ -99,10 +101,10 @@ def _loaded_plugins() -> tuple[dict[str, Client], dict[str, str]]:
     for name, target in plugins().items():
         try:
             client = _load(name, target)
-        except Exception as problem:  # another package's fault must not stop the reading of everything else
+            missing = [part for part in _INTERFACE if not hasattr(client, part)]
+        except (Exception, SystemExit) as problem:  # another package's fault must not stop the reading of all else
             broken[name] = f"{target}: {type(problem).__name__}"
             continue
-        missing = [part for part in _INTERFACE if not hasattr(client, part)]
         if missing:
             broken[name] = f"{target} has no {', '.join(missing)}"
         else:
@@ -129,6 +131,18 @@ def logs() -> dict[str, Logs]:
 def finder(name: str) -> Logs | Client:
     """What finds a client's logs: the light half of this package's own, else the adapter itself."""
     return logs().get(name) or clients()[name]
+
+
+def roots_of(name: str, environ: Mapping[str, str]) -> tuple[list[Root], str | None]:
+    """A client's roots, and what is wrong with the adapter of another package that cannot tell them."""
+    if name in logs():
+        return logs()[name].roots(environ), None
+    try:
+        found: list[Any] = list(clients()[name].roots(environ))
+    except (Exception, SystemExit) as problem:
+        return [], type(problem).__name__
+    roots = [root for root in found if isinstance(root, Root)]
+    return roots, None if len(roots) == len(found) else "its roots are of another type"
 
 
 def parser_version(name: str) -> int:

@@ -18,7 +18,7 @@ import msgspec
 
 from tokenledger_dagster import __version__
 from tokenledger_dagster.clients.logs import agents_environ
-from tokenledger_dagster.clients.registry import clients, finder
+from tokenledger_dagster.clients.registry import clients, finder, roots_of
 from tokenledger_dagster.home import Home
 from tokenledger_dagster.ingest.booking_key import booking_key
 from tokenledger_dagster.ingest.journal import SegmentDamagedError
@@ -67,7 +67,11 @@ def _sources(environ: Mapping[str, str]) -> list[Finding]:
     absent = []
     for client in clients():
         finding = finder(client)
-        roots = finding.roots(agents_environ(environ))
+        roots, wrong = roots_of(client, agents_environ(environ))
+        if wrong is not None:
+            found.append(
+                Finding("warning", client, f"its adapter cannot be used ({wrong}); mend or remove its package")
+            )
         if not roots:
             absent.append(client)
         for root in roots:

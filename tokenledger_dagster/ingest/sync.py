@@ -19,7 +19,7 @@ import msgspec
 from tokenledger_dagster.clients.base import Client, SourceFile
 from tokenledger_dagster.clients.logs import Logs, Root, agents_environ
 from tokenledger_dagster.clients.memory import without_marks
-from tokenledger_dagster.clients.registry import broken_plugins, clients, finder, plugins
+from tokenledger_dagster.clients.registry import broken_plugins, clients, finder, plugins, roots_of
 from tokenledger_dagster.contracts.summaries import (
     CacheCounts,
     IngestSummary,
@@ -227,7 +227,9 @@ class _Sync:
             self._problems.append(f"the adapter of {name} cannot be used ({problem}); mend or remove its package")
         for client in self._names():
             finding = finder(client)
-            roots = finding.roots(self._environ)
+            roots, wrong = roots_of(client, self._environ)
+            if wrong is not None:
+                self._problems.append(f"the adapter of {client} cannot be used ({wrong}); mend or remove its package")
             if not roots and (named := _override(finding, self._environ)):
                 self._problems.append(f"{named} names no folder of {client} logs; correct or unset it")
             for name, path in extra:
