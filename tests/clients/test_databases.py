@@ -257,12 +257,15 @@ class TestWhatIsNoDatabase:
             keys(tmp_path / name)
 
 
+INODE = 7
+
+
 class TestHowFarATableWasRead:
     def marks(self, connection: sqlite3.Connection) -> dict[str, int]:
-        return row_marks.marks_of(connection, "t", "key")
+        return row_marks.marks_of(connection, "t", "key", INODE)
 
-    def read_up_to(self, connection: sqlite3.Connection, marks: dict[str, int]) -> int | None:
-        return row_marks.read_up_to(connection, "t", "key", marks)
+    def read_up_to(self, connection: sqlite3.Connection, marks: dict[str, int], inode: int = INODE) -> int | None:
+        return row_marks.read_up_to(connection, "t", "key", marks, inode)
 
     @pytest.fixture
     def connection(self, tmp_path: Path) -> Iterator[sqlite3.Connection]:
@@ -298,6 +301,17 @@ class TestHowFarATableWasRead:
     def test_another_file_in_its_place(self, connection: sqlite3.Connection) -> None:
         marks = self.marks(connection)
         connection.execute("UPDATE t SET key = 'other' || key")
+
+        assert self.read_up_to(connection, marks) is None
+
+    def test_a_file_with_another_inode_is_another_file(self, connection: sqlite3.Connection) -> None:
+        assert self.read_up_to(connection, self.marks(connection), inode=8) is None
+
+    def test_rows_that_come_in_below_the_mark(self, connection: sqlite3.Connection) -> None:
+        connection.execute("DELETE FROM t WHERE rowid = 41")
+        marks = self.marks(connection)
+        assert self.read_up_to(connection, marks) == 100
+        connection.execute("INSERT INTO t (rowid, key, value) VALUES (41, 'late', 'v')")
 
         assert self.read_up_to(connection, marks) is None
 
