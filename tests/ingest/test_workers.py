@@ -210,11 +210,14 @@ def _descriptors() -> set[str]:
 
 
 _CHILD = """
+import signal
 import sys
 from pathlib import Path
 from tests.support import World
 from tokenledger_dagster.ingest import spawning, workers
 
+# a shell starts what it puts in the background with the signal ignored
+signal.signal(signal.SIGINT, signal.default_int_handler)
 workers._helpers = lambda pending, files: 2
 workers._BYTES_A_TOKEN = 1
 start = spawning.Crew._start
