@@ -173,10 +173,7 @@ class ThreadFile:
             return
         self._sink.records.append(
             UsageRecord(
-                ordinal=self._sink.ordinal,
-                byte_offset=evidence.offset,
-                byte_length=evidence.length,
-                record_sha256=evidence.sha256,
+                **evidence.placed(self._sink),
                 timestamp_us=dated(self._file, self._sink, flags, stated_time),
                 session_id=about.name,
                 model_raw=model,
@@ -185,7 +182,6 @@ class ThreadFile:
                 cwd=about.folder,
                 flags=tuple(dict.fromkeys(flags)),
                 raw_usage=kept_usage(told),
-                locator=evidence.locator,
                 source_rank=rank,
                 links=links,
             )

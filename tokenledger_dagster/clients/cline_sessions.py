@@ -78,10 +78,7 @@ class SessionFile:
         numbers = {name: metrics[name] for name in _COUNTS if name in metrics}
         self._sink.records.append(
             UsageRecord(
-                ordinal=self._sink.ordinal,
-                byte_offset=evidence.offset,
-                byte_length=evidence.length,
-                record_sha256=evidence.sha256,
+                **evidence.placed(self._sink),
                 timestamp_us=stamped(self._file, self._sink, flags, time),
                 session_id=self._session,
                 model_raw=model,
@@ -93,7 +90,6 @@ class SessionFile:
                 flags=tuple(dict.fromkeys(flags)),
                 raw_usage=kept_usage(numbers),
                 upstream=values.upstream(named.get("provider")),
-                locator=evidence.locator,
             )
         )
 

@@ -121,10 +121,7 @@ class _Records:
         failed = record.get("failed")
         self._sink.records.append(
             UsageRecord(
-                ordinal=self._sink.ordinal,
-                byte_offset=evidence.offset,
-                byte_length=evidence.length,
-                record_sha256=evidence.sha256,
+                **evidence.placed(self._sink),
                 timestamp_us=dated(self._file, self._sink, flags, record.get("timestamp")),
                 session_id=SESSION,
                 model_raw=model,
@@ -135,7 +132,6 @@ class _Records:
                 flags=tuple(dict.fromkeys(flags)),
                 raw_usage=kept_usage(told),
                 upstream=provider,
-                locator=evidence.locator,
                 latency_ms=_milliseconds(record.get("latency_ms")),
                 ttft_ms=_milliseconds(record.get("ttft_ms")),
                 status=("error" if failed else "ok") if isinstance(failed, bool) else None,

@@ -125,11 +125,7 @@ class StoreReader:
         about = self._sessions.get(session, _Session())
         self._sink.records.append(
             UsageRecord(
-                ordinal=self._sink.ordinal,
-                byte_offset=evidence.offset,
-                byte_length=evidence.length,
-                record_sha256=evidence.sha256,
-                locator=evidence.locator,
+                **evidence.placed(self._sink),
                 timestamp_us=time,
                 session_id=session,
                 model_raw=model,

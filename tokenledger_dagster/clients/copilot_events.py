@@ -193,10 +193,7 @@ class EventsReader(RowReader):
             links = (*witnesses, self._leg_link(state.legs.number))
         self.sink.records.append(
             UsageRecord(
-                ordinal=self.sink.ordinal,
-                byte_offset=evidence.offset,
-                byte_length=evidence.length,
-                record_sha256=evidence.sha256,
+                **evidence.placed(self.sink),
                 timestamp_us=dated(self.file, self.sink, flags, row.get("timestamp")),
                 session_id=session,
                 model_raw=model,

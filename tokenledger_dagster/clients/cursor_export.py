@@ -18,8 +18,7 @@ import msgspec
 
 from tokenledger_dagster.clients import cursor_hours, values
 from tokenledger_dagster.clients.base import Sink, SourceFile
-from tokenledger_dagster.clients.documents import line_locator, text_lines
-from tokenledger_dagster.clients.evidence import Evidence
+from tokenledger_dagster.clients.documents import line_evidence, text_lines
 from tokenledger_dagster.clients.memory import Memory
 from tokenledger_dagster.clients.row_values import dated
 from tokenledger_dagster.contracts.record import Counters, UsageRecord
@@ -157,17 +156,13 @@ class ExportReader:
 
     def _record(self, row: _Row, covered: set[int]) -> UsageRecord:
         named, counters = row.fields, row.counters
-        evidence = Evidence.of(row.line)
+        evidence = line_evidence(row.line, row.place)
         model = values.text(named.get("model"))
         if model is None:
             row.flags.append("model_missing")
         kind = named.get("kind", "").lower()
         return UsageRecord(
-            ordinal=self._sink.ordinal,
-            byte_offset=evidence.offset,
-            byte_length=evidence.length,
-            record_sha256=evidence.sha256,
-            locator=line_locator(evidence.sha256, row.place),
+            **evidence.placed(self._sink),
             timestamp_us=row.timestamp_us,
             session_id=SESSION,
             model_raw=model,

@@ -69,11 +69,7 @@ class _Records:
             session = name_of(self._file)
             flags.append("session_from_file")
         return UsageRecord(
-            ordinal=self._sink.ordinal,
-            byte_offset=evidence.offset,
-            byte_length=evidence.length,
-            record_sha256=evidence.sha256,
-            locator=evidence.locator,
+            **evidence.placed(self._sink),
             timestamp_us=time,
             session_id=session,
             model_raw=values.text(_first(row, _MODEL)),

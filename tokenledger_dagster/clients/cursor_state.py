@@ -251,11 +251,7 @@ class StateReader:
         subagent = "\n" in chat or parent is not None
         session = chat.replace("\n", " ")
         return UsageRecord(
-            ordinal=self._sink.ordinal,
-            byte_offset=one.evidence.offset,
-            byte_length=one.evidence.length,
-            record_sha256=one.evidence.sha256,
-            locator=one.evidence.locator,
+            **one.evidence.placed(self._sink),
             timestamp_us=time,
             # what a tool started is no chat of its own
             session_id=(parent or session) if "\n" in chat else session,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -21,6 +21,7 @@ from tokenledger_dagster.clients.veil import digest
 _decoder = json.JSONDecoder()
 LINE = "line/"
 """Begins the locator of a whole line, by number from 0, in a file of lines that is written anew as a whole."""
+_TEXT_LINE = "line:"
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _elements = msgspec.json.Decoder(list[msgspec.Raw])
 
@@ -38,11 +39,6 @@ class Part:
     def evidence(self) -> Evidence:
         """The value as evidence."""
         return Evidence.of(self.raw, 0, self.pointer)
-
-    @property
-    def sha256(self) -> str:
-        """Hash of the value's bytes."""
-        return hashlib.sha256(self.raw).hexdigest()
 
     @property
     def value(self) -> Any:
@@ -141,27 +137,52 @@ def _reason(error: Exception, text: str) -> str:
     return "truncated_json" if cut_short else "invalid_json"
 
 
-def resolve(data: bytes, pointer: str) -> bytes | None:
-    """The bytes at a JSON pointer of a document (or of one of its lines), or None where nothing stands there."""
-    if pointer.startswith(LINE):
-        found_lines = data.split(b"\n")
-        number = int(pointer.removeprefix(LINE))
-        return found_lines[number].removesuffix(b"\r") if number < len(found_lines) else None
-    found = load(data, Sink(0), several=True)
-    if found is None:
-        return None
-    part = found[0]
-    for step in pointer.split("/")[1:]:
-        name = step.replace("~1", "/").replace("~0", "~")
-        below = part.members()
+class Finder:
+    """Finds the bytes at locators of one document, which is decoded once, however many are asked for.
+
+    A locator is a JSON pointer, a whole line's number (``LINE``), or a text line's hash and place (``line_evidence``).
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._lines: dict[str, list[bytes]] = defaultdict(list)
+        self._document: Part | None = None
+        self._below: dict[str, dict[str, Part]] = {}
+
+    def find(self, locator: str) -> bytes | None:
+        """The bytes that stand there, or None where nothing does."""
+        if locator.startswith(_TEXT_LINE):
+            return self._text_line(locator)
+        if locator.startswith(LINE):
+            lines, number = self._data.split(b"\n"), int(locator.removeprefix(LINE))
+            return lines[number].removesuffix(b"\r") if number < len(lines) else None
+        part = self._whole()
+        for step in locator.split("/")[1:] if part is not None else ():
+            part = None if part is None else self._step(part, step)
+        return None if part is None else part.raw
+
+    def _whole(self) -> Part | None:
+        if self._document is None:
+            loaded = load(self._data, Sink(0), several=True)
+            self._document = loaded[0] if loaded is not None else None
+        return self._document
+
+    def _step(self, part: Part, step: str) -> Part | None:
+        below = self._below.get(part.pointer)
+        if below is None:
+            below = part.members() or {str(place): one for place, one in enumerate(part.elements())}
+            self._below[part.pointer] = below
         if step.startswith(_VEILED):
-            name = next((one for one in below if veiled_step(one) == step), step)
-        if not below and name.isdecimal():
-            below = {str(place): one for place, one in enumerate(part.elements())}
-        if name not in below:
-            return None
-        part = below[name]
-    return part.raw
+            return next((one for name, one in below.items() if veiled_step(name) == step), None)
+        return below.get(step.replace("~1", "/").replace("~0", "~"))
+
+    def _text_line(self, locator: str) -> bytes | None:
+        if not self._lines:
+            for line in text_lines(self._data):
+                self._lines[hashlib.sha256(line).hexdigest()].append(line)
+        sha256, _, place = locator.removeprefix(_TEXT_LINE).partition(":")
+        equal = self._lines.get(sha256, [])
+        return equal[int(place)] if int(place) < len(equal) else None
 
 
 def text_lines(data: bytes) -> list[bytes]:
@@ -169,26 +190,10 @@ def text_lines(data: bytes) -> list[bytes]:
     return [line.rstrip(b"\r").strip(b"\x00") for line in data.removeprefix(b"\xef\xbb\xbf").split(b"\n")]
 
 
-def line_locator(sha256: str, place: int) -> str:
-    """Locator of a text line: its hash, and how many equal lines stand before it."""
-    return f"line:{sha256}:{place}"
-
-
-def resolver(data: bytes) -> Callable[[str], bytes | None]:
-    """Finds the bytes at a locator of one document, a JSON pointer or a line's, or None where they no longer stand."""
-    lines: dict[str, list[bytes]] = defaultdict(list)
-
-    def find(locator: str) -> bytes | None:
-        if not locator.startswith("line:"):
-            return resolve(data, locator)
-        if not lines:
-            for line in text_lines(data):
-                lines[hashlib.sha256(line).hexdigest()].append(line)
-        _, sha256, place = locator.split(":")
-        equal = lines.get(sha256, [])
-        return equal[int(place)] if int(place) < len(equal) else None
-
-    return find
+def line_evidence(line: bytes, place: int) -> Evidence:
+    """A text line as evidence that survives other lines coming and going: its hash, and how many equal ones precede."""
+    plain = Evidence.of(line)
+    return msgspec.structs.replace(plain, locator=f"{_TEXT_LINE}{plain.sha256}:{place}")
 
 
 _VEILED = "~h"

@@ -97,11 +97,7 @@ class SettingsReader:
         evidence = part.evidence
         self._sink.records.append(
             UsageRecord(
-                ordinal=self._sink.ordinal,
-                byte_offset=evidence.offset,
-                byte_length=evidence.length,
-                record_sha256=evidence.sha256,
-                locator=evidence.locator,
+                **evidence.placed(self._sink),
                 timestamp_us=time,
                 session_id=session,
                 model_raw=model,
@@ -165,10 +161,7 @@ class ExecReader(RowReader):
             session = self.file.stem
         self.sink.records.append(
             UsageRecord(
-                ordinal=self.sink.ordinal,
-                byte_offset=evidence.offset,
-                byte_length=evidence.length,
-                record_sha256=evidence.sha256,
+                **evidence.placed(self.sink),
                 timestamp_us=dated(self.file, self.sink, flags, row.get("timestamp")),
                 session_id=session,
                 model_raw=model,

@@ -7,8 +7,21 @@ Here: the one shape in which every reader tells it.  Not here: finding it again 
 from __future__ import annotations
 
 import hashlib
+from typing import TypedDict
 
 import msgspec
+
+from tokenledger_dagster.clients.base import Sink
+
+
+class Placed(TypedDict):
+    """The fields by which a ``UsageRecord`` tells where it stands."""
+
+    ordinal: int
+    byte_offset: int
+    byte_length: int
+    record_sha256: str
+    locator: str | None
 
 
 class Evidence(msgspec.Struct, frozen=True, gc=False):
@@ -23,3 +36,13 @@ class Evidence(msgspec.Struct, frozen=True, gc=False):
     def of(cls, content: bytes, offset: int = 0, locator: str | None = None) -> Evidence:
         """The evidence of exactly this content."""
         return cls(offset, len(content), hashlib.sha256(content).hexdigest(), locator)
+
+    def placed(self, sink: Sink) -> Placed:
+        """The same as fields of the record that is next in the sink."""
+        return {
+            "ordinal": sink.ordinal,
+            "byte_offset": self.offset,
+            "byte_length": self.length,
+            "record_sha256": self.sha256,
+            "locator": self.locator,
+        }

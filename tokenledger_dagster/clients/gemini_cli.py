@@ -101,11 +101,7 @@ class Messages:
         key = message_key(message, place)
         self._sink.records.append(
             UsageRecord(
-                ordinal=self._sink.ordinal,
-                byte_offset=evidence.offset,
-                byte_length=evidence.length,
-                record_sha256=evidence.sha256,
-                locator=evidence.locator,
+                **evidence.placed(self._sink),
                 timestamp_us=time,
                 session_id=session,
                 model_raw=model,
@@ -142,11 +138,7 @@ class Messages:
             flags.append("session_from_file")
         self._sink.records.append(
             UsageRecord(
-                ordinal=self._sink.ordinal,
-                byte_offset=evidence.offset,
-                byte_length=evidence.length,
-                record_sha256=evidence.sha256,
-                locator=evidence.locator,
+                **evidence.placed(self._sink),
                 timestamp_us=row_values.dated(self._file, self._sink, flags, document.get("timestamp")),
                 session_id=told or row_values.name_of(self._file),
                 model_raw=values.text(name),

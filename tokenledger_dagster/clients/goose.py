@@ -87,11 +87,7 @@ class _Observer:
             flags.append("model_missing")
         self._sink.records.append(
             UsageRecord(
-                ordinal=self._sink.ordinal,
-                byte_offset=told.evidence.offset,
-                byte_length=told.evidence.length,
-                record_sha256=told.evidence.sha256,
-                locator=told.evidence.locator,
+                **told.evidence.placed(self._sink),
                 timestamp_us=time,
                 session_id=told.session,
                 model_raw=told.model,

@@ -178,10 +178,7 @@ class KimiReader(RowReader):
     ) -> None:
         self.sink.records.append(
             UsageRecord(
-                ordinal=self.sink.ordinal,
-                byte_offset=evidence.offset,
-                byte_length=evidence.length,
-                record_sha256=evidence.sha256,
+                **evidence.placed(self.sink),
                 timestamp_us=row_values.dated(self.file, self.sink, flags, time),
                 session_id=self._place.session,
                 model_raw=model,

@@ -75,10 +75,7 @@ def record_of(
     message_id = values.text(message.get("id")) or place.message_id
     source_rank, links = _witness(file.client, place, told, started, f"{started} {ended} {model} {counters}")
     return UsageRecord(
-        ordinal=sink.ordinal,
-        byte_offset=place.evidence.offset,
-        byte_length=place.evidence.length,
-        record_sha256=place.evidence.sha256,
+        **place.evidence.placed(sink),
         timestamp_us=time,
         session_id=session_id,
         model_raw=model,
@@ -92,7 +89,6 @@ def record_of(
         flags=tuple(dict.fromkeys(flags)),
         raw_usage=kept_usage(tokens),
         upstream=upstream,
-        locator=place.evidence.locator,
         source_rank=source_rank,
         links=links,
         latency_ms=(ended - started) // 1000

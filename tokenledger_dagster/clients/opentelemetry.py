@@ -76,10 +76,7 @@ class Requests:
         speed = values.word(element.text("speed"))
         self._sink.records.append(
             UsageRecord(
-                ordinal=self._sink.ordinal,
-                byte_offset=evidence.offset,
-                byte_length=evidence.length,
-                record_sha256=evidence.sha256,
+                **evidence.placed(self._sink),
                 timestamp_us=stamped(self._file, self._sink, flags, time),
                 session_id=session,
                 model_raw=model,
@@ -95,7 +92,6 @@ class Requests:
                 flags=tuple(dict.fromkeys(flags)),
                 raw_usage=raw,
                 upstream=told.upstream,
-                locator=evidence.locator,
                 source_rank=told.rank,
                 links=links,
                 joins=told.client if named is not None and told.client in _JOINED else None,

@@ -109,10 +109,7 @@ class PiReader(RowReader):
             flags.append("session_from_file")
         self.sink.records.append(
             UsageRecord(
-                ordinal=self.sink.ordinal,
-                byte_offset=evidence.offset,
-                byte_length=evidence.length,
-                record_sha256=evidence.sha256,
+                **evidence.placed(self.sink),
                 timestamp_us=time,
                 session_id=session,
                 model_raw=model,

@@ -90,10 +90,7 @@ class QwenReader(RowReader):
         response = self._told_before(usage)
         self.sink.records.append(
             UsageRecord(
-                ordinal=self.sink.ordinal,
-                byte_offset=evidence.offset,
-                byte_length=evidence.length,
-                record_sha256=evidence.sha256,
+                **evidence.placed(self.sink),
                 timestamp_us=row_values.dated(self.file, self.sink, flags, row.get("timestamp")),
                 session_id=session,
                 model_raw=model,

@@ -149,10 +149,7 @@ class TaskFile:
         failed = usage.get("cancelReason") is not None or usage.get("streamingFailedMessage") is not None
         self._sink.records.append(
             UsageRecord(
-                ordinal=self._sink.ordinal,
-                byte_offset=evidence.offset,
-                byte_length=evidence.length,
-                record_sha256=evidence.sha256,
+                **evidence.placed(self._sink),
                 timestamp_us=stamped(self._file, self._sink, flags, time),
                 session_id=self._task,
                 model_raw=model,
@@ -165,7 +162,6 @@ class TaskFile:
                 raw_usage=kept_usage(numbers),
                 # Cline's `openai` is any server that speaks its protocol
                 upstream=None if provider == "openai" else provider,
-                locator=evidence.locator,
                 status="error" if failed else "ok",
             )
         )

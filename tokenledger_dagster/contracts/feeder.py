@@ -5,6 +5,8 @@ Here: the shape that every feeder's validation gives.  Not here: any feeder's ru
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 SAMPLES = 5
@@ -53,6 +55,15 @@ class FeederReport(msgspec.Struct, kw_only=True):
         found.count += 1
         if len(found.positions) < SAMPLES:
             found.positions.append(position)
+
+    def take_skipped(self, skipped: Mapping[str, int]) -> None:
+        """Counts what the reading of the file passed over: lines without content are no violation."""
+        for reason, count in skipped.items():
+            for _ in range(count):
+                if reason in ("blank", "nul_padding"):
+                    self.note(reason)
+                else:
+                    self.reject(reason, "")
 
     def note(self, name: str) -> None:
         """Counts something worth knowing."""

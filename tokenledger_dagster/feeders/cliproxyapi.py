@@ -30,12 +30,7 @@ def validate(path: Path) -> FeederReport:
     seen: set[str] = set()
     for value, position in _values(path.read_bytes(), sink):
         _judge(value, position, report, seen)
-    for reason, count in sink.skipped.items():
-        if reason in ("blank", "nul_padding"):
-            report.noted[reason] = report.noted.get(reason, 0) + count
-        else:
-            for _ in range(count):
-                report.reject(reason, "")
+    report.take_skipped(sink.skipped)
     if not report.records and not report.noted:
         report.reject("no_records", "")
     return report

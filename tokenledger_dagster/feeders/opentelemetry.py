@@ -18,8 +18,8 @@ from tokenledger_dagster.clients.opentelemetry import OpenTelemetry
 from tokenledger_dagster.clients.otel_counters import counters_of
 from tokenledger_dagster.clients.otel_elements import Element, elements
 from tokenledger_dagster.clients.otel_requests import AGENT, identity_of, model_of, session_of, told_by
+from tokenledger_dagster.clients.packed import opened_as_told
 from tokenledger_dagster.contracts.feeder import FeederReport
-from tokenledger_dagster.ingest.reading import opened_as_told
 
 _ODD = ("counter_negative", "counter_not_a_count", "counter_overflow")
 
@@ -36,12 +36,7 @@ def validate(path: Path) -> FeederReport:
             _judge(element, f"{position}{below}" if below else position, report)
         if not found:
             report.reject("unknown_record", position)
-    for reason, count in sink.skipped.items():
-        if reason in ("blank", "nul_padding"):
-            report.noted[reason] = report.noted.get(reason, 0) + count
-        else:
-            for _ in range(count):
-                report.reject(reason, "")
+    report.take_skipped(sink.skipped)
     if not report.records and report.noted.keys() <= {"blank", "nul_padding"}:
         report.reject("no_records", "")
     return report

@@ -259,7 +259,7 @@ def _check_observed(path: str, encoding: str, wanted: list[Evidence]) -> None:
                     _compare(one, databases.resolve(connection, one.locator or ""))
         else:
             with opened(path, encoding) as handle:
-                find = documents.resolver(handle.read())
+                find = documents.Finder(handle.read()).find
             for one in wanted:
                 _compare(one, find(one.locator or ""))
     except (OSError, EOFError, ValueError, sqlite3.Error):
