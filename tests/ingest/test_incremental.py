@@ -11,7 +11,8 @@ import pytest
 import zstandard
 
 from tests.support import World, claude, jsonl, line, meta, rollout, set_mtime, tokens, turn
-from tokenledger_dagster.ingest import reading
+from tokenledger_dagster.clients import packed
+from tokenledger_dagster.ingest import plan
 
 
 @pytest.fixture
@@ -43,8 +44,9 @@ class TestUnchanged:
         def refuse(*_: object) -> object:
             raise AssertionError("an unchanged file was opened")
 
-        monkeypatch.setattr(reading, "opened", refuse)
-        monkeypatch.setattr(reading, "encoding_of", refuse)
+        monkeypatch.setattr(packed, "opened_as_told", refuse)
+        monkeypatch.setattr(plan, "opened", refuse)
+        monkeypatch.setattr(plan, "encoding_of", refuse)
         summary = world.sync()
 
         assert (summary.sources.unchanged, summary.cache.hit, summary.cache.miss) == (1, 1, 0)
@@ -380,7 +382,7 @@ class TestUnreadable:
     ) -> None:
         bad = world.claude(claude("m1", "r1"), name="bad.jsonl")
         world.claude(claude("m2", "r2"), name="good.jsonl")
-        opened = reading.opened_as_told
+        opened = packed.opened_as_told
 
         def refuse(path: str) -> object:
             if path == str(bad):
@@ -388,7 +390,7 @@ class TestUnreadable:
             return opened(path)
 
         with monkeypatch.context() as patch:
-            patch.setattr(reading, "opened_as_told", refuse)
+            patch.setattr(packed, "opened_as_told", refuse)
             summary = world.sync()
 
         assert [str(bad) in problem for problem in summary.problems] == [True]
@@ -425,9 +427,9 @@ class TestPacked:
     @pytest.mark.parametrize("suffix", [".jsonl.gz", ".jsonl.zst", ".jsonl"])
     def test_packing_is_told_by_the_first_bytes_and_not_by_the_name(self, world: World, suffix: str) -> None:
         data = jsonl(meta(), turn(), tokens((100, 0, 1), minutes=1))
-        for number, packed in enumerate((gzip.compress(data), zstandard.compress(data), data)):
+        for number, content in enumerate((gzip.compress(data), zstandard.compress(data), data)):
             path = world.codex(name=f"2026/02/18/{number}{suffix}")
-            path.write_bytes(packed)
+            path.write_bytes(content)
         world.sync()
 
         assert [event.input for event in world.events()] == [100]
@@ -460,16 +462,16 @@ def test_a_file_replaced_between_listing_and_reading_is_caught_up_next_time(
 ) -> None:
     path = first(world)
     extra = claude("m3", "r3", minutes=3, output=4)
-    opened = reading.opened_as_told
+    opened = packed.opened_as_told
 
     def grow(name: str) -> object:
         if name == str(path) and os.path.getsize(name) < 10_000:
             world.append(path, extra)
-            monkeypatch.setattr(reading, "opened_as_told", opened)
+            monkeypatch.setattr(packed, "opened_as_told", opened)
         return opened(name)
 
     world.append(path, claude("m4", "r4", minutes=4, output=5))
-    monkeypatch.setattr(reading, "opened_as_told", grow)
+    monkeypatch.setattr(packed, "opened_as_told", grow)
     world.sync()
     world.sync()
 

@@ -280,33 +280,32 @@ class TestTraces:
         (event,) = world.events()
         assert world.duplicates() == [("superseded_by_source", event.event_id)]
 
-    def test_whoever_gave_way_to_a_witness_learns_what_that_one_gave_way_to(self, world: World) -> None:
-        registry.clients()["gemini-cli"] = Chats()  # type: ignore[assignment]
-        try:
-            answer = {"session.id": "g1", "model": "gemini-3-pro", "input_token_count": 9, "output_token_count": 1}
-            details = {"gen_ai.usage.input_tokens": 8, "gen_ai.usage.output_tokens": 1, "session.id": "g1"}
-            telemetry(
-                world,
-                exported("gemini_cli.api_response", answer),
-                exported("gen_ai.client.inference.operation.details", details),
-            )
-            world.sync()
-            chat = world.write(world.home_dir / "chat.jsonl", {"id": "m1", "in": 9, "out": 1})
-            world.sync(add_sources=(("gemini-cli", str(chat)),))
-            (first,) = world.events()
-            # the same request again: its event is booked anew, under another number
-            world.append(chat, {"id": "m0", "in": 4, "out": 1}, {"id": "m1", "in": 9, "out": 2})
-            world.sync()
+    def test_whoever_gave_way_to_a_witness_learns_what_that_one_gave_way_to(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(registry.clients()._made, "gemini-cli", Chats())  # type: ignore[arg-type]
+        answer = {"session.id": "g1", "model": "gemini-3-pro", "input_token_count": 9, "output_token_count": 1}
+        details = {"gen_ai.usage.input_tokens": 8, "gen_ai.usage.output_tokens": 1, "session.id": "g1"}
+        telemetry(
+            world,
+            exported("gemini_cli.api_response", answer),
+            exported("gen_ai.client.inference.operation.details", details),
+        )
+        world.sync()
+        chat = world.write(world.home_dir / "chat.jsonl", {"id": "m1", "in": 9, "out": 1})
+        world.sync(add_sources=(("gemini-cli", str(chat)),))
+        (first,) = world.events()
+        # the same request again: its event is booked anew, under another number
+        world.append(chat, {"id": "m0", "in": 4, "out": 1}, {"id": "m1", "in": 9, "out": 2})
+        world.sync()
 
-            event = next(event for event in world.events() if event.input == 9)
-            assert (event.client, event.output, event.event_id) == ("gemini-cli", 2, first.event_id)
-            assert world.duplicates() == [
-                ("gemini-cli.same_request", event.event_id),
-                ("superseded_by_source", event.event_id),
-                ("superseded_by_source", event.event_id),
-            ]
-        finally:
-            del registry.clients()["gemini-cli"]
+        event = next(event for event in world.events() if event.input == 9)
+        assert (event.client, event.output, event.event_id) == ("gemini-cli", 2, first.event_id)
+        assert world.duplicates() == [
+            ("gemini-cli.same_request", event.event_id),
+            ("superseded_by_source", event.event_id),
+            ("superseded_by_source", event.event_id),
+        ]
 
 
 class TestOthers:

@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from tokenledger_dagster.clients import packed
 from tokenledger_dagster.clients.base import Client, Sink, SourceFile
 from tokenledger_dagster.clients.logs import agents_environ
 from tokenledger_dagster.clients.pack import Packer
@@ -106,7 +107,7 @@ READING: dict[str, Callable[[Sequence[Input]], None]] = {
 
 def _walk(inputs: Sequence[Input], take: Callable[[Input], reading.Take]) -> None:
     for one in inputs:
-        with reading.opened(one.file.path, "plain") as handle:
+        with packed.opened(one.file.path, "plain") as handle:
             reading.walk_blocks(handle, take(one), 0)
 
 

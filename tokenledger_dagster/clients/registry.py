@@ -11,7 +11,7 @@ import sys
 from functools import cache
 
 from tokenledger_dagster.clients.logs import Root
-from tokenledger_dagster.clients.places import Places, client_places
+from tokenledger_dagster.clients.places import client_places
 from tokenledger_dagster.errors import TokenLedgerError
 
 TYPE_CHECKING = False
@@ -35,36 +35,33 @@ class UnknownClientError(TokenLedgerError):
 
 
 class Clients:
-    """Adapters by client name, each imported when it is first asked for."""
+    """Adapters by client name, each imported when it is first asked for.
 
-    def __init__(self, adapters: dict[str, str]) -> None:
-        self._adapters = adapters
+    Other packages are looked for only where this package's own names do not answer: a helper process needs none.
+    """
+
+    def __init__(self) -> None:
+        self._own = {**_OWN, **{name: one.adapter for name, one in client_places().items()}}
         self._made: dict[str, Client] = {}
 
     def __getitem__(self, name: str) -> Client:
         found = self._made.get(name)
+        if found is None and name in self._own:
+            found = self._made[name] = _load(name, self._own[name])
         if found is None:
-            if name not in self._adapters:
-                raise UnknownClientError(
-                    f"no adapter of the client {name} is installed; install its package again to go on with its events"
-                )
-            found = self._made[name] = _load(name, self._adapters[name])
+            found = _loaded_plugins()[0].get(name)
+        if found is None:
+            raise UnknownClientError(
+                f"no adapter of the client {name} is installed; install its package again to go on with its events"
+            )
         return found
 
-    def __setitem__(self, name: str, client: Client) -> None:
-        self._made[name] = client
-
-    def __delitem__(self, name: str) -> None:
-        del self._made[name]
-
     def __contains__(self, name: object) -> bool:
-        return name in self._adapters or name in self._made
+        return name in self._own or name in _loaded_plugins()[0]
 
     def __iter__(self) -> Iterator[str]:
-        yield from dict.fromkeys((*self._adapters, *self._made))
-
-    def __len__(self) -> int:
-        return len(list(iter(self)))
+        yield from self._own
+        yield from _loaded_plugins()[0]
 
     def get(self, name: str) -> Client | None:
         """The adapter of that name, or None."""
@@ -74,19 +71,11 @@ class Clients:
         """Every adapter, in the order reports list them."""
         return (self[name] for name in self)
 
-    def items(self) -> Iterator[tuple[str, Client]]:
-        """Every adapter with its name."""
-        return ((name, self[name]) for name in self)
-
 
 @cache
 def clients() -> Clients:
     """Every adapter by its client name, in the order reports list them."""
-    own = {name: one.adapter for name, one in _places().items()}
-    found = Clients({**_OWN, **own})
-    for name, adapter in _loaded_plugins()[0].items():
-        found[name] = adapter
-    return found
+    return Clients()
 
 
 def broken_plugins() -> dict[str, str]:
@@ -124,7 +113,7 @@ def logs() -> dict[str, Logs]:
     from tokenledger_dagster.clients.claude_code_logs import ClaudeCodeLogs
     from tokenledger_dagster.clients.codex_logs import CodexLogs
 
-    found: list[Logs] = [ClaudeCodeLogs(), CodexLogs(), *_places().values()]
+    found: list[Logs] = [ClaudeCodeLogs(), CodexLogs(), *client_places().values()]
     return {one.name: one for one in found}
 
 
@@ -161,7 +150,7 @@ def plugins() -> dict[str, str]:
             continue
         for path in sorted(entries):
             found |= dict(_entry_points(f"{path}/entry_points.txt"))
-    return {name: target for name, target in found.items() if name not in _OWN and name not in _places()}
+    return {name: target for name, target in found.items() if name not in _OWN and name not in client_places()}
 
 
 def package_folders() -> list[tuple[str, int]]:
@@ -190,11 +179,6 @@ def _entry_points(path: str) -> Iterator[tuple[str, str]]:
         elif inside and "=" in text and not text.startswith(("#", ";")):
             name, _, target = text.partition("=")
             yield name.strip(), target.strip()
-
-
-@cache
-def _places() -> dict[str, Places]:
-    return client_places()
 
 
 def _load(name: str, target: str) -> Client:
@@ -226,4 +210,4 @@ _SHORT = {
 def client_name(given: str) -> str | None:
     """The client meant by ``given`` (its name or a common short one), or None."""
     name = _SHORT.get(given.lower(), given.lower())
-    return name if name in logs() or (plugins() and name in clients()) else None
+    return name if name in clients() else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tokenledger_dagster.clients import databases
+from tokenledger_dagster.clients import databases, packed
 from tokenledger_dagster.clients.base import DatabaseReader, DocumentReader, Sink, SourceFile
 from tokenledger_dagster.clients.memory import without_marks
 from tokenledger_dagster.clients.pack import evidence
@@ -60,7 +60,7 @@ def observe(file: SourceFile, start: Start, context: Mapping[str, str], now_us: 
 
 
 def _document(file: SourceFile, reader: DocumentReader, sink: Sink) -> tuple[str, int, bool]:
-    with reading.opened_as_told(file.path) as (handle, encoding):
+    with packed.opened_as_told(file.path) as (handle, encoding):
         data = handle.read(DOCUMENT_BYTES + 1)
         while part := handle.read(1 << 20):
             data += part

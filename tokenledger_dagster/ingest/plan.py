@@ -15,8 +15,9 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from tokenledger_dagster.clients.base import SourceFile
+from tokenledger_dagster.clients.packed import encoding_of, opened
 from tokenledger_dagster.clients.registry import parser_version
-from tokenledger_dagster.ingest.reading import encoding_of, hash_at, opened
+from tokenledger_dagster.ingest.reading import hash_at
 from tokenledger_dagster.ingest.scan import Chain, Start
 
 Action = Literal["unchanged", "tail", "reread", "observe", "reparse", "new"]

@@ -13,9 +13,7 @@ from typing import BinaryIO
 import msgspec
 
 from tokenledger_dagster.clients.base import Reader
-from tokenledger_dagster.clients.packed import encoding_of as encoding_of
-from tokenledger_dagster.clients.packed import opened as opened
-from tokenledger_dagster.clients.packed import opened_as_told as opened_as_told
+from tokenledger_dagster.clients.packed import opened
 
 BLOCK_BYTES = 1 << 20
 HEAD_BYTES = 512

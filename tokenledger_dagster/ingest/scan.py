@@ -12,6 +12,7 @@ from typing import cast
 
 import msgspec
 
+from tokenledger_dagster.clients import packed
 from tokenledger_dagster.clients.base import Lineage, Reader, Sink, SourceFile
 from tokenledger_dagster.clients.pack import (
     Cut,
@@ -92,7 +93,7 @@ class Scanned(msgspec.Struct):
 def scan(file: SourceFile, start: Start, context: Mapping[str, str], now_us: int) -> Scanned:
     """Reads ``file`` from ``start``.  What cannot be read ends in ``error``; whatever was read before it is kept."""
     try:
-        return told_if_empty(_read(file, start, context, now_us), start)
+        return _told_if_empty(_read(file, start, context, now_us), start)
     except Exception as problem:  # a fault of an adapter: the other files are read
         failed = _nothing(start, {"unreadable_file": 1})
         failed.error, failed.is_lasting = told(problem), is_lasting(problem)
@@ -118,7 +119,7 @@ def _read(file: SourceFile, start: Start, context: Mapping[str, str], now_us: in
     return scanned
 
 
-def told_if_empty(scanned: Scanned, start: Start) -> Scanned:
+def _told_if_empty(scanned: Scanned, start: Start) -> Scanned:
     """Counts a file that was read from its beginning and holds neither usage nor anything that was passed over."""
     is_first = not start.offset and not start.chain.length and not (start.kept and start.kept.length)
     if is_first and not scanned.count and not scanned.skipped and not scanned.position.held_back and not scanned.error:
@@ -144,7 +145,7 @@ def _scan(
     offset, rest, encoding = start.offset, b"", "plain"
     position = reading.Position(start.offset, "", 0, "", 0, 0)
     try:
-        with reading.opened_as_told(file.path) as (handle, encoding):
+        with packed.opened_as_told(file.path) as (handle, encoding):
             if offset:
                 handle.seek(offset)
             try:

@@ -226,11 +226,10 @@ class _Sync:
         for name, problem in broken_plugins().items():
             self._problems.append(f"the adapter of {name} cannot be used ({problem}); mend or remove its package")
         for client in self._names():
-            finding = finder(client)
             roots, wrong = roots_of(client, self._environ)
             if wrong is not None:
                 self._problems.append(f"the adapter of {client} cannot be used ({wrong}); mend or remove its package")
-            if not roots and (named := _override(finding, self._environ)):
+            if not roots and (named := _override(finder(client), self._environ)):
                 self._problems.append(f"{named} names no folder of {client} logs; correct or unset it")
             for name, path in extra:
                 if name == client:

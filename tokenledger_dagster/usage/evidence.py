@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from tokenledger_dagster.clients import databases, documents
+from tokenledger_dagster.clients.packed import opened
 from tokenledger_dagster.home import Home
 from tokenledger_dagster.ingest.lake import attach
 from tokenledger_dagster.ingest.ledger import SUM_FLAG
-from tokenledger_dagster.ingest.reading import opened
 from tokenledger_dagster.ingest.zones import Zone
 from tokenledger_dagster.pricing.rates import rate_table
 from tokenledger_dagster.usage.report import KINDS, usd
