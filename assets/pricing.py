@@ -17,7 +17,7 @@ LOOKED_AT_DAILY = on_change() | dg.AutomationCondition.cron_tick_passed("@daily"
 def price_list(home: LedgerHome, engine: Engine, metrics: Metrics) -> dg.MaterializeResult:
     """The committed rate table; its data version is the snapshot that every price names."""
     from tokenledger_dagster.models.rules import CONFIG_DIRECTORY
-    from tokenledger_dagster.pricing.rates import RateTable
+    from tokenledger_dagster.pricing.rate_table import RateTable
 
     snapshot = RateTable.load(CONFIG_DIRECTORY / "rates.csv").snapshot_id
     result = table_result("prices", home, engine, metrics, price_snapshot_id=snapshot)

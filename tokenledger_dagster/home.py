@@ -43,17 +43,27 @@ class Home(msgspec.Struct, frozen=True):
     @property
     def pricing_book_path(self) -> Path:
         """The user's price book, optional."""
-        return self.root / "pricing.json"
+        return self.root / home_files.PRICING_BOOK
 
     @property
     def plans_path(self) -> Path:
         """The user's subscriptions, optional."""
-        return self.root / "plans.yaml"
+        return self.root / home_files.PLANS
 
     @property
     def overrides_path(self) -> Path:
         """The user's model overrides, optional."""
         return self.root / "overrides.yaml"
+
+    @property
+    def price_lists(self) -> Path:
+        """Imported price lists, by source; `index.json` says which are current."""
+        return self.root / "price-lists"
+
+    @property
+    def prices(self) -> Path:
+        """Price snapshots that the ledger was priced with, so that old prices can be explained."""
+        return self.root / "prices"
 
     @property
     def lake(self) -> Path:

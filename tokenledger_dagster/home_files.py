@@ -24,6 +24,9 @@ ANSWERS = "answers"
 LANDING = "landing"
 UI_SNAPSHOT = "ui-snapshot.json"
 INGEST_SUMMARY = "ingest-summary.json"
+PRICING_BOOK = "pricing.json"
+PLANS = "plans.yaml"
+PRICE_LISTS = "price-lists/index.json"
 RECONCILE_SUMMARY = "reconcile-latest-summary.json"
 
 

@@ -14,7 +14,8 @@ from tokenledger_dagster.ingest import resolved
 from tokenledger_dagster.ingest.manifest import connect
 from tokenledger_dagster.ingest.meta import get_meta, set_meta
 from tokenledger_dagster.models import kept, names, rules
-from tokenledger_dagster.pricing.rates import RateTable
+from tokenledger_dagster.pricing.rate_table import RateTable
+from tokenledger_dagster.pricing.snapshots import Snapshot
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def test_known_names_and_rates_are_not_looked_up_again(
     filled: World, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = _price(run)
-    monkeypatch.setattr(resolved, "rate_table", _refuse)
+    monkeypatch.setattr(Snapshot, "table", property(_refuse))
     monkeypatch.setattr(rules, "catalog", _refuse)
     filled.append(filled.claude_path(), claude("m9", "r9", input=100, output=10, timestamp="2026-02-18T21:00:00Z"))
 

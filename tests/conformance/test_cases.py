@@ -371,6 +371,7 @@ def rate(per_token: dict[str, float], factor: int = 1) -> Rate:
         channel="", model="", priced_context="standard", valid_from_us=None, valid_to_us=None,
         tier_from_tokens=200_000 if "input_above_200k" in per_token else None, tier_inclusive=False,
         list_basis="channel", confidence=100, source="", source_version="", status="active", **low, **high,
+        tool_input=0, tool_output=0, tool_input_high=0, tool_output_high=0, layer="price_list",
     )  # fmt: skip
 
 

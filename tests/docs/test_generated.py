@@ -29,7 +29,8 @@ from tokenledger_dagster.ingest.ledger import SUM_FLAG
 from tokenledger_dagster.ingest.scan import NO_USAGE
 from tokenledger_dagster.ingest.sync import BATCH_RECORDS, FIRST_FILL_WAIT_SECONDS
 from tokenledger_dagster.pricing.events import MIN_CONFIDENCE
-from tokenledger_dagster.pricing.rates import MAKER_CONFIDENCE_CAP, RateTable
+from tokenledger_dagster.pricing.rate_table import RateTable
+from tokenledger_dagster.pricing.rates import MAKER_CONFIDENCE_CAP
 
 BENCH_SHAPES = [found for found in vars(bench).values() if isinstance(found, type)]
 DOCS = ROOT / "docs"

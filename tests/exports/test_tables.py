@@ -15,7 +15,7 @@ from tokenledger_dagster.contracts.tables import TABLES, USAGE_TABLES
 from tokenledger_dagster.exports.tables import build, stored, table_path
 from tokenledger_dagster.observability import names
 from tokenledger_dagster.observability.metrics import RecordingMetrics
-from tokenledger_dagster.pricing.rates import rate_table
+from tokenledger_dagster.pricing.rate_table import rate_table
 
 Con = duckdb.DuckDBPyConnection
 

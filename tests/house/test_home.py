@@ -22,6 +22,8 @@ def test_paths_are_those_of_the_contract() -> None:
         "pricing_book_path": "/h/pricing.json",
         "plans_path": "/h/plans.yaml",
         "overrides_path": "/h/overrides.yaml",
+        "price_lists": "/h/price-lists",
+        "prices": "/h/prices",
         "lake": "/h/lake",
         "manifest_path": "/h/lake/manifest.sqlite",
         "journal": "/h/lake/journal",

@@ -37,7 +37,7 @@ SELECT timestamp_us / {SLOT_US} AS slot, session_no, model_no, is_estimated, cou
     sum(output_tokens), sum(cache_write_tokens), sum(cache_read_tokens), sum(tool_input_tokens),
     sum(tool_output_tokens), sum(cache_write_1h_tokens), sum(reasoning_tokens), sum(web_search_requests),
     sum(coalesce(list_price_nano, 0)), sum(list_price_nano IS NULL),
-    sum(CASE WHEN list_price_nano IS NULL THEN {_TOKENS} ELSE 0 END)
+    sum(CASE WHEN list_price_nano IS NULL THEN {_TOKENS} ELSE 0 END), sum(reported_nano)
 FROM events GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
 """
 _SLOTS = f"SELECT slot, session_no, model_no, is_estimated, {SUMS} FROM slots ORDER BY 1, 2, 3, 4"

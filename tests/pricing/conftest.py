@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tokenledger_dagster.pricing.rates import RateTable
+from tokenledger_dagster.pricing.rate_table import RateTable
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import pytest
 
 from tokenledger_dagster.models.names import resolve_model
 from tokenledger_dagster.pricing.events import Pricing, price_event
-from tokenledger_dagster.pricing.rates import RateTable
+from tokenledger_dagster.pricing.rate_table import RateTable
 
 USD = 1_000_000_000
 

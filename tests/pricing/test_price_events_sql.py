@@ -9,7 +9,8 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokenledger_dagster.pricing.rates import RateTable, price_nano
+from tokenledger_dagster.pricing.rate_table import RateTable
+from tokenledger_dagster.pricing.rates import price_nano
 from tokenledger_dagster.pricing.resolve import RateKey, price_events_sql, resolve_distinct, resolved_rates_ddl
 
 MODELS = [
@@ -30,12 +31,16 @@ SECOND = st.integers(1_735_689_600, 1_800_000_000)
 EVENT = st.tuples(st.sampled_from(MODELS), SECOND, st.tuples(*[COUNTER] * 5), st.booleans())
 EVENTS_DDL = """
 CREATE TEMP TABLE events (
-    event_id BIGINT, channel VARCHAR, model VARCHAR, requested_context VARCHAR, bucket BIGINT, input_tokens BIGINT,
-    cache_read_tokens BIGINT, cache_write_5m_tokens BIGINT, cache_write_1h_tokens BIGINT, output_tokens BIGINT,
-    is_sum BOOLEAN
+    event_id BIGINT, channel VARCHAR, model VARCHAR, requested_context VARCHAR, bucket BIGINT, provider VARCHAR,
+    input_tokens BIGINT, cache_read_tokens BIGINT, cache_write_5m_tokens BIGINT, cache_write_1h_tokens BIGINT,
+    output_tokens BIGINT, is_sum BOOLEAN, tool_input_tokens BIGINT DEFAULT 0, tool_output_tokens BIGINT DEFAULT 0
 )
 """
 
+_EVENT_COLUMNS = (
+    "events (event_id, channel, model, requested_context, bucket, provider, input_tokens, cache_read_tokens, "
+    "cache_write_5m_tokens, cache_write_1h_tokens, output_tokens, is_sum)"
+)
 Event = tuple[tuple[str, str, str], int, tuple[int, ...], bool]
 """Channel, model and context; seconds since 1970; counters; whether these are several requests together."""
 
@@ -49,7 +54,7 @@ def price_in_sql(table: RateTable, events: list[Event]) -> dict[int, int | None]
     with duckdb.connect() as connection:
         connection.execute(EVENTS_DDL)
         connection.execute(resolved_rates_ddl())
-        insert(connection, "events", [(i, *msgspec.structs.astuple(key), *n) for i, (key, n) in enumerate(keyed)])
+        insert(connection, _EVENT_COLUMNS, [(i, *msgspec.structs.astuple(key), *n) for i, (key, n) in enumerate(keyed)])
         insert(connection, "resolved_rates", resolved)
         rows = connection.execute(price_events_sql()).fetchall()
     return {row[0]: row[1] for row in rows}

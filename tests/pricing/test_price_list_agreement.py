@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tokenledger_dagster.models.names import resolve_model
 from tokenledger_dagster.pricing.events import price_event
 from tokenledger_dagster.pricing.generate import build_rates, compare_rates
-from tokenledger_dagster.pricing.rates import RateTable
+from tokenledger_dagster.pricing.rate_table import RateTable
 
 # our name, the price list's provider and reference
 MODELS = [

@@ -9,7 +9,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tokenledger_dagster.pricing.rates import COLUMNS, Rate, RateTable, price_nano
+from tokenledger_dagster.pricing.rate_table import RateTable
+from tokenledger_dagster.pricing.rates import COLUMNS, Rate, price_nano
 
 
 @pytest.fixture

@@ -78,6 +78,8 @@ def synced(
         note("another process is writing this ledger; answering from its last commit")
     for problem in summary.problems if summary.synced else []:
         note(problem)
+    for text in summary.notes:
+        note(text)
     return summary
 
 

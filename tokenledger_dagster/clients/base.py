@@ -198,6 +198,8 @@ class Copy(msgspec.Struct, gc=False, array_like=True):
     upstream: str | None = None
     source_rank: int = 0
     is_sum: bool = False
+    billing_kind: str | None = None
+    account_hash: str | None = None
 
 
 OWNER = "\x00owner"

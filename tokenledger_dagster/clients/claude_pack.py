@@ -329,9 +329,12 @@ class ClaudePackFormat:
     def states(self, columns: Columns) -> bytearray:
         """A request that rows of several sessions or kinds show is not for one file to book."""
         states = bytearray(len(columns.identities))
+        for row, extra in columns.extras.items():
+            if extra.get("cost") is not None:  # sums do not tell stated costs apart
+                states[columns.event_of[row]] = CONTACT
         if any(context[_PROGRESS] for context in columns.contexts):
             for event, row in enumerate(columns.winners):
-                if columns.contexts[columns.context_of[row]][_PROGRESS]:
+                if columns.contexts[columns.context_of[row]][_PROGRESS] and not states[event]:
                     states[event] = WEAK
         if len(columns.contexts) > 1:
             kinds = [(context[_SESSION], context[_SIDECHAIN], context[_PROGRESS]) for context in columns.contexts]

@@ -71,6 +71,8 @@ class IngestSummary(msgspec.Struct, kw_only=True):
     """``events``, ``duplicates`` and ``records`` of the whole ledger after the sync."""
     problems: list[str] = []
     """What a person should look at: unreadable files, overrides that name no folder."""
+    notes: list[str] = []
+    """What a person may want to do; nothing is wrong."""
     synced: bool = True
     """False where another process held the home and nothing was read."""
 
@@ -92,7 +94,8 @@ def joined(syncs: Sequence[IngestSummary]) -> IngestSummary | None:
         deduped_total=sum(one.deduped_total for one in syncs),
         output=latest.output,
         ledger=latest.ledger,
-        problems=[problem for one in syncs for problem in one.problems],
+        problems=list(dict.fromkeys(problem for one in syncs for problem in one.problems)),
+        notes=list(dict.fromkeys(text for one in syncs for text in one.notes)),
         synced=all(one.synced for one in syncs),
     )
 

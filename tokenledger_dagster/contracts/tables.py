@@ -208,7 +208,7 @@ _EVENT_COSTS = Table(
             "How cost was derived.",
             allowed=("token", "subscription_derived", "subscription_manual"),
         ),
-        _text("price_snapshot_id", "Rate table used: the first 16 hex digits of its SHA-256."),
+        _text("price_snapshot_id", "Price snapshot under which the events of its UTC month have their prices."),
         _percent("price_confidence", "The smaller of the name's and the rate's certainty, 0-100."),
         _text("requested_context", "What changes the price of the same model: speed, tier, batch, endpoint."),
         _text("priced_context", "Context the rate was found under; null = no rate known.", null=True),
@@ -218,6 +218,9 @@ _EVENT_COSTS = Table(
             null=True,
             allowed=("unknown_model", "low_confidence", "no_rate", "overflow"),
         ),
+        _text("rate_layer", "Layer of the rate: book, price_list, or an imported list; null = no rate.", null=True),
+        _text("rate_model", "Model that the rate was looked up under; null = no rate known.", null=True),
+        _text("rate_source", "Where the rate was taken from; null = no rate known.", null=True),
     ),
     ("timestamp", "event_id"),
 )
@@ -291,9 +294,9 @@ _USAGE_BLOCKS = _usage(
 _RATE_UNITS = ("input", "cache_read", "cache_write_5m", "cache_write_1h", "output")
 _PRICES = Table(
     "prices",
-    "The rate table that list prices come from: USD per million tokens by channel, model, context and time.",
+    "The rates that list prices come from: USD per million tokens by layer, channel, model, context and time.",
     (
-        _text("channel", "Price list's provider id."),
+        _text("channel", "Price list's provider id; null in the pricing book.", null=True),
         _MODEL,
         _text("context", "Pricing context: standard, speed=fast, processing=batch, ..."),
         Column("valid_from", "DATE", "First UTC day of the rate; null = from the beginning.", nullable=True),
@@ -317,9 +320,15 @@ _PRICES = Table(
             allowed=("active", "scheduled"),
         ),
         _percent("confidence", "Certainty of the rate, 0-100."),
-        _text("price_snapshot_id", "Rate table: the first 16 hex digits of its SHA-256."),
+        _text("price_snapshot_id", "Price snapshot that the row is part of."),
+        _text("layer", "book, price_list (built in), or an imported list; asked in this order."),
+        _text("provider", "Pricing book's key of whoever bills; null outside the book.", null=True),
+        *(
+            _usd(f"{unit}_usd_per_mtok", f"USD per million {unit} tokens; null = as input or output.", null=True)
+            for unit in ("tool_input", "tool_output", "tool_input_high", "tool_output_high")
+        ),
     ),
-    ("channel", "model", "context", "valid_from", "tod_from", "status"),
+    ("layer", "provider", "channel", "model", "context", "valid_from", "tod_from", "status"),
 )
 
 _UNPRICED = Table(

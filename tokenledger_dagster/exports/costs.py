@@ -1,34 +1,61 @@
-"""The price of every published event, worked out anew from the events themselves.
+"""The price of every published event, worked out anew from the events themselves, month by month.
 
 Here: what has to be looked up in Python (names, channels, contexts, rates), once per distinct key, for
-``event_costs.sql`` to multiply.  Not here: booking's own price of an event (``ingest.ledger``), which this one is
-checked against.
+``event_costs.sql`` to multiply, and telling which months have to be priced at all.  Not here: booking's own price of an
+event (``ingest.ledger``), which this one is checked against; fees of plans (``exports.allocation``).
+
+A month (UTC) is priced again when its events, the snapshot they were priced under, or the declared plans changed; rows
+of all other months are taken from the table as it is.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from tokenledger_dagster.exports.engine import columns_of, literal, load, sql
+from tokenledger_dagster.home import Home
+from tokenledger_dagster.ingest.accepted import standing
+from tokenledger_dagster.ingest.manifest import connect
 from tokenledger_dagster.models.names import resolve_model
-from tokenledger_dagster.models.rules import CONFIG_DIRECTORY
 from tokenledger_dagster.pricing.context import channels
-from tokenledger_dagster.pricing.events import MIN_CONFIDENCE, price_event
-from tokenledger_dagster.pricing.rates import MAKER_CONFIDENCE_CAP, RateTable
+from tokenledger_dagster.pricing.events import look_up
+from tokenledger_dagster.pricing.rate_table import RateTable
+from tokenledger_dagster.pricing.rates import MAKER_CONFIDENCE_CAP
 from tokenledger_dagster.pricing.resolve import (
     RateKey,
     price_events_sql,
     resolve_distinct,
     resolved_rates_ddl,
 )
+from tokenledger_dagster.pricing.snapshots import Snapshot
 
 if TYPE_CHECKING:
     import duckdb
 
-RATES = CONFIG_DIRECTORY / "rates.csv"
+COSTS = "event_costs"
+_DISTINCT = "SELECT DISTINCT channel, model, requested_context, bucket, provider FROM events WHERE bucket IS NOT NULL"
+
+
+class Prices(msgspec.Struct, frozen=True):
+    """What a ledger's events are priced with."""
+
+    snapshot: Snapshot
+    months: dict[str, str]
+    """UTC month -> snapshot under which its events have the prices that they have."""
+
+    @property
+    def key(self) -> str:
+        """Stands for all of it."""
+        return hashlib.blake2b(
+            json.dumps([self.snapshot.snapshot_id, self.months]).encode(), digest_size=16
+        ).hexdigest()
 
 
 class _Named(msgspec.Struct, frozen=True):
@@ -43,6 +70,9 @@ class _Named(msgspec.Struct, frozen=True):
     utc_day: Any
     channel: str
     model: str
+    book_provider: str
+    priced_model: str
+    """Under which the rate is looked up: the canonical model, or what the pricing book calls it."""
     requested_context: str
     name_confidence: int
     usable: bool
@@ -50,17 +80,40 @@ class _Named(msgspec.Struct, frozen=True):
     bucket_us: int
 
 
-def prepare(cursor: duckdb.DuckDBPyConnection, events: Path) -> str:
-    """Makes the relations that price a Parquet file of events in ``cursor``; returns the query of ``event_costs``."""
-    table = RateTable.load(RATES)
+def prices_of(home: Home) -> Prices:
+    """The accepted snapshot of a ledger, and that of each month.  Raises ManifestError."""
+    if not home.manifest_path.exists():
+        return Prices(standing(home, None).snapshot, {})
+    with closing(connect(home, read_only=True)) as manifest:
+        return Prices(standing(home, manifest).snapshot, month_labels(manifest))
+
+
+def month_labels(manifest: sqlite3.Connection) -> dict[str, str]:
+    """Snapshot by UTC month, in order."""
+    return dict(manifest.execute("SELECT month, snapshot_id FROM price_months ORDER BY month").fetchall())
+
+
+def month_keys(cursor: duckdb.DuckDBPyConnection, events: Path, prices: Prices, also: str) -> dict[str, str]:
+    """By UTC month, a key of everything that its rows of ``event_costs`` depend on; ``also`` stands for the rest."""
+    found = cursor.execute(sql("price_months", events=literal(events))).fetchall()
+    default = prices.snapshot.snapshot_id
+    return {month: f"{count} {digest} {prices.months.get(month, default)} {also}" for month, count, digest in found}
+
+
+def prepare(cursor: duckdb.DuckDBPyConnection, events: Path, prices: Prices, months: list[str]) -> str:
+    """Prices the events of some UTC months of a Parquet file in ``cursor``; returns the query of their rows."""
+    table = prices.snapshot.table
     cursor.execute("SET VARIABLE message_prefixes = ?", [list(channels("message_prefix"))])
-    cursor.execute("SET VARIABLE price_snapshot_id = ?", [table.snapshot_id])
+    labels = [(month, prices.months.get(month, prices.snapshot.snapshot_id)) for month in months]
+    load(cursor, "priced_months", "month VARCHAR, price_snapshot_id VARCHAR", list(zip(*labels, strict=True)))
     cursor.execute(sql("price_facts", events=literal(events)))
     named = [_name(table, row) for row in cursor.execute(sql("priced_names")).fetchall()]
     load(cursor, "named", _NAMED_COLUMNS, columns_of(named))
     cursor.execute(sql("price_inputs"))
     cursor.execute("DROP TABLE price_facts")
-    distinct = "SELECT DISTINCT channel, model, requested_context, bucket FROM events WHERE bucket IS NOT NULL"
+    distinct = (
+        "SELECT DISTINCT channel, model, requested_context, bucket, provider FROM events WHERE bucket IS NOT NULL"
+    )
     keys = [RateKey(*row) for row in cursor.execute(distinct).fetchall()]
     cursor.execute("DROP TABLE IF EXISTS resolved_rates")
     cursor.execute(resolved_rates_ddl())
@@ -69,22 +122,15 @@ def prepare(cursor: duckdb.DuckDBPyConnection, events: Path) -> str:
 
 
 def _name(table: RateTable, row: tuple[Any, ...]) -> _Named:
-    client, model_raw, service_tier, speed, upstream, prefix, day, day_us = row
+    client, model_raw, service_tier, speed, upstream, prefix, day, _ = row
     name = resolve_model(model_raw or None, client, day.isoformat())
-    # without rates, price_event still says all that does not depend on them, by its own rules
-    unrated = price_event(
-        _NO_RATES,
+    found = look_up(
+        table,
         client=client,
         name=name,
-        ts_us=day_us,
         message_id=prefix or None,
         speed=speed or None,
         service_tier=service_tier or None,
-        input=1,
-        cache_read=0,
-        cache_write_5m=0,
-        cache_write_1h=0,
-        output=0,
         upstream=upstream or None,
     )
     return _Named(
@@ -95,21 +141,21 @@ def _name(table: RateTable, row: tuple[Any, ...]) -> _Named:
         upstream=upstream,
         message_prefix=prefix,
         utc_day=day,
-        channel=unrated.channel,
+        channel=found.channel,
         model=name.model,
-        requested_context=unrated.requested_context,
-        name_confidence=name.confidence,
-        usable=name.confidence >= MIN_CONFIDENCE,
-        reason=unrated.reason,
-        bucket_us=table.bucket_start_us(unrated.channel, name.model, 1),
+        book_provider=found.provider,
+        priced_model=found.name.model,
+        requested_context=found.context,
+        name_confidence=found.name.confidence,
+        usable=found.is_usable,
+        reason=found.reason,
+        bucket_us=table.bucket_start_us(found.channel, found.name.model, 1),
     )
 
 
-_NO_RATES = RateTable([], "none")
-
 _NAMED_COLUMNS = (
     "client VARCHAR, model_raw VARCHAR, service_tier VARCHAR, speed VARCHAR, upstream VARCHAR, "
-    "message_prefix VARCHAR, utc_day DATE, channel VARCHAR, "
-    "model VARCHAR, requested_context VARCHAR, name_confidence INTEGER, usable BOOLEAN, "
-    "reason VARCHAR, bucket_us BIGINT"
+    "message_prefix VARCHAR, utc_day DATE, channel VARCHAR, model VARCHAR, book_provider VARCHAR, "
+    "priced_model VARCHAR, requested_context VARCHAR, name_confidence INTEGER, usable BOOLEAN, reason VARCHAR, "
+    "bucket_us BIGINT"
 )

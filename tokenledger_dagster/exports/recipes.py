@@ -7,7 +7,7 @@ has to be built at all (``exports.tables``), or which columns it has (``contract
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,9 @@ from tokenledger_dagster.exports.state import booked_state, source_rows
 from tokenledger_dagster.home import Home
 from tokenledger_dagster.ingest.booking_key import booking_key
 from tokenledger_dagster.ingest.zones import Zone
+from tokenledger_dagster.pricing.rates import BOOK_COLUMNS
 from tokenledger_dagster.pricing.resolve import price_events_sql
+from tokenledger_dagster.pricing.snapshots import Snapshot
 
 if TYPE_CHECKING:
     import duckdb
@@ -40,6 +42,12 @@ class Site(msgspec.Struct, frozen=True):
     """The caller's DuckDB connection, to which the lake is attached."""
     path_of: Callable[[str], Path]
     """Parquet file of a table."""
+    code: str = ""
+    """Stands for the table's columns and SQL."""
+    parts: dict[str, str] = {}
+    """Keys of the parts of the table as it lies there; empty where it has none or must be made anew."""
+    made: dict[str, str] = {}
+    """Keys of its parts as the recipe makes them; filled by the recipe."""
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,7 +90,18 @@ def _from_lake(name: str) -> Recipe:
 
 
 def _event_costs(cursor: duckdb.DuckDBPyConnection, site: Site) -> str:
-    return costs.prepare(cursor, site.path_of("events"))
+    """Only months that changed are priced; the others' rows are read back from the table."""
+    events, prices = site.path_of("events"), costs.prices_of(site.home)
+    site.made.update(costs.month_keys(cursor, events, prices, f"{booking_key()} {site.code}"))
+    changed = [month for month, key in site.made.items() if site.parts.get(month) != key]
+    if not changed and site.made:
+        changed = list(site.made)[-1:]  # a table is never made of its old self alone
+    priced = costs.prepare(cursor, events, prices, changed)
+    kept = [month for month in site.made if month not in changed]
+    if not kept:
+        return priced
+    months = ", ".join(map(literal, kept))
+    return sql("unchanged_costs", costs=literal(site.path_of(costs.COSTS)), months=months, priced=priced)
 
 
 def _usage_hours(cursor: duckdb.DuckDBPyConnection, site: Site) -> str:
@@ -116,12 +135,22 @@ def _block_hours(cursor: duckdb.DuckDBPyConnection) -> None:
 
 
 def _prices(cursor: duckdb.DuckDBPyConnection, site: Site) -> str:
-    cursor.execute("SET VARIABLE price_snapshot_id = ?", [_rates_sha()[:16]])
-    return sql("prices", rates=literal(costs.RATES))
+    snapshot = costs.prices_of(site.home).snapshot
+    load(cursor, "rate_rows", _RATE_ROWS, list(zip(*_rate_rows(snapshot), strict=True)))
+    cursor.execute("SET VARIABLE price_snapshot_id = ?", [snapshot.snapshot_id])
+    return sql("prices")
 
 
-def _rates_sha() -> str:
-    return hashlib.sha256(costs.RATES.read_bytes()).hexdigest()
+def _rate_rows(snapshot: Snapshot) -> Iterator[list[str | None]]:
+    """Every row of every layer, text as it stands there."""
+    for layer in snapshot.table.layers:
+        for rows in layer.rows.values():
+            for row in rows:
+                padding = [""] * (len(BOOK_COLUMNS) - len(row))
+                yield [layer.name, *(cell or None for cell in [*row, *padding])]
+
+
+_RATE_ROWS = ", ".join(f"{name} VARCHAR" for name in ("layer", *BOOK_COLUMNS))
 
 
 def _unpriced(cursor: duckdb.DuckDBPyConnection, site: Site) -> str:
@@ -170,14 +199,16 @@ RECIPES: dict[str, Recipe] = {
     "duplicates": _from_lake("duplicates"),
     "event_costs": Recipe(
         query=_event_costs,
-        # names, channels and rates are all files that the booking key is made of
-        inputs=lambda _: booking_key() + price_events_sql(),
+        # names and channels are files that the booking key is made of
+        inputs=lambda site: f"{booking_key()} {costs.prices_of(site.home).key} {price_events_sql()}",
         needs=("events",),
-        sql_files=("price_facts", "priced_names", "price_inputs", "event_costs"),
+        sql_files=("price_months", "price_facts", "priced_names", "price_inputs", "event_costs", "unchanged_costs"),
     ),
     USAGE_HOURS: Recipe(query=_usage_hours, inputs=lambda site: site.zone, needs=_PRICED, sql_files=(USAGE_HOURS,)),
     **{name: _usage(name) for name in USAGE_TABLES},
-    "prices": Recipe(query=_prices, inputs=lambda _: _rates_sha(), sql_files=("prices",)),
+    "prices": Recipe(
+        query=_prices, inputs=lambda site: costs.prices_of(site.home).snapshot.snapshot_id, sql_files=("prices",)
+    ),
     "unpriced": Recipe(query=_unpriced, needs=_PRICED, sql_files=("unpriced",)),
     "sources": Recipe(query=_sources, inputs=_sources_key),
     "runs": Recipe(query=_runs, inputs=_runs_key),

@@ -69,6 +69,8 @@ class _Stored(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
     total_tokens: int
     list_price_usd: Decimal
+    parts: dict[str, str] = {}
+    """Keys of the parts it is made of, where a table is made part by part."""
     bytes: int = 0
     mtime_ns: int = 0
     """With ``bytes`` the stamp of the file as it was written; zeros in what older versions kept."""
@@ -165,7 +167,8 @@ class _Builder:
             return _result(name, path, known, started, cache_hit=True)
         cursor = self._con.cursor()
         try:
-            made = self._write(cursor, name, recipe, path, inputs)
+            parts = known.parts if known is not None and not force and _is_untouched(known, path) else {}
+            made = self._write(cursor, name, recipe, path, inputs, parts)
         finally:
             cursor.close()
         _remember(self._home, name, made)
@@ -175,11 +178,7 @@ class _Builder:
 
     def _inputs(self, name: str, recipe: Recipe, needed: list[BuiltTable]) -> str:
         """Key of everything the table's content depends on."""
-        digest = hashlib.blake2b(_REVISION.encode(), digest_size=16)
-        if name in TABLES:
-            digest.update(msgspec.json.encode(TABLES[name]))
-        for file_name in recipe.sql_files:
-            digest.update(sql(file_name).encode())
+        digest = hashlib.blake2b(_code(name, recipe).encode(), digest_size=16)
         for table in needed:
             digest.update(f"{table.name} {table.digest}".encode())
         digest.update(recipe.inputs(self._site()).encode())
@@ -188,8 +187,17 @@ class _Builder:
     def _site(self) -> Site:
         return Site(home=self._home, zone=self._zone, con=self._con, path_of=lambda name: table_path(self._home, name))
 
-    def _write(self, cursor: duckdb.DuckDBPyConnection, name: str, recipe: Recipe, path: Path, inputs: str) -> _Stored:
-        query = recipe.query(cursor, self._site())
+    def _write(
+        self,
+        cursor: duckdb.DuckDBPyConnection,
+        name: str,
+        recipe: Recipe,
+        path: Path,
+        inputs: str,
+        parts: dict[str, str],
+    ) -> _Stored:
+        site = msgspec.structs.replace(self._site(), code=_code(name, recipe), parts=parts, made={})
+        query = recipe.query(cursor, site)
         table = TABLES.get(name)
         if table is not None:
             query = f"SELECT {select_list(table)} FROM ({query}) ORDER BY {ordering(table.key)}"
@@ -207,6 +215,7 @@ class _Builder:
             digest=row[1],
             total_tokens=row[2],
             list_price_usd=row[3],
+            parts=site.made,
             bytes=stat.st_size,
             mtime_ns=stat.st_mtime_ns,
         )
@@ -216,6 +225,25 @@ class _Builder:
             self._metrics.histogram(names.PRICING_DURATION, result.duration_ms / 1000)
         if name == "unpriced":
             self._metrics.gauge(names.PRICING_UNPRICED_TOKENS, result.total_tokens)
+
+
+def _code(name: str, recipe: Recipe) -> str:
+    """Stands for the columns and the SQL of a table."""
+    digest = hashlib.blake2b(_REVISION.encode(), digest_size=16)
+    if name in TABLES:
+        digest.update(msgspec.json.encode(TABLES[name]))
+    for file_name in recipe.sql_files:
+        digest.update(sql(file_name).encode())
+    return digest.hexdigest()
+
+
+def _is_untouched(known: _Stored, path: Path) -> bool:
+    """Whether a table's file is the one that was written, by its stamp."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return False
+    return (stat.st_size, stat.st_mtime_ns) == (known.bytes, known.mtime_ns)
 
 
 def _sums(table: Table | None) -> tuple[str, str]:

@@ -25,7 +25,7 @@ from tokenledger_dagster.ingest.journal import SegmentDamagedError
 from tokenledger_dagster.ingest.manifest import ManifestError, connect, get_meta
 from tokenledger_dagster.ingest.segments import segments, verify
 from tokenledger_dagster.ingest.sync import ledger_counts
-from tokenledger_dagster.pricing.rates import rate_table
+from tokenledger_dagster.pricing.rate_table import rate_table
 from tokenledger_dagster.settings import Settings
 
 Level = Literal["ok", "info", "warning", "error"]

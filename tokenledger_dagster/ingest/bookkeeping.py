@@ -334,6 +334,8 @@ def _copy(rid: int, stream_no: int, session: int, record: UsageRecord) -> Copy:
         upstream=record.upstream,
         source_rank=record.source_rank,
         is_sum=record.is_sum,
+        billing_kind=record.billing_kind,
+        account_hash=record.account_hash,
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from datetime import date
 from typing import Any
 
 from tokenledger_dagster.ingest.zones import Zone
@@ -18,8 +19,10 @@ from tokenledger_dagster.quarters import SLOT_US
 SUMS = (
     "event_count, input_tokens, output_tokens, cache_write_tokens, cache_read_tokens, tool_input_tokens, "
     "tool_output_tokens, cache_write_1h_tokens, reasoning_tokens, web_search_requests, list_price_nano, "
-    "unpriced_count, unpriced_tokens"
+    "unpriced_count, unpriced_tokens, reported_nano"
 )
+_EPOCH = date(1970, 1, 1).toordinal()
+_DAY_US = 86_400_000_000
 NAMES = SUMS.split(", ")
 Key = tuple[int, int, int, int]
 """Slot or day, session, model, whether estimated."""
@@ -38,21 +41,22 @@ class Cells:
         self.events: Counter[int] = Counter()
         """By how many events each session's count changes."""
 
-    def add(self, key: Key, counters: Sequence[int], price: int | None, count: int) -> None:
+    def add(self, key: Key, counters: Sequence[int], price: int | None, count: int, reported: int = 0) -> None:
         """Adds ``count`` events (negative: takes them away) with the sums of their counters and their price, nano-USD.
 
-        ``price`` is None where they have none.
+        ``price`` is None where they have none; ``reported`` is what their logs say they cost, nano-USD.
         """
         self.events[key[1]] += count
         unpriced, missing = (0, 0) if price is not None else (abs(count), sum(counters[:6]))
-        row = (abs(count), *counters, price or 0, unpriced, missing)
+        row = (abs(count), *counters, price or 0, unpriced, missing, reported)
         rows = self._slots.get(key)
         if rows is None:
             rows = self._slots[key] = []
         rows.append(row if count > 0 else tuple(-value for value in row))
 
-    def store(self) -> None:
-        """Writes what was added since the last time."""
+    def store(self, snapshot_id: str) -> None:
+        """Writes what was added since the last time, priced under a snapshot of prices."""
+        self._label(snapshot_id)
         changed = [(key, [sum(column) for column in zip(*rows, strict=True)]) for key, rows in self._slots.items()]
         self._write("slots", "slot", changed)
         days: dict[Key, list[int]] = {}
@@ -61,6 +65,15 @@ class Cells:
         self._write("cells", "day", days.items())
         self._slots.clear()
         self.events.clear()
+
+    def _label(self, snapshot_id: str) -> None:
+        """Whatever is booked is priced by today's snapshot, which gives the month's other events the same prices."""
+        days = {slot * SLOT_US // _DAY_US for slot, *_ in self._slots}
+        self._db.executemany(
+            "INSERT INTO price_months VALUES (?, ?) ON CONFLICT (month) "
+            "DO UPDATE SET snapshot_id = excluded.snapshot_id WHERE snapshot_id != excluded.snapshot_id",
+            [(month, snapshot_id) for month in sorted({utc_month(day) for day in days})],
+        )
 
     def recut(self) -> None:
         """Cuts the days anew, as after a change of zone."""
@@ -80,6 +93,11 @@ class Cells:
         )
         if any(sums[0] <= 0 for _, sums in changed):  # only what loses events can be left without any
             self._db.execute(f"DELETE FROM {table} WHERE event_count = 0")
+
+
+def utc_month(day: int) -> str:
+    """The UTC month of a day since 1970, held at the calendar's ends."""
+    return date.fromordinal(min(max(day + _EPOCH, 1), date.max.toordinal())).isoformat()[:7]
 
 
 def _merge(cells: dict[Key, list[int]], key: Key, sums: Sequence[Any]) -> None:

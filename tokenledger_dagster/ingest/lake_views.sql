@@ -8,8 +8,10 @@ SELECT
   e.input_tokens, e.output_tokens, e.cache_write_tokens, e.cache_read_tokens, e.tool_input_tokens,
   e.tool_output_tokens, e.cache_write_1h_tokens, e.reasoning_tokens, e.web_search_requests,
   CASE WHEN e.booking_flags = '' THEN [] ELSE string_split(e.booking_flags, ',') END AS booking_flags,
-  e.list_price_nano, e.list_basis, e.price_confidence, e.requested_context, e.priced_context, e.unpriced_reason
+  e.list_price_nano, e.list_basis, e.price_confidence, e.requested_context, e.priced_context, e.unpriced_reason,
+  m.upstream, p.snapshot_id AS price_snapshot_id
 FROM m_events e
+LEFT JOIN m_price_months p ON p.month = strftime(make_timestamp(e.timestamp_us), '%Y-%m')
 JOIN m_sessions s USING (session_no)
 JOIN m_models m USING (model_no);
 
@@ -35,5 +37,6 @@ DROP TABLE m_records;
 DROP TABLE m_witnesses;
 DROP TABLE m_sessions;
 DROP TABLE m_models;
+DROP TABLE m_price_months;
 DROP TABLE m_sources;
 DROP TABLE m_segments;

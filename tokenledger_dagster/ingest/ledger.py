@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -27,8 +27,8 @@ from tokenledger_dagster.ingest.packs import Packs
 from tokenledger_dagster.ingest.zones import DAY_US, Zone
 from tokenledger_dagster.models.names import ModelName, resolve_model
 from tokenledger_dagster.pricing.context import provider_for
-from tokenledger_dagster.pricing.events import price_event, sum_of, token_prices
-from tokenledger_dagster.pricing.rates import RateTable
+from tokenledger_dagster.pricing.events import look_up, price_event, sum_of, token_prices
+from tokenledger_dagster.pricing.rate_table import RateTable
 from tokenledger_dagster.quarters import SLOT_US
 
 _CHUNK = 500
@@ -45,12 +45,13 @@ _EVENT_COLUMNS = (
     "event_no, event_id, grp, rid, session_no, model_no, timestamp_us, shared, is_estimated, input_tokens, "
     "output_tokens, cache_write_tokens, cache_read_tokens, tool_input_tokens, tool_output_tokens, "
     "cache_write_1h_tokens, reasoning_tokens, web_search_requests, booking_flags, channel, list_price_nano, "
-    "list_basis, price_confidence, requested_context, priced_context, unpriced_reason"
+    "list_basis, price_confidence, requested_context, priced_context, unpriced_reason, reported_nano"
 )
 RECORD_INSERT = "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?)"
-EVENT_INSERT = f"INSERT INTO events ({_EVENT_COLUMNS}) VALUES ({', '.join('?' * 26)})"
+EVENT_INSERT = f"INSERT INTO events ({_EVENT_COLUMNS}) VALUES ({', '.join('?' * 27)})"
 
 _PRICE = _EVENT_COLUMNS.split(", ").index("list_price_nano")
+_REPORTED = _EVENT_COLUMNS.split(", ").index("reported_nano")
 
 
 def _chunks(values: Iterable[int]) -> Iterator[list[int]]:
@@ -61,6 +62,17 @@ def _chunks(values: Iterable[int]) -> Iterator[list[int]]:
 
 def _marks(count: int) -> str:
     return ",".join("?" * count)
+
+
+class Billing(NamedTuple):
+    """How a log names a model, and what it says of who billed the request: one row of ``models`` for each."""
+
+    model_raw: str | None
+    upstream: str | None = None
+    billing_kind: str | None = None
+    account_hash: str | None = None
+    is_reported: bool = False
+    """Whether the request states its own cost."""
 
 
 class Ledger:
@@ -76,7 +88,7 @@ class Ledger:
         self._files: dict[tuple[str, str], bool] = {}
         self._sessions: dict[int, Session] = {}
         self._session_numbers: dict[tuple[str, str], int] = {}
-        self._models: dict[tuple[str, str | None, str | None, int], tuple[int, ModelName]] = {}
+        self._models: dict[tuple[str, Billing, int], tuple[int, ModelName]] = {}
         self._new: dict[int, list[UsageRecord]] = {}
         self._contexts: dict[tuple[str, PricedContext, int], tuple[int, Any, int, bool]] = {}
         self._units: dict[tuple[Any, ...], tuple[int, ...] | None] = {}
@@ -312,14 +324,16 @@ class Ledger:
         change: Counter[str] = Counter()
         for session, count in self.cells.events.items():
             change[self.session(session).client] += count
-        self.cells.store()
+        self.cells.store(self.rates.snapshot_id)
         self.packs.store()
         return change
 
     def _event_row(self, number: int, event: Booked) -> tuple[Any, ...]:
         winner = event.winner
         client = self.stream(winner.stream).client
-        model_no, name = self.model(client, winner.model_raw, event.timestamp_us, winner.upstream)
+        reported = winner.reported_cost_nano or 0
+        how = Billing(winner.model_raw, winner.upstream, winner.billing_kind, winner.account_hash, reported > 0)
+        model_no, name = self.model(client, how, event.timestamp_us)
         counters = winner.counters
         priced = price_event(
             self.rates,
@@ -331,11 +345,13 @@ class Ledger:
             message_id=winner.message_id,
             speed=winner.speed,
             service_tier=winner.service_tier,
-            input=counters[0] + counters[4],
+            input=counters[0],
             cache_read=counters[3],
             cache_write_5m=counters[2] - counters[6],
             cache_write_1h=counters[6],
-            output=counters[1] + counters[5],
+            output=counters[1],
+            tool_input=counters[4],
+            tool_output=counters[5],
         )
         self.priced["unpriced" if priced.list_price_nano is None else "priced"] += 1
         return (
@@ -357,28 +373,30 @@ class Ledger:
             priced.requested_context,
             priced.priced_context or "",
             priced.reason,
+            reported,
         )
 
-    def model(
-        self, client: str, raw: str | None, timestamp_us: int, upstream: str | None = None
-    ) -> tuple[int, ModelName]:
-        """Number of a model as logged at a time under its provider, made if it is new, and its resolved name."""
-        key = (client, raw, upstream, timestamp_us // DAY_US)
+    def model(self, client: str, how: Billing, timestamp_us: int) -> tuple[int, ModelName]:
+        """Number of a model as logged at a time and as billed, made if it is new, and its resolved name."""
+        key = (client, how, timestamp_us // DAY_US)
         found = self._models.get(key)
         if found is None:
-            name = resolve_model(raw, client, _utc_day(key[3]))
+            raw, upstream, *billed = how
+            name = resolve_model(raw, client, _utc_day(key[2]))
             provider = provider_for(client, name, upstream)
             modifiers = msgspec.json.encode(name.modifiers).decode()
-            row = (client, raw, upstream, provider, name.model, name.maker, modifiers, name.rule, name.confidence)
+            said = (client, raw, upstream, provider, name.model, name.maker, modifiers, name.rule, name.confidence)
+            row = (*said, *billed)
             query = (
                 "SELECT model_no FROM models WHERE client = ? AND model_raw IS ? AND upstream IS ? AND provider = ? "
-                "AND model = ? AND maker IS ? AND modifiers = ? AND rule = ? AND confidence = ?"
+                "AND model = ? AND maker IS ? AND modifiers = ? AND rule = ? AND confidence = ? "
+                "AND billing_kind IS ? AND account_hash IS ? AND is_reported = ?"
             )
             stored = self._db.execute(query, row).fetchone()
             if stored is None:
                 insert = (
                     "INSERT INTO models (client, model_raw, upstream, provider, model, maker, modifiers, rule, "
-                    "confidence) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                    "confidence, billing_kind, account_hash, is_reported) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
                 )
                 stored = (self._db.execute(insert, row).lastrowid,)
             found = self._models[key] = (int(stored[0] or 0), name)
@@ -386,19 +404,24 @@ class Ledger:
 
     # ---------------------------------------------------------------- cells
 
+    def is_slotted(self, client: str, name: ModelName, prefix: str) -> bool:
+        """Whether a model's rates depend on the time of day; ``prefix`` of the message id where it names a channel."""
+        found = look_up(self.rates, client=client, name=name, message_id=prefix or None)
+        return found.name.model in self.rates.slotted_models
+
     def _add(self, row: Sequence[Any], sign: int) -> None:
         key = (row[6] // SLOT_US, row[4], row[5], row[8])
-        self.cells.add(key, row[9:18], row[_PRICE], sign)
+        self.cells.add(key, row[9:18], row[_PRICE], sign, row[_REPORTED])
 
     def add_cell(self, client: str, context: PricedContext, cell: Cell, sign: int) -> bool:
         """Adds sums of packed events (``sign`` -1: takes them away); False where each has to be priced by itself."""
         day = cell.slot // _SLOTS_A_DAY
         known = self._contexts.get((client, context, day))
         if known is None:
-            model_no, name = self.model(client, context.model_raw, cell.slot * SLOT_US)
+            model_no, name = self.model(client, Billing(context.model_raw), cell.slot * SLOT_US)
             session = self.session_number(client, context.session)
             # rates change at midnight, but for models with rates by time of day
-            changing = name.model in self.rates.slotted_models
+            changing = self.is_slotted(client, name, cell.prefix)
             known = self._contexts[client, context, day] = (model_no, name, session, changing)
         model_no, name, session, changing = known
         bucket = cell.slot if changing else -day

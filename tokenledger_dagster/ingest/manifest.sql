@@ -133,8 +133,13 @@ CREATE TABLE IF NOT EXISTS session_order (session_no INTEGER PRIMARY KEY, own_fi
 CREATE TABLE IF NOT EXISTS models (
   model_no INTEGER PRIMARY KEY,
   client TEXT NOT NULL, model_raw TEXT, upstream TEXT, provider TEXT NOT NULL, model TEXT NOT NULL, maker TEXT,
-  modifiers TEXT NOT NULL, rule TEXT NOT NULL, confidence INTEGER NOT NULL
+  modifiers TEXT NOT NULL, rule TEXT NOT NULL, confidence INTEGER NOT NULL,
+  billing_kind TEXT, account_hash TEXT,  -- how the log says that requests were billed, and to whom
+  is_reported INTEGER NOT NULL           -- 1 where each request states its own cost
 );
+CREATE INDEX IF NOT EXISTS models_name ON models(client, model_raw);
+-- By UTC month, the price snapshot under which all its events have the prices that they have.
+CREATE TABLE IF NOT EXISTS price_months (month TEXT PRIMARY KEY, snapshot_id TEXT NOT NULL) WITHOUT ROWID;
 
 CREATE TABLE IF NOT EXISTS events (
   event_no INTEGER PRIMARY KEY,
@@ -153,7 +158,8 @@ CREATE TABLE IF NOT EXISTS events (
   channel TEXT NOT NULL,            -- price list's provider id the rate was looked up under
   list_price_nano INTEGER,          -- null = unpriced
   list_basis TEXT, price_confidence INTEGER NOT NULL,
-  requested_context TEXT NOT NULL, priced_context TEXT NOT NULL, unpriced_reason TEXT
+  requested_context TEXT NOT NULL, priced_context TEXT NOT NULL, unpriced_reason TEXT,
+  reported_nano INTEGER NOT NULL    -- what the log says it cost; 0 = nothing
 );
 CREATE INDEX IF NOT EXISTS events_grp ON events(grp);
 
@@ -166,7 +172,7 @@ CREATE TABLE IF NOT EXISTS slots (
   cache_read_tokens INTEGER NOT NULL, tool_input_tokens INTEGER NOT NULL, tool_output_tokens INTEGER NOT NULL,
   cache_write_1h_tokens INTEGER NOT NULL, reasoning_tokens INTEGER NOT NULL, web_search_requests INTEGER NOT NULL,
   list_price_nano INTEGER NOT NULL,
-  unpriced_count INTEGER NOT NULL, unpriced_tokens INTEGER NOT NULL,
+  unpriced_count INTEGER NOT NULL, unpriced_tokens INTEGER NOT NULL, reported_nano INTEGER NOT NULL,
   PRIMARY KEY (slot, session_no, model_no, is_estimated)
 ) WITHOUT ROWID;
 
@@ -179,7 +185,7 @@ CREATE TABLE IF NOT EXISTS cells (
   cache_read_tokens INTEGER NOT NULL, tool_input_tokens INTEGER NOT NULL, tool_output_tokens INTEGER NOT NULL,
   cache_write_1h_tokens INTEGER NOT NULL, reasoning_tokens INTEGER NOT NULL, web_search_requests INTEGER NOT NULL,
   list_price_nano INTEGER NOT NULL,
-  unpriced_count INTEGER NOT NULL, unpriced_tokens INTEGER NOT NULL,
+  unpriced_count INTEGER NOT NULL, unpriced_tokens INTEGER NOT NULL, reported_nano INTEGER NOT NULL,
   PRIMARY KEY (day, session_no, model_no, is_estimated)
 ) WITHOUT ROWID;
 

@@ -2,7 +2,8 @@
 
 Here: loading and storing them, and a rate table that asks them first.  A model's name and rates hold for months, so
 nearly every sync finds all it needs here and parses neither the naming data nor ``config/rates.csv``.  Not here: any
-rule of names or prices.  What is kept counts for one booking key and version of the program only.
+rule of names or prices.  What is kept counts for one booking key, price snapshot and version of the program only; with
+a pricing book, whose names are looked up too, no rate is kept.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from tokenledger_dagster import __version__
 from tokenledger_dagster.ingest.meta import get_meta, set_meta
 from tokenledger_dagster.models.kept import MISSING, Kept, kept_names
 from tokenledger_dagster.models.names import ModelName
-from tokenledger_dagster.pricing.rates import Rate, RateTable, rate_table
+from tokenledger_dagster.pricing.rate_table import RateTable
+from tokenledger_dagster.pricing.rates import Rate
+from tokenledger_dagster.pricing.snapshots import Snapshot
 
 KEY = "resolved"
 """Key of the manifest's meta table."""
@@ -31,39 +34,46 @@ class _Stored(msgspec.Struct, array_like=True):
 
 
 class KeptRates(RateTable):
-    """The committed rate table, read only for what is not kept."""
+    """A snapshot's rate table, read only for what is not kept."""
 
-    def __init__(self, slotted: frozenset[str] | None, kept: Kept[RateKey, int, Rate | None]) -> None:
-        super().__init__([], "")
-        self.slotted_models = rate_table().slotted_models if slotted is None else slotted
+    def __init__(
+        self, snapshot: Snapshot, slotted: frozenset[str] | None, kept: Kept[RateKey, int, Rate | None]
+    ) -> None:
+        super().__init__([], snapshot.snapshot_id)
+        self._snapshot = snapshot
+        self.book = snapshot.book
+        self.slotted_models = snapshot.table.slotted_models if slotted is None else slotted
         self.kept = kept
 
-    def resolve(self, channel: str, model: str, context: str, ts_us: int) -> Rate | None:
+    def resolve(self, channel: str, model: str, context: str, ts_us: int, provider: str = "") -> Rate | None:
         """The rate for a request; see ``RateTable.resolve``."""
+        if self.book is not None:
+            return self._snapshot.table.resolve(channel, model, context, ts_us, provider)
         key = (channel, model, context)
         found = self.kept.get(key, ts_us)
         if found is MISSING:
-            table = rate_table()
+            table = self._snapshot.table
             found = table.resolve(channel, model, context, ts_us)
             if model not in self.slotted_models:
                 self.kept.add(key, *table.steady(model, ts_us), found)
         return found
 
 
-def load(connection: sqlite3.Connection, booking_key: str) -> KeptRates:
+def load(connection: sqlite3.Connection, booking_key: str, snapshot: Snapshot) -> KeptRates:
     """The rates to price with; names that are kept are known from now on."""
-    stored = _stored(connection, booking_key)
+    stored = _stored(connection, f"{booking_key} {snapshot.snapshot_id}")
     rates: Kept[RateKey, int, Rate | None] = Kept()
     rates.start(iter(stored.rates if stored else ()))
     kept_names().start(iter(stored.names if stored else ()))
-    return KeptRates(frozenset(stored.slotted) if stored else None, rates)
+    return KeptRates(snapshot, frozenset(stored.slotted) if stored else None, rates)
 
 
 def store(connection: sqlite3.Connection, booking_key: str, rates: KeptRates) -> None:
     """Keeps what was resolved since ``load``."""
     names = kept_names()
     if names.grown or rates.kept.grown:
-        kept = _Stored(_key(booking_key), sorted(rates.slotted_models), names.entries(), rates.kept.entries())
+        key = _key(f"{booking_key} {rates.snapshot_id}")
+        kept = _Stored(key, sorted(rates.slotted_models), names.entries(), rates.kept.entries())
         set_meta(connection, KEY, msgspec.json.encode(kept).decode())
     names.recording = False
 

@@ -10,12 +10,11 @@ import sqlite3
 
 from tokenledger_dagster.errors import TokenLedgerError
 from tokenledger_dagster.home import Home
-from tokenledger_dagster.ingest import bookkeeping
+from tokenledger_dagster.ingest import accepted, bookkeeping
 from tokenledger_dagster.ingest.booking_key import booking_key
 from tokenledger_dagster.ingest.ledger import Ledger
 from tokenledger_dagster.ingest.manifest import connect, get_meta, set_meta, transaction, writer_lock
 from tokenledger_dagster.ingest.zones import Zone
-from tokenledger_dagster.pricing.rates import rate_table
 
 _WAIT_SECONDS = 600.0
 
@@ -44,12 +43,14 @@ def settle(home: Home) -> None:
 def settle_packs(home: Home, connection: sqlite3.Connection) -> None:
     """The same for who holds the writer lock already."""
     if has_packs(connection):
-        ledger = Ledger(connection, Zone(get_meta(connection, "zone") or "UTC"), rate_table(), home.lake)
+        prices = accepted.standing(home, connection)
+        ledger = Ledger(connection, Zone(get_meta(connection, "zone") or "UTC"), prices.snapshot.table, home.lake)
         key = booking_key()
         with transaction(connection):
-            if get_meta(connection, "booking_key") == key:
+            accepted.accept(home, connection, prices.snapshot)
+            if get_meta(connection, "booking_key") == key and not prices.is_lost:
                 bookkeeping.settle(ledger, ledger.packs.every())
-            else:  # sums that were added at other prices cannot be taken back at these
+            else:  # sums that were added by other rules or prices cannot be taken back by these
                 bookkeeping.rebook(connection, ledger)
                 set_meta(connection, "booking_key", key)
 

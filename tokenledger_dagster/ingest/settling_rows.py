@@ -13,7 +13,7 @@ import msgspec
 from tokenledger_dagster.clients.pack import BARRED, BOOKED, EXPANDED, PROMPT_STEPS, WEAK, Columns, price_step
 from tokenledger_dagster.clients.standing import Shared, Standing, shared, standing
 from tokenledger_dagster.ingest.booking import event_id, group_number
-from tokenledger_dagster.ingest.ledger import Ledger
+from tokenledger_dagster.ingest.ledger import Billing, Ledger
 from tokenledger_dagster.ingest.packs import Pack
 from tokenledger_dagster.ingest.zones import DAY_US
 from tokenledger_dagster.pricing.events import Pricing, price_event, sum_of, token_prices
@@ -97,6 +97,8 @@ class StandingRows:
                     None,
                     0,
                     False,
+                    None,
+                    None,
                 )
                 self._records.append((rid, group, pack.stream_no, session, _encode(copy), event_no, row.rule))
             states[one.event] = EXPANDED
@@ -138,6 +140,7 @@ class StandingRows:
                 price.requested_context,
                 price.priced_context or "",
                 price.reason,
+                0,  # rows that state a cost are not booked by their pack
             )
         )
 
@@ -152,9 +155,9 @@ class StandingRows:
     ) -> tuple[int, Pricing, tuple[int, ...] | None]:
         """Model, pricing, and what one token costs where equal requests of a day are priced alike."""
         ledger = self._ledger
-        model_no, name = ledger.model(client, context.model_raw, at)
+        model_no, name = ledger.model(client, Billing(context.model_raw), at)
         slot = at // SLOT_US
-        bucket = slot if name.model in ledger.rates.slotted_models else -(at // DAY_US)
+        bucket = slot if ledger.is_slotted(client, name, priced_by[0]) else -(at // DAY_US)
         key = (client, context.model_raw, context.speed, context.service_tier, *priced_by, bucket)
         known = self._prices.get(key)
         if known is None or not known[1]:
@@ -166,11 +169,13 @@ class StandingRows:
                 message_id=message_id,
                 speed=context.speed,
                 service_tier=context.service_tier,
-                input=counters[0] + counters[4],
+                input=counters[0],
                 cache_read=counters[3],
                 cache_write_5m=counters[2] - counters[6],
                 cache_write_1h=counters[6],
-                output=counters[1] + counters[5],
+                output=counters[1],
+                tool_input=counters[4],
+                tool_output=counters[5],
             )
             if known is not None:
                 return model_no, price, None

@@ -28,7 +28,7 @@ from tokenledger_dagster.contracts.summaries import (
 )
 from tokenledger_dagster.fileio import write_json_atomic
 from tokenledger_dagster.home import Home, keep_apart
-from tokenledger_dagster.ingest import bookkeeping, resolved
+from tokenledger_dagster.ingest import accepted, bookkeeping, resolved
 from tokenledger_dagster.ingest.booking_key import booking_key
 from tokenledger_dagster.ingest.commit import Batch
 from tokenledger_dagster.ingest.folding import fold
@@ -158,7 +158,9 @@ class _Sync:
         self._started = time.time()
         self._now_us = int(self._started * 1_000_000)
         self._is_new = False
+        self._prices = accepted.standing(home, connection)
         self._problems: list[str] = []
+        self._notes: list[str] = []
         self._providers: dict[str, ProviderCounts] = {}
         self._sources = SourceCounts()
         self._cache = CacheCounts(bypassed=options.no_cache)
@@ -174,6 +176,7 @@ class _Sync:
 
     def run(self) -> IngestSummary:
         """Finds, reads, commits, summarises; the caller holds the writer lock."""
+        self._price()
         if (self._options.full or self._is_new) and is_lost(self._home, self._db):
             from tokenledger_dagster.ingest.rebuild import rebuild
 
@@ -204,8 +207,17 @@ class _Sync:
         return summary
 
     def _ledger(self) -> Ledger:
-        self._rates = self._rates or resolved.load(self._db, self._key)
+        self._rates = self._rates or resolved.load(self._db, self._key, self._prices.snapshot)
         return Ledger(self._db, Zone(self._options.zone), self._rates, self._home.lake)
+
+    def _price(self) -> None:
+        """Says how the prices stand, and takes today's where they change nothing that is booked."""
+        if self._prices.problem:
+            self._problems.append(self._prices.problem)
+        if self._prices.waiting is not None:
+            self._notes.append(accepted.WAITING)
+        if not self._prices.is_lost:
+            accepted.accept(self._home, self._db, self._prices.snapshot)
 
     # ---------------------------------------------------------------- discovery
 
@@ -269,6 +281,8 @@ class _Sync:
     # ---------------------------------------------------------------- reading and committing
 
     def _stale(self) -> bool:
+        if self._prices.is_lost:
+            return True
         return get_meta(self._db, "booking_key") != self._key or get_meta(self._db, "zone") != self._options.zone
 
     def _refresh(self, ledger: Ledger) -> None:
@@ -277,8 +291,9 @@ class _Sync:
             return
         stored = get_meta(self._db, "booking_key")
         with transaction(self._db):
-            if self._options.full or (stored is not None and stored != self._key):
+            if self._options.full or self._prices.is_lost or (stored is not None and stored != self._key):
                 bookkeeping.rebook(self._db, ledger)
+                accepted.accept(self._home, self._db, self._prices.snapshot)
             elif get_meta(self._db, "zone") not in (None, self._options.zone):
                 ledger.cells.recut()
             set_meta(self._db, "booking_key", self._key)
@@ -381,6 +396,7 @@ class _Sync:
             output=str(self._home.lake),
             ledger={"records": records, "events": events, "duplicates": records - events},
             problems=self._problems,
+            notes=self._notes,
         )
         if changed or not self._home.ingest_summary_path.exists():
             write_json_atomic(self._home.ingest_summary_path, summary)

@@ -144,6 +144,8 @@ def _fingerprint(home: str, environ: Mapping[str, str], seen: list[tuple[str, st
         package_folders(),  # another package may bring an adapter
         [(*one, os.access(one[1], os.R_OK)) for one in seen],
         _content(f"{home}/{home_files.HOME_JSON}"),
+        _content(f"{home}/{home_files.PRICING_BOOK}"),
+        _content(f"{home}/{home_files.PRICE_LISTS}"),
         sorted(_files(CONFIG, times=True)),
         sorted(_files(f"{home}/{home_files.JOURNAL}")),
         sorted(_files(f"{home}/{home_files.RECORDS}")),

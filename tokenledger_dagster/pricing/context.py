@@ -55,6 +55,32 @@ def provider_for(client: str, name: ModelName, upstream: str | None = None) -> s
     return UNKNOWN_PROVIDER
 
 
+def billing_provider(client: str, name: ModelName, message_id: str | None, upstream: str | None = None) -> str:
+    """Return the pricing book's key of whoever billed this very request.
+
+    Mostly that of its client; where the request itself names its channel (model string, message id), that channel's.
+    """
+    channel = name.modifiers.get("channel") or next(
+        (found for prefix, found in channels("message_prefix").items() if message_id and message_id.startswith(prefix)),
+        None,
+    )
+    if channel:
+        return _providers("channel").get(channel, channel)
+    return provider_for(client, name, upstream)
+
+
+def booked_provider(client: str, name: ModelName, upstream: str | None, channel: str) -> str:
+    """Return the same of a booked request, whose message id is told by the channel it was given alone."""
+    if channel == channel_for(client, name, None, upstream):
+        return billing_provider(client, name, None, upstream)
+    return provider_of_channel(channel)
+
+
+def provider_of_channel(channel: str) -> str:
+    """Return the pricing book's key of whoever bills on a channel of the price list."""
+    return _providers("channel").get(channel, channel)
+
+
 def requested_context(client: str, speed: str | None, service_tier: str | None, modifiers: Mapping[str, str]) -> str:
     """Return the canonical pricing context a request asked for.
 

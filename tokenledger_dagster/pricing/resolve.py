@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from tokenledger_dagster.pricing.rates import RateTable
+from tokenledger_dagster.pricing.rate_table import RateTable
 
 PRICE_EVENTS_SQL = Path(__file__).with_name("price_events.sql")
 
@@ -24,6 +24,8 @@ class RateKey(msgspec.Struct, frozen=True):
     model: str
     requested_context: str
     bucket: int
+    provider: str = ""
+    """The pricing book's key of whoever billed; empty where no book is asked."""
 
 
 class ResolvedRate(msgspec.Struct, frozen=True):
@@ -33,6 +35,7 @@ class ResolvedRate(msgspec.Struct, frozen=True):
     model: str
     requested_context: str
     bucket: int
+    provider: str
     rate_channel: str
     priced_context: str
     tier_from_tokens: int | None
@@ -47,11 +50,16 @@ class ResolvedRate(msgspec.Struct, frozen=True):
     cache_write_5m_high: int
     cache_write_1h_high: int
     output_high: int
+    tool_input: int
+    tool_output: int
+    tool_input_high: int
+    tool_output_high: int
     list_basis: str
     confidence: int
     source: str
     source_version: str
     status: str
+    layer: str
 
 
 _FROM_RATE = tuple(
@@ -64,7 +72,7 @@ def resolve_distinct(table: RateTable, keys: Iterable[RateKey]) -> list[Resolved
     rows = []
     for key in dict.fromkeys(keys):
         start = table.bucket_start_us(key.channel, key.model, key.bucket)
-        rate = table.resolve(key.channel, key.model, key.requested_context, start)
+        rate = table.resolve(key.channel, key.model, key.requested_context, start, key.provider)
         if rate is None:
             continue
         rate_fields = {field: getattr(rate, field) for field in _FROM_RATE}

@@ -6,6 +6,7 @@ Here: what ``explain`` answers.  Not here: printing, or sums (``usage.report``).
 from __future__ import annotations
 
 import hashlib
+import json
 import sqlite3
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -21,7 +22,9 @@ from tokenledger_dagster.home import Home
 from tokenledger_dagster.ingest.lake import attach
 from tokenledger_dagster.ingest.ledger import SUM_FLAG
 from tokenledger_dagster.ingest.zones import Zone
-from tokenledger_dagster.pricing.rates import rate_table
+from tokenledger_dagster.models.names import ModelName
+from tokenledger_dagster.pricing.context import booked_provider
+from tokenledger_dagster.pricing.snapshots import Snapshot, by_id
 from tokenledger_dagster.usage.report import KINDS, usd
 from tokenledger_dagster.usage.selection import ModelDim, Selection, SessionDim, block_starts
 
@@ -117,7 +120,7 @@ def explain(home: Home, event_ids: Sequence[str], *, verify: bool = False) -> li
         con.execute(_SQL.read_text("utf-8"))
         found: list[Explained] = []
         for start in range(0, len(event_ids), _CHUNK):
-            found += _chunk(con, list(event_ids[start : start + _CHUNK]))
+            found += _chunk(con, home, list(event_ids[start : start + _CHUNK]))
     finally:
         con.close()
     if verify:
@@ -125,13 +128,14 @@ def explain(home: Home, event_ids: Sequence[str], *, verify: bool = False) -> li
     return found
 
 
-def _chunk(con: duckdb.DuckDBPyConnection, event_ids: list[str]) -> list[Explained]:
+def _chunk(con: duckdb.DuckDBPyConnection, home: Home, event_ids: list[str]) -> list[Explained]:
     rows = con.execute("SELECT * FROM explained_events WHERE event_id IN (SELECT unnest(?))", [event_ids])
     names = [column[0] for column in rows.description or []]
     events = {}
+    snapshots = _Snapshots(home)
     for values in rows.fetchall():
         row = dict(zip(names, values, strict=True))
-        events[row["event_id"]] = _event(row)
+        events[row["event_id"]] = _event(row, snapshots)
     evidence = con.execute(
         "SELECT * FROM explained_evidence WHERE event_id IN (SELECT unnest(?)) ORDER BY rule NULLS FIRST, rid",
         [event_ids],
@@ -150,7 +154,7 @@ def _chunk(con: duckdb.DuckDBPyConnection, event_ids: list[str]) -> list[Explain
     return [events[one] for one in event_ids if one in events]
 
 
-def _event(row: dict[str, Any]) -> Explained:
+def _event(row: dict[str, Any], snapshots: _Snapshots) -> Explained:
     counters = (
         "input",
         "output",
@@ -173,20 +177,44 @@ def _event(row: dict[str, Any]) -> Explained:
         mapping_confidence=row["mapping_confidence"],
         usage={f"{name}_tokens": row[f"{name}_tokens"] for name in counters},
         list_price_usd=None if row["list_price_nano"] is None else usd(row["list_price_nano"]),
-        price=_price(row),
+        price=_price(row, snapshots),
         evidence=[],
     )
 
 
-def _price(row: dict[str, Any]) -> dict[str, Any]:
+class _Snapshots:
+    """The price snapshots that events were priced under, each loaded once."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._found: dict[str, Snapshot | None] = {}
+
+    def __getitem__(self, snapshot_id: str) -> Snapshot | None:
+        if snapshot_id not in self._found:
+            self._found[snapshot_id] = by_id(self._home, snapshot_id)
+        return self._found[snapshot_id]
+
+
+def _price(row: dict[str, Any], snapshots: _Snapshots) -> dict[str, Any]:
     """The rate row an event was priced with, USD per million tokens, or why there is none."""
-    about = {"channel": row["channel"], "requested_context": row["requested_context"]}
+    about = {
+        "channel": row["channel"],
+        "requested_context": row["requested_context"],
+        "price_snapshot_id": row["price_snapshot_id"],
+    }
     if row["list_price_nano"] is None:
         return {**about, "unpriced_reason": row["unpriced_reason"]}
-    table = rate_table()
+    snapshot = snapshots[row["price_snapshot_id"] or ""]
+    if snapshot is None:
+        return {**about, "problem": "its price snapshot is gone; `tokenledger sync --full` prices anew"}
+    name = ModelName(
+        row["model"], row["maker"], json.loads(row["modifiers"]), row["mapping_rule"], row["mapping_confidence"]
+    )
+    provider = booked_provider(row["client"], name, row["upstream"], row["channel"])
     moment: datetime = row["timestamp"]
     at_us = int(moment.replace(tzinfo=UTC).timestamp() * 1_000_000)
-    rate = table.resolve(row["channel"], row["model"], row["requested_context"], at_us)
+    looked_up = snapshot.table.named(provider, name).model
+    rate = snapshot.table.resolve(row["channel"], looked_up, row["requested_context"], at_us, provider)
     if rate is None:  # nothing was counted, so nothing was looked up
         return about
     prompt = row["input_tokens"] + row["tool_input_tokens"] + row["cache_read_tokens"] + row["cache_write_tokens"]
@@ -196,15 +224,19 @@ def _price(row: dict[str, Any]) -> dict[str, Any]:
         and tier is not None
         and (prompt > tier or (rate.tier_inclusive and prompt == tier))
     )
-    names = ("input", "cache_read", "cache_write_5m", "cache_write_1h", "output")
+    names = ("input", "cache_read", "cache_write_5m", "cache_write_1h", "output", "tool_input", "tool_output")
+    units = (*rate.units(high=high), *rate.tool_units(high=high))
+    if not row["tool_input_tokens"] and not row["tool_output_tokens"]:
+        names, units = names[:5], units[:5]
     return {
         **about,
         "priced_context": rate.priced_context,
         "list_basis": row["list_basis"],
         "confidence": row["price_confidence"],
         "above_tier_of_tokens": tier if high else None,
-        "usd_per_mtok": {name: usd(value) for name, value in zip(names, rate.units(high=high), strict=True)},
-        "source": f"{rate.source} {rate.source_version}",
+        "usd_per_mtok": {name: usd(value) for name, value in zip(names, units, strict=True)},
+        "layer": rate.layer,
+        "source": f"{rate.source} {rate.source_version}".strip(),
     }
 
 

@@ -5,8 +5,9 @@ WITH priced AS MATERIALIZED (
 ),
 judged AS (
     SELECT
-        e.event_id, e.timestamp, e.client, e.provider, e.model, e.channel, e.total_tokens, e.requested_context,
-        p.list_price_nano, p.priced_context, p.list_basis AS rate_basis,
+        e.event_id, e.timestamp, e.client, e.billed_by AS provider, e.canonical_model AS model, e.channel,
+        e.total_tokens, e.requested_context, e.model AS rate_model, e.price_snapshot_id,
+        p.list_price_nano, p.priced_context, p.list_basis AS rate_basis, p.layer, p.source,
         p.rate_confidence IS NOT NULL AS has_rate,
         CASE WHEN e.usable THEN least(e.name_confidence, coalesce(p.rate_confidence, 100)) ELSE 0 END AS confidence,
         e.reason,
@@ -23,9 +24,12 @@ SELECT
     list_price_usd AS effective_cost_usd,
     CASE WHEN has_rate THEN if(confidence <= {maker_cap}, 'maker', rate_basis) END AS list_basis,
     'token' AS pricing_mode,
-    getvariable('price_snapshot_id') AS price_snapshot_id,
+    price_snapshot_id,
     confidence AS price_confidence,
     requested_context,
     priced_context,
-    CASE WHEN list_price_nano IS NULL THEN if(has_rate, 'overflow', reason) END AS unpriced_reason
+    CASE WHEN list_price_nano IS NULL THEN if(has_rate, 'overflow', reason) END AS unpriced_reason,
+    CASE WHEN has_rate THEN layer END AS rate_layer,
+    CASE WHEN has_rate THEN rate_model END AS rate_model,
+    CASE WHEN has_rate THEN source END AS rate_source
 FROM judged
