@@ -23,6 +23,7 @@ ASSET_OF_TABLE = {
     "prices": "pricing/price_list",
     "event_costs": "pricing/event_costs",
     "unpriced": "pricing/unpriced",
+    "subscriptions": "pricing/subscriptions",
     "usage_daily": "usage/daily",
     "usage_weekly": "usage/weekly",
     "usage_monthly": "usage/monthly",

@@ -63,11 +63,12 @@ def ui_snapshot(home: LedgerHome, options: RunOptions) -> dg.MaterializeResult:
     """Made from the manifest's sums, in the shape of the v1 contract."""
     from tokenledger_dagster.exports.ui_snapshot import make_snapshot, write_snapshot
     from tokenledger_dagster.ingest.manifest import connect
+    from tokenledger_dagster.usage.effective import effective
 
     started, place, settings = time.perf_counter(), home.open(), home.settings
     with closing(connect(place, read_only=True)) as manifest:
-        month = options.month or settings.month
-        made = make_snapshot(manifest, options.snapshot_mode, home.zone, month, settings.snapshot_top_n)
+        month, plans = options.month or settings.month, effective(manifest, str(place.root))
+        made = make_snapshot(manifest, options.snapshot_mode, home.zone, month, settings.snapshot_top_n, plans=plans)
     path = write_snapshot(place, made)
     if options.ui_snapshot_path:
         write_snapshot(place, made, Path(options.ui_snapshot_path))

@@ -19,7 +19,7 @@ from tokenledger_dagster.fileio import write_json_atomic
 
 __all__ = ["RunFacts", "is_error", "run_facts", "write_run_summary"]
 
-_STAGES = {"daily": "usage/daily", "monthly": "usage/monthly"}
+_STAGES = {"daily": "usage/daily", "monthly": "usage/monthly", "pricing_reconcile": "reconcile/summary"}
 """Stage of the summary -> the asset that it is."""
 
 
@@ -53,8 +53,12 @@ def write_run_summary(
 ) -> tuple[PipelineSummary, Path]:
     """Write what is known of run `run_id` now as the pipeline summary; a later call for the same run replaces it."""
     from tokenledger_dagster.exports.pipeline_summary import make_summary, write_summary
+    from tokenledger_dagster.usage.breakdown import costs_of_month
 
     facts, place = run_facts(instance, run_id), home.open()
+    month = options.month or home.settings.month
+    if "monthly" in facts.stages:
+        facts.stages["monthly"].details["costs"] = costs_of_month(place, month, home.zone)
     started = instance.get_run_stats(run_id).start_time
     summary = make_summary(
         run_id=run_id,
@@ -62,7 +66,8 @@ def write_run_summary(
         ingest=facts.ingest,
         stages=facts.stages,
         checks=facts.checks,
-        month_filter=options.month or home.settings.month,
+        month_filter=month,
+        pricing=str(place.pricing_book_path) if place.pricing_book_path.exists() else None,
         events_out=options.events_out or None,
         on_unpriced=options.on_unpriced or home.settings.on_unpriced,
         ui_snapshot_path=options.ui_snapshot_path or str(place.ui_snapshot_path),
@@ -87,7 +92,11 @@ def _plain(metadata: dict[str, Any]) -> dict[str, Any]:
 
 
 def _stage(made: dict[str, Any]) -> Stage:
-    shown = ("dagster/row_count", "total_tokens", "list_price_usd", "cache_hit_ratio")
+    shown = (
+        *("dagster/row_count", "total_tokens", "list_price_usd", "cache_hit_ratio"),
+        *("month", "priced_count", "unpriced_count", "disagreements", "check_passed", "wrote_pricing", "dry_run"),
+        *("patch", "summary"),
+    )
     details = {name.removeprefix("dagster/"): made[name] for name in shown if name in made}
     return Stage(duration_ms=made["duration_ms"], details=details)
 

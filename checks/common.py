@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from tokenledger_dagster.governance.invariants import CheckOutcome
 
 SHOWN_ROWS = 20
+STRICT = ("unpriced_share", "everything_priced")
+"""Checks that tell by themselves, and fail a run that refuses usage without a price."""
 ASSETS_OF = {
     **{table: [asset] for table, asset in ASSET_OF_TABLE.items()},
     # the lake has no asset of its own: whoever writes it is answerable for it
@@ -24,6 +26,10 @@ ASSETS_OF = {
     "runs": ["exports/warehouse"],
     "warehouse": ["exports/warehouse"],
     "ui_snapshot": ["exports/ui_snapshot"],
+    "book": ["pricing/book"],
+    "reprice": ["pricing/reprice"],
+    "coverage": ["reconcile/coverage"],
+    "reconcile": ["reconcile/summary"],
 }
 """What an invariant speaks of -> keys of the assets that it is checked on."""
 
@@ -62,7 +68,7 @@ def invariant_check(name: str, tables: Sequence[str]) -> dg.AssetChecksDefinitio
 
 def result_of(outcome: "CheckOutcome", check_key: dg.AssetCheckKey, *, strict: bool = False) -> dg.AssetCheckResult:
     """What the UI shows of an outcome; `strict` makes any usage without a price an error."""
-    refused = strict and check_key.name == "unpriced_share" and bool(outcome.actual)
+    refused = strict and check_key.name in STRICT and bool(outcome.actual)
     warns = outcome.severity == "WARN" and not refused
     metadata: dict[str, Any] = {
         name: value for name in ("actual", "expected", "delta") if (value := getattr(outcome, name)) is not None

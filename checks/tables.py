@@ -15,6 +15,11 @@ GROUPS = {
     "price_list_checks": ("prices",),
     "event_cost_checks": ("event_costs",),
     "unpriced_checks": ("unpriced",),
+    "book_checks": ("book",),
+    "waiting_price_checks": ("reprice",),
+    "subscription_checks": ("subscriptions",),
+    "coverage_checks": ("coverage",),
+    "reconcile_checks": ("reconcile",),
     "usage_checks": (
         "usage_daily",
         "usage_weekly",

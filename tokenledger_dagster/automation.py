@@ -29,6 +29,7 @@ EXECUTORS: dict[str, dg.ExecutorDefinition] = {
 
 EVERYTHING = dg.AssetSelection.all(include_sources=True)
 TABLES = dg.AssetSelection.groups("sources", "events", "pricing", "usage", include_sources=True)
+PRICING = dg.AssetSelection.groups("sources", "events", "pricing", "reconcile", include_sources=True)
 
 orchestrate = dg.define_asset_job(
     "orchestrate",
@@ -39,6 +40,16 @@ refresh = dg.define_asset_job(
     "refresh",
     selection=TABLES,
     description="Read the logs, build and check the tables, publish nothing.",
+)
+
+
+pricing_ci = dg.define_asset_job(
+    "pricing_ci",
+    selection=PRICING,
+    # a request without a price fails the run: this is the gate
+    config={"resources": {"options": {"config": {"on_unpriced": "error"}}}},
+    description="The pricing gate: read the logs, price them, lint and audit the book, reconcile; fails on usage "
+    "without a price.",
 )
 
 
@@ -97,5 +108,5 @@ by_condition = dg.AutomationConditionSensorDefinition(
     "stage. Off until you turn it on; `on_change` is faster.",
 )
 
-JOBS = [orchestrate, refresh]
+JOBS = [orchestrate, refresh, pricing_ci]
 SENSORS = [on_change, by_condition]

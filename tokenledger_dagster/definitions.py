@@ -7,14 +7,22 @@ import os
 
 import dagster as dg
 
-from assets import events, exports, landing, pricing, sources, usage
+from assets import events, exports, landing, pricing, reconcile, sources, usage
 from checks import exports as export_checks
 from checks import tables as table_checks
 from resources import default_resources
 from tokenledger_dagster.automation import EXECUTORS, JOBS, SENSORS
 
 defs = dg.Definitions(
-    assets=[*sources.ASSETS, *landing.ASSETS, *events.ASSETS, *pricing.ASSETS, *usage.ASSETS, *exports.ASSETS],
+    assets=[
+        *sources.ASSETS,
+        *landing.ASSETS,
+        *events.ASSETS,
+        *pricing.ASSETS,
+        *usage.ASSETS,
+        *reconcile.ASSETS,
+        *exports.ASSETS,
+    ],
     asset_checks=[*table_checks.CHECKS, *export_checks.CHECKS],
     resources=default_resources(),
     jobs=JOBS,

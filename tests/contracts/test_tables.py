@@ -51,6 +51,7 @@ def test_the_public_tables_in_the_order_they_are_built() -> None:
         "usage_clients",
         "usage_blocks",
         "prices",
+        "subscriptions",
         "unpriced",
         "sources",
         "runs",

@@ -96,9 +96,11 @@ def test_a_change_runs_on_only_as_far_as_it_reaches(machine: Machine) -> None:
     assert machine.run("events/codex")
     assert machine.tick() == {"events/booked", "events/log_files"}
     assert machine.run("events/booked", "events/log_files")
-    assert machine.tick() == {"events/duplicates", "pricing/event_costs"}
-    assert machine.run("events/duplicates", "pricing/event_costs")
-    assert machine.tick() == {"pricing/unpriced", *(f"usage/{name}" for name in USAGE)}
+    priced = ("events/duplicates", "pricing/event_costs", "pricing/reprice")
+    assert machine.tick() == set(priced)
+    assert machine.run(*priced)
+    after = {"pricing/unpriced", "pricing/subscriptions", "reconcile/summary"}
+    assert machine.tick() == {*after, *(f"usage/{name}" for name in USAGE)}
 
 
 def test_what_was_refused_is_not_built_upon(machine: Machine) -> None:

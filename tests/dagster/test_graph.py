@@ -10,7 +10,7 @@ from pathlib import Path
 from tokenledger_dagster.definitions import defs
 
 SNAPSHOT = Path(__file__).with_name("asset_graph.json")
-STAGES = ("sources", "events", "pricing", "usage", "exports")
+STAGES = ("sources", "events", "pricing", "usage", "reconcile", "exports")
 
 
 def graph() -> dict[str, object]:

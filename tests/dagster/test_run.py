@@ -109,4 +109,7 @@ def test_negative_counter_stops_the_run(ledger: Path, run: Run) -> None:
 
 def test_usage_without_a_price_warns_and_fails_where_asked(run: Run) -> None:
     assert run().failed_checks == []
-    assert run(on_unpriced="error").failed_checks == ["pricing/unpriced: unpriced_share"]
+    assert sorted(run(on_unpriced="error").failed_checks) == [
+        "pricing/unpriced: unpriced_share",
+        "reconcile/coverage: everything_priced",
+    ]

@@ -47,6 +47,7 @@ def test_the_document_is_that_of_the_contract(world: World, manifest: Connection
             "skipped_unpriced_count": 1,
             "list_price_usd": 0.01378,
             "estimated_tokens": 0,
+            "idle_subscription_usd": 0,
         },
         "top_providers": [
             {

@@ -30,7 +30,7 @@ class Kept:
     def __init__(self, home: str, args: SimpleNamespace, zone: str) -> None:
         self._home = home
         self._folder = os.path.join(home, home_files.ANSWERS)
-        self._question = repr((__version__, zone, sorted(vars(args).items())))
+        self._question = repr((__version__, zone, sorted(vars(args).items()), _plans(home)))
         self._state = _state(home)
 
     def find(self) -> bytes | None:
@@ -70,6 +70,20 @@ class Kept:
             listed = sorted((entry.stat().st_mtime_ns, entry.path) for entry in found)
         for _, path in listed[: max(0, len(listed) + 1 - MOST)]:
             os.unlink(path)
+
+
+def _plans(home: str) -> tuple[int, int, str] | None:
+    """What plans make of an answer: their file, and the day up to which their fees are due."""
+    try:
+        stat = os.stat(f"{home}/{home_files.PLANS}")
+    except OSError:
+        # a pricing book's fees are due by the month, and nobody can tell from here whether it has any
+        return (
+            (0, 0, time.strftime("%Y-%m", time.gmtime()))
+            if os.path.exists(f"{home}/{home_files.PRICING_BOOK}")
+            else None
+        )
+    return stat.st_size, stat.st_mtime_ns, time.strftime("%Y-%m-%d", time.gmtime())
 
 
 def _state(home: str) -> list[tuple[int, ...] | None]:

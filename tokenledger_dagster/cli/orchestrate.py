@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from resources import LedgerHome, RunOptions
     from tokenledger_dagster.contracts.summaries import PipelineSummary
 
-STAGES = ("sources", "events", "pricing", "usage", "exports")
+STAGES = ("sources", "events", "pricing", "usage", "reconcile", "exports")
 EXAMPLES = {
     "orchestrate": """
 examples:
@@ -49,6 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--skip", metavar="STAGE", action="append", default=[], help=f"one of {', '.join(STAGES)}")
     parser.add_argument("--on-unpriced", choices=("error", "skip"), help="what usage without a price does to the run")
     parser.add_argument("--no-cache", action="store_true", help="read every log from its start and reconcile")
+    parser.add_argument(
+        "--reconcile-write", action="store_true", help="let reconciling write its patch into pricing.json"
+    )
     parser.add_argument(
         "--providers", metavar="NAMES", action="append", default=[], help="read only these clients' logs"
     )
@@ -89,6 +92,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         snapshot_mode=args.snapshot_mode,
         on_unpriced=args.on_unpriced or settings.on_unpriced,
         no_cache=args.no_cache,
+        reconcile_write=args.reconcile_write,
         events_out=args.events_out or "",
         ui_snapshot_path=args.ui_snapshot_path or "",
         pipeline_summary_path=args.pipeline_summary_path or "",

@@ -44,6 +44,8 @@ def dollars(value: Decimal | None) -> str:
     """USD for people: cents, or more digits for small amounts; a dash where there is no price."""
     if value is None:
         return "-"
+    if value < 0:
+        return f"-{dollars(-value)}"
     if 0 < value * 10_000 < 1:
         return "<$0.0001"
     return f"${value:,.2f}" if value >= 1 or value == 0 else f"${value:.4f}"

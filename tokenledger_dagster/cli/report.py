@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from tokenledger_dagster.cli import output
 from tokenledger_dagster.errors import NothingToReport
 from tokenledger_dagster.plainjson import encode_plain, nano_number
+from tokenledger_dagster.usage.declared import is_declared
 from tokenledger_dagster.usage.report import KINDS, report_document, usd
 
 TYPE_CHECKING = False  # with the rest of what a warm report does not need
@@ -53,19 +54,27 @@ def run(args: Arguments, settings: Settings) -> int:
         common.synced(home, settings, walked=getattr(args, "walked", None))
     connection = common.ledger(home)
     try:
-        return show_report(connection, args, selection)
+        return show_report(connection, args, selection, str(home.root))
     finally:
         connection.close()
 
 
-def show_report(connection: sqlite3.Connection, args: Arguments, selection: Selection, kept: Kept | None = None) -> int:
+def show_report(
+    connection: sqlite3.Connection, args: Arguments, selection: Selection, home: str, kept: Kept | None = None
+) -> int:
     """Prints the report from the state as it is, and keeps it for the next who asks the same.
 
     Raises NothingToReport where nothing matches.
     """
     descending = None if args.order is None else args.order == "desc"
     money = nano_number if args.format == "json" else usd
-    report = report_document(connection, args.kind, selection, datetime.now(UTC), descending=descending, money=money)
+    plans = None
+    if is_declared(connection, home):
+        from tokenledger_dagster.usage.effective import effective  # only who declared plans pays for their arithmetic
+
+        plans = effective(connection, home)
+    now = datetime.now(UTC)
+    report = report_document(connection, args.kind, selection, now, descending=descending, money=money, plans=plans)
     if not report["rows"]:
         asked = ", ".join(f"{name} {value}" for name, value in report["filters"].items())
         raise NothingToReport(
@@ -86,11 +95,15 @@ def _text(report: Document, form: str) -> str:
     exact = form == "csv"
     headers = [_TITLES.get(kind, kind.title()), "Models", "Input", "Output", "Cache write", "Cache read"]
     headers += ["Total", "List price USD" if exact else "List price", "Unpriced"]
+    # without plans, cost is the list price; CSV has the same columns always
+    costs = exact or totals["total_cost_usd"] != totals["list_price_usd"]
+    headers += (["Cost USD", "Idle USD"] if exact else ["Cost", "Idle"]) if costs else []
     rows = [
-        [row["key"], ", ".join(one["model"] for one in row["models"]), *_figures(row, exact)] for row in report["rows"]
+        [row["key"], ", ".join(one["model"] for one in row["models"]), *_figures(row, exact, costs)]
+        for row in report["rows"]
     ]
     if not exact:
-        rows.append(["Total", "", *_figures(totals, exact)])
+        rows.append(["Total", "", *_figures(totals, exact, costs)])
     text = output.render(headers, rows, form, numeric_from=2)
     if form != "table":
         return text
@@ -99,10 +112,13 @@ def _text(report: Document, form: str) -> str:
         foot += f"; {totals['unpriced_tokens']:,} tokens have no known price and are in no sum of USD"
     if totals["estimated_tokens"]:
         foot += f"; {totals['estimated_tokens']:,} tokens are estimates (--no-estimates leaves them out)"
+    if costs:
+        total = output.dollars(totals["total_cost_usd"])
+        foot += f"; cost with plans {total}, of it {output.dollars(totals['idle_subscription_usd'])} idle fees"
     return f"{text}{foot}\n"
 
 
-def _figures(row: Document, exact: bool) -> list[str]:
+def _figures(row: Document, exact: bool, costs: bool) -> list[str]:
     counts = (
         row["input_tokens"] + row["tool_input_tokens"],
         row["output_tokens"] + row["tool_output_tokens"],
@@ -111,7 +127,10 @@ def _figures(row: Document, exact: bool) -> list[str]:
         row["total_tokens"],
     )
     price = row["list_price_usd"]
+    cost, idle = row["effective_cost_usd"], row["idle_subscription_usd"]
     if exact:
-        return [*map(str, counts), "" if price is None else f"{price:f}", str(row["unpriced_tokens"])]
+        texts = ["" if usd is None else f"{usd:f}" for usd in (price, cost, idle)]
+        return [*map(str, counts), texts[0], str(row["unpriced_tokens"]), *texts[1:]]
     unpriced = output.tokens(row["unpriced_tokens"]) if row["unpriced_tokens"] else ""
-    return [*map(output.tokens, counts), output.dollars(price), unpriced]
+    figures = [*map(output.tokens, counts), output.dollars(price), unpriced]
+    return [*figures, output.dollars(cost), output.dollars(idle) if idle else ""] if costs else figures

@@ -7,6 +7,7 @@ import sys
 from tokenledger_dagster.errors import NothingToReport, UsageError
 from tokenledger_dagster.exports.ui_snapshot import snapshot_document, write_document
 from tokenledger_dagster.plainjson import encode_plain
+from tokenledger_dagster.usage.declared import is_declared
 from tokenledger_dagster.usage.selection import day_number
 
 TYPE_CHECKING = False
@@ -65,8 +66,13 @@ def check_month(month: str | None) -> None:
 
 def show_snapshot(connection: sqlite3.Connection, args: Arguments, home: str, top_n: int) -> int:
     """Prints and writes the snapshot of the state as it is.  Raises NothingToReport where the month is empty."""
-    document = snapshot_document(connection, mode=args.mode, month=args.month, top_n=top_n)
-    if not document["totals"]["tokens"]:
+    plans = None
+    if is_declared(connection, home):
+        from tokenledger_dagster.usage.effective import effective  # only who declared plans pays for their arithmetic
+
+        plans = effective(connection, home)
+    document = snapshot_document(connection, mode=args.mode, month=args.month, top_n=top_n, plans=plans)
+    if not document["totals"]["tokens"] and not document["totals"]["cost_usd"]:
         raise NothingToReport(f"no events for {args.month or 'any month'}")
     sys.stdout.buffer.write(encode_plain(document))
     sys.stdout.flush()

@@ -88,7 +88,7 @@ def _answer(
             return 0
         from tokenledger_dagster.cli.report import show_report
 
-        return show_report(connection, args, selection, kept)
+        return show_report(connection, args, selection, home, kept)
     top_n = _top_n(environ)
     if top_n is None or not is_unchanged(home, connection, environ, walked):
         return None

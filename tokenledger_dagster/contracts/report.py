@@ -27,7 +27,8 @@ class Sums(msgspec.Struct, kw_only=True):
     list_price_usd: Decimal | None = None
     """Sum over priced events; null where none has a price."""
     effective_cost_usd: Decimal | None = None
-    """Equals the list price until a plan is declared."""
+    """What they cost: list price, or reported cost where that is declared; where a plan carries them, a share of its
+    fee. Null where nothing is known of the cost of any."""
 
 
 class ModelRow(Sums, kw_only=True):
@@ -53,6 +54,14 @@ class Totals(Sums, kw_only=True):
     web_search_requests: int = 0
     estimated_tokens: int = 0
     """Tokens of ``total_tokens`` that nobody counted; ``--no-estimates`` leaves them out."""
+    variable_cost_usd: Decimal | None = None
+    """Part of ``effective_cost_usd`` that the requests themselves cost."""
+    subscription_allocated_usd: Decimal = Decimal(0)
+    """Part of it that is a share of plans' fees."""
+    idle_subscription_usd: Decimal = Decimal(0)
+    """Fees of plans that no request carries, by day; only in rows by time and in the totals of a whole period."""
+    total_cost_usd: Decimal | None = None
+    """Effective cost and idle fees."""
 
 
 class Row(Totals, kw_only=True):

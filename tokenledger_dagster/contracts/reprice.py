@@ -1,7 +1,7 @@
 """What accepting another price snapshot changes, schema version 1: old, new and why, by model and month.
 
-Here: the shape. Not here: working it out, or accepting it (`pricing.reprice`). Amounts are list prices in USD; months are
-UTC months, in which fees are spread and prices are labelled.
+Here: the shape. Not here: working it out, or accepting it (`pricing.reprice`). Amounts are list prices in USD; months
+are UTC months, in which fees are spread and prices are labelled.
 """
 
 from __future__ import annotations

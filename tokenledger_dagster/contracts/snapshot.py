@@ -33,6 +33,8 @@ class SnapshotTotals(msgspec.Struct, frozen=True, kw_only=True):
     list_price_usd: Decimal
     estimated_tokens: int = 0
     """Part of ``tokens`` that no provider counted."""
+    idle_subscription_usd: Decimal = Decimal(0)
+    """Part of ``cost_usd``: fees of plans that no request carries."""
 
 
 class SnapshotRow(msgspec.Struct, frozen=True, kw_only=True):

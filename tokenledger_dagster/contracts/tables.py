@@ -199,9 +199,13 @@ _EVENT_COSTS = Table(
         _CHANNEL,
         _count("total_tokens", "Tokens of the event."),
         _usd("list_price_usd", "What the channel charges for the request, USD; null = no rate known.", null=True),
-        _usd("variable_cost_usd", "What the request itself cost, USD: the list price in token mode.", null=True),
-        _usd("subscription_allocated_usd", "Share of a plan's fee, USD; 0 in token mode."),
-        _usd("effective_cost_usd", "Variable plus allocated, USD; null = no rate known.", null=True),
+        _usd(
+            "variable_cost_usd",
+            "What the request itself cost, USD: list or reported price, 0 where a plan carries it; null = not known.",
+            null=True,
+        ),
+        _usd("subscription_allocated_usd", "Share of a plan's fee, USD; 0 where no plan carries it."),
+        _usd("effective_cost_usd", "Variable plus allocated, USD; null = not known.", null=True),
         _text("list_basis", "Whose price list: the channel's or the maker's.", null=True, allowed=("channel", "maker")),
         _text(
             "pricing_mode",
@@ -221,6 +225,7 @@ _EVENT_COSTS = Table(
         _text("rate_layer", "Layer of the rate: book, price_list, or an imported list; null = no rate.", null=True),
         _text("rate_model", "Model that the rate was looked up under; null = no rate known.", null=True),
         _text("rate_source", "Where the rate was taken from; null = no rate known.", null=True),
+        _text("subscription", "Plan that carries the request, or whose overage it is; null = none.", null=True),
     ),
     ("timestamp", "event_id"),
 )
@@ -331,6 +336,39 @@ _PRICES = Table(
     ("layer", "provider", "channel", "model", "context", "valid_from", "tod_from", "status"),
 )
 
+_SUBSCRIPTIONS = Table(
+    "subscriptions",
+    "What became of every plan's fee: one row per plan and part of a billing period within a UTC calendar month.",
+    (
+        _text("subscription", "Name of the plan as declared."),
+        _text("plan", "Id in the shipped catalogue of plans; null where the fee was entered.", null=True),
+        _PROVIDER,
+        _text("pricing_mode", "How its fee is known.", allowed=("subscription_derived", "subscription_manual")),
+        _text(
+            "weight_method", "What the fee was spread in proportion to.", allowed=("list_price", "tokens", "requests")
+        ),
+        _text("month", "UTC calendar month, as 2026-02."),
+        Column("period_start", "DATE", "First day of the billing period."),
+        Column("period_end", "DATE", "First day after the billing period."),
+        Column("segment_start", "DATE", "First day of the period's part in this month."),
+        Column("segment_end", "DATE", "First day after it."),
+        Column("is_complete", "BOOLEAN", "True where that part is over."),
+        _count("seats", "Seats paid for."),
+        _usd("fee_usd", "Fee of these days, USD."),
+        _usd("allocated_usd", "Part of the fee that requests carry, USD."),
+        _usd("idle_usd", "Part of the fee that no request carries, USD."),
+        _usd("list_price_usd", "List price of what the plan carried, USD: what it would have cost by the token."),
+        _usd("overage_usd", "Cost of requests beyond the plan, USD."),
+        _usd("leverage", "List price over fee; null without a fee.", null=True),
+        _usd("utilisation", "List price over what the vendor includes; null where that is not known.", null=True),
+        _count("event_count", "Requests that the plan carried."),
+        _count("total_tokens", "Their tokens."),
+        _count("unpriced_tokens", "Tokens among them without a list price."),
+        Column("flags", "VARCHAR[]", "fee_unknown, weights_estimated, weights_by_tokens, weights_by_requests."),
+    ),
+    ("segment_start", "subscription"),
+)
+
 _UNPRICED = Table(
     "unpriced",
     "Booked usage that has no list price, by model and reason; what a person or a newer price list has to supply.",
@@ -420,6 +458,7 @@ TABLES: dict[str, Table] = {
         _USAGE_CLIENTS,
         _USAGE_BLOCKS,
         _PRICES,
+        _SUBSCRIPTIONS,
         _UNPRICED,
         _SOURCES,
         _RUNS,

@@ -8,23 +8,27 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from tokenledger_dagster.contracts.tables import USAGE_TABLES
-from tokenledger_dagster.exports import costs
+from tokenledger_dagster.exports import allocation, costs
 from tokenledger_dagster.exports.blocks import block_starts
 from tokenledger_dagster.exports.engine import columns_of, literal, load, sql
 from tokenledger_dagster.exports.runs import past_runs, summary_paths
-from tokenledger_dagster.exports.state import booked_state, source_rows
+from tokenledger_dagster.exports.state import booked_state, events_state, source_rows
 from tokenledger_dagster.home import Home
 from tokenledger_dagster.ingest.booking_key import booking_key
+from tokenledger_dagster.ingest.manifest import connect
 from tokenledger_dagster.ingest.zones import Zone
 from tokenledger_dagster.pricing.rates import BOOK_COLUMNS
 from tokenledger_dagster.pricing.resolve import price_events_sql
 from tokenledger_dagster.pricing.snapshots import Snapshot
+from tokenledger_dagster.usage.declared import is_declared
+from tokenledger_dagster.usage.effective import Declared, declared, declared_key, effective
 
 if TYPE_CHECKING:
     import duckdb
@@ -86,22 +90,53 @@ def _from_lake(name: str) -> Recipe:
         attach_once(site.con, site.home)
         return sql(name)
 
-    return Recipe(query=query, inputs=lambda site: booked_state(site.home), sql_files=(name,))
+    return Recipe(query=query, inputs=lambda site: events_state(site.home), sql_files=(name,))
 
 
 def _event_costs(cursor: duckdb.DuckDBPyConnection, site: Site) -> str:
     """Only months that changed are priced; the others' rows are read back from the table."""
     events, prices = site.path_of("events"), costs.prices_of(site.home)
-    site.made.update(costs.month_keys(cursor, events, prices, f"{booking_key()} {site.code}"))
+    plans = _declared(site, cursor, events)
+    also = f"{booking_key()} {site.code} {_plans_key(site)}"
+    site.made.update(costs.month_keys(cursor, events, prices, also))
     changed = [month for month, key in site.made.items() if site.parts.get(month) != key]
     if not changed and site.made:
         changed = list(site.made)[-1:]  # a table is never made of its old self alone
     priced = costs.prepare(cursor, events, prices, changed)
+    if plans is not None:
+        priced = allocation.spread(cursor, priced, events, plans, allocation.today())
     kept = [month for month in site.made if month not in changed]
     if not kept:
         return priced
     months = ", ".join(map(literal, kept))
     return sql("unchanged_costs", costs=literal(site.path_of(costs.COSTS)), months=months, priced=priced)
+
+
+def _declared(site: Site, cursor: duckdb.DuckDBPyConnection, events: Path) -> Declared | None:
+    """The plans in force, None where nothing is declared."""
+    with closing(connect(site.home, read_only=True)) as manifest:
+        if not is_declared(manifest, str(site.home.root)):
+            return None
+        first_days = (
+            f"SELECT provider, CAST(min(timestamp) AS DATE) FROM read_parquet({literal(events)}) GROUP BY provider"
+        )
+        return declared(manifest, str(site.home.root), dict(cursor.execute(first_days).fetchall()))
+
+
+def _plans_key(site: Site) -> str:
+    with closing(connect(site.home, read_only=True)) as manifest:
+        return declared_key(manifest, str(site.home.root))
+
+
+def _subscriptions(cursor: duckdb.DuckDBPyConnection, site: Site) -> str:
+    with closing(connect(site.home, read_only=True)) as manifest:
+        return allocation.subscriptions(cursor, effective(manifest, str(site.home.root)))
+
+
+def _subscriptions_key(site: Site) -> str:
+    """Fees become due with every day, and everything booked shares in them."""
+    key = _plans_key(site)
+    return f"{key} {allocation.today()} {booked_state(site.home)}" if key else ""
 
 
 def _usage_hours(cursor: duckdb.DuckDBPyConnection, site: Site) -> str:
@@ -200,10 +235,14 @@ RECIPES: dict[str, Recipe] = {
     "event_costs": Recipe(
         query=_event_costs,
         # names and channels are files that the booking key is made of
-        inputs=lambda site: f"{booking_key()} {costs.prices_of(site.home).key} {price_events_sql()}",
+        inputs=lambda site: f"{booking_key()} {costs.prices_of(site.home).key} {price_events_sql()} {_plans_key(site)}",
         needs=("events",),
-        sql_files=("price_months", "price_facts", "priced_names", "price_inputs", "event_costs", "unchanged_costs"),
+        sql_files=(
+            *("price_months", "price_facts", "priced_names", "price_inputs", "event_costs", "unchanged_costs"),
+            *("plan_atoms", "plan_costs"),
+        ),
     ),
+    "subscriptions": Recipe(query=_subscriptions, inputs=_subscriptions_key, sql_files=("subscriptions",)),
     USAGE_HOURS: Recipe(query=_usage_hours, inputs=lambda site: site.zone, needs=_PRICED, sql_files=(USAGE_HOURS,)),
     **{name: _usage(name) for name in USAGE_TABLES},
     "prices": Recipe(

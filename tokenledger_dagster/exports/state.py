@@ -20,14 +20,31 @@ SQL = Path(__file__).parent / "sql"
 Signature = tuple[tuple[int, int], tuple[int, int]]
 
 
+_PRICES = frozenset({"prices", "price_months"})
+"""Statements that tell of prices."""
+
+
 def booked_state(home: Home) -> str:
-    """Key of the booked state; no DuckDB, and nothing is read twice while the manifest does not change.
+    """Key of the booked state, prices included; nothing is read twice while the manifest does not change.
 
     It stands for single events, so those that are only columns become rows first, as they must for any table.
 
     Raises:
         ManifestError: the home holds no manifest.
     """
+    return " ".join(_state_of(home))
+
+
+def events_state(home: Home) -> str:
+    """The same without prices: what the requests themselves are.
+
+    Raises:
+        ManifestError: the home holds no manifest.
+    """
+    return _state_of(home)[0]
+
+
+def _state_of(home: Home) -> tuple[str, str]:
     settle(home)
     return _booked_state(str(home.root), _signature(home.manifest_path))
 
@@ -47,19 +64,22 @@ def source_rows(home: Home) -> list[tuple[str | int, ...]]:
 
 # a million events take 0.4 s to sum: the assets of one run share the answer
 @lru_cache(maxsize=8)
-def _booked_state(root: str, signature: Signature) -> str:
+def _booked_state(root: str, signature: Signature) -> tuple[str, str]:
+    """Keys of the requests and of their prices."""
     manifest = connect(Home(Path(root)), read_only=True)
     try:
         manifest.execute("BEGIN")
-        return _digest(manifest)
+        return _digest(manifest, prices=False), _digest(manifest, prices=True)
     finally:
         manifest.close()
 
 
-def _digest(manifest: sqlite3.Connection) -> str:
+def _digest(manifest: sqlite3.Connection, *, prices: bool) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for part in (SQL / "state.sql").read_text("utf-8").split("-- statement: ")[1:]:
         name, _, query = part.partition("\n")
+        if (name in _PRICES) != prices:
+            continue
         digest.update(name.encode())
         for row in manifest.execute(query):
             digest.update(repr(row).encode())

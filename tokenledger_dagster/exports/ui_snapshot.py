@@ -21,17 +21,20 @@ from tokenledger_dagster.quarters import SLOT_US
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
     from typing import Any
 
     from tokenledger_dagster.contracts.snapshot import Snapshot, SnapshotMode
     from tokenledger_dagster.home import Home
     from tokenledger_dagster.ingest.zones import Zone
+    from tokenledger_dagster.usage.effective import Effective
+    from tokenledger_dagster.usage.selection import AtomCosts
 
     Document = dict[str, Any]
-    Row = tuple[str, str, str, int, int, int, int, int]
-    """Client, model, session number, tokens, list price in nano-USD, unpriced requests."""
+    Row = tuple[str, str, str, int, int, int, int, int, int]
+    """Client, model, provider, session number, tokens, list price in nano-USD, unpriced requests, tokens that are
+    estimates, effective cost in nano-USD."""
 
 SNAPSHOT_SCHEMA_VERSION = 1
 COMPACT_ROWS = 5
@@ -46,11 +49,12 @@ _SQL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "sql")
 class _Sum:
     """Figures of one name."""
 
-    __slots__ = ("estimated", "nano", "sessions", "tokens", "unpriced")
+    __slots__ = ("cost", "estimated", "nano", "sessions", "tokens", "unpriced")
 
     def __init__(self) -> None:
         self.tokens = 0
         self.nano = 0
+        self.cost = 0
         self.unpriced = 0
         self.estimated = 0
         self.sessions: set[int] = set()
@@ -61,6 +65,7 @@ class _Sum:
         self.nano += row[5]
         self.unpriced += row[6]
         self.estimated += row[7]
+        self.cost += row[8]
 
 
 def snapshot_document(
@@ -71,6 +76,7 @@ def snapshot_document(
     top_n: int = COMPACT_ROWS,
     now: datetime | None = None,
     suggestions: Sequence[str] = (),
+    plans: Effective | None = None,
 ) -> Document:
     """The snapshot of one month as plain values in the shape and order of ``contracts.snapshot``.
 
@@ -82,6 +88,7 @@ def snapshot_document(
         top_n: rows of a compact list.
         now: time of the snapshot; None is the clock's.
         suggestions: tips to pass on.
+        plans: effective costs where something is declared.
 
     Returns:
         The snapshot, all zeros where the month has no events.
@@ -93,11 +100,15 @@ def snapshot_document(
     name = zone or own
     now = (now or datetime.now(UTC)).astimezone(UTC)
     # only what the cells do not answer needs the zone itself
-    place = None if name == own else _zone(name)
+    place = None if name == own and plans is None else _zone(name)
     chosen = month or _latest_month(connection, place) or _month_of(_local_day(_zone(name), now))
     first, last = _days(chosen)
-    rows = _from_cells(connection, first, last) if place is None else _from_slots(connection, place, first, last)
-    return _assemble(rows, mode, name, chosen, top_n, now, suggestions)
+    if place is None:
+        return _assemble(_from_cells(connection, first, last), mode, name, chosen, top_n, now, suggestions)
+    costs = None if plans is None else plans.costs
+    rows = _from_slots(connection, place, first, last, costs)
+    idle = {} if plans is None else plans.idle_by_provider(first, last)
+    return _assemble(rows, mode, name, chosen, top_n, now, suggestions, idle)
 
 
 def make_snapshot(
@@ -108,13 +119,15 @@ def make_snapshot(
     top_n: int = COMPACT_ROWS,
     now: datetime | None = None,
     suggestions: Sequence[str] = (),
+    plans: Effective | None = None,
 ) -> Snapshot:
     """``snapshot_document`` as the contract's type."""
     import msgspec
 
     from tokenledger_dagster.contracts.snapshot import Snapshot
 
-    return msgspec.convert(snapshot_document(connection, mode, zone, month, top_n, now, suggestions), Snapshot)
+    document = snapshot_document(connection, mode, zone, month, top_n, now, suggestions, plans)
+    return msgspec.convert(document, Snapshot)
 
 
 def write_snapshot(home: Home, snapshot: Snapshot, path: Path | None = None) -> Path:
@@ -149,7 +162,9 @@ def _assemble(
     top_n: int,
     now: datetime,
     suggestions: Sequence[str],
+    idle: Mapping[str, int] | None = None,
 ) -> Document:
+    """``idle``: nano-USD of fees that no request carries, by provider."""
     total = _Sum()
     providers: dict[str, _Sum] = {}
     models: dict[str, _Sum] = {}
@@ -159,8 +174,11 @@ def _assemble(
         by_client.setdefault(row[0], _Sum()).add(row)
         models.setdefault(row[1], _Sum()).add(row)
         providers.setdefault(row[2], _Sum()).add(row)
+    for name, nano in (idle or {}).items():
+        total.cost += nano
+        providers.setdefault(name, _Sum()).cost += nano
     limit = top_n if mode == "compact" else None
-    cost = _usd(total.nano)
+    cost = _usd(total.cost)
     return {
         "schema_version": SNAPSHOT_SCHEMA_VERSION,
         "generated_at": now.isoformat(timespec="seconds").replace("+00:00", "Z"),
@@ -172,8 +190,9 @@ def _assemble(
             "blended_usd_per_mtok": _blended(cost, total.tokens),
             "session_count": len(total.sessions),
             "skipped_unpriced_count": total.unpriced,
-            "list_price_usd": cost,
+            "list_price_usd": _usd(total.nano),
             "estimated_tokens": total.estimated,
+            "idle_subscription_usd": _usd(sum((idle or {}).values())),
         },
         "top_providers": _ranked(providers)[:limit],
         "top_models": _ranked(models)[:limit],
@@ -186,7 +205,7 @@ def _assemble(
 def _ranked(sums: dict[str, _Sum]) -> list[Document]:
     rows = []
     for name, found in sorted(sums.items(), key=lambda item: (-item[1].tokens, item[0])):
-        cost = _usd(found.nano)
+        cost = _usd(found.cost)
         rows.append(
             {
                 "name": name,
@@ -194,7 +213,7 @@ def _ranked(sums: dict[str, _Sum]) -> list[Document]:
                 "total_cost_usd": cost,
                 "blended_usd_per_mtok": _blended(cost, found.tokens),
                 "session_count": len(found.sessions),
-                "list_price_usd": cost,
+                "list_price_usd": _usd(found.nano),
             }
         )
     return rows
@@ -216,13 +235,20 @@ def _from_cells(connection: sqlite3.Connection, first: int, last: int) -> Iterat
     return connection.execute(_query("snapshot_cells.sql"), (first, last))
 
 
-def _from_slots(connection: sqlite3.Connection, zone: Zone, first: int, last: int) -> Iterator[Row]:
+def _from_slots(
+    connection: sqlite3.Connection, zone: Zone, first: int, last: int, costs: AtomCosts | None
+) -> Iterator[Row]:
     # no zone is further than a day from UTC; which day a quarter hour falls on is decided by the zone itself
     query = _query("snapshot_slots.sql")
-    for slot, *row in connection.execute(query, ((first - 1) * _SLOTS_A_DAY, (last + 2) * _SLOTS_A_DAY)):
+    bounds = ((first - 1) * _SLOTS_A_DAY, (last + 2) * _SLOTS_A_DAY)
+    for slot, model_no, is_estimated, *row in connection.execute(query, bounds):
         if first <= zone.day(slot * SLOT_US) <= last:
             client, model, provider, session, tokens, nano, unpriced, estimated = row
-            yield client, model, provider, session, tokens, nano, unpriced, estimated
+            cost = nano
+            if costs is not None:
+                found = costs[slot, session, model_no, is_estimated]
+                cost = found.variable_nano + found.allocated_nano
+            yield client, model, provider, session, tokens, nano, unpriced, estimated, cost
 
 
 def _query(name: str) -> str:

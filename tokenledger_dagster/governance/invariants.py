@@ -15,7 +15,7 @@ import msgspec
 from tokenledger_dagster.contracts.tables import TABLES, USAGE_TABLES
 from tokenledger_dagster.exports.tables import stored
 from tokenledger_dagster.fileio import write_json_atomic
-from tokenledger_dagster.governance import artifacts, contracts, lake, prices, sums
+from tokenledger_dagster.governance import artifacts, contracts, lake, price_book, prices, sums
 from tokenledger_dagster.governance.outcome import SHOWN_ROWS, CheckOutcome, Finding, Inspection, Invariant
 
 __all__ = ["INVARIANTS", "CheckOutcome", "Inspection", "Invariant", "inspect"]
@@ -91,6 +91,52 @@ _PROPERTIES = (
         blocking=False,
         severity="WARN",
         description="The committed rate table is what its price list gives; else prices are out of date.",
+    ),
+    Invariant(
+        name="book_lints",
+        table="book",
+        run=price_book.book_lints,
+        blocking=False,
+        description="The pricing book says nothing that cannot be meant; else prices stay as they were accepted.",
+    ),
+    Invariant(
+        name="prices_audited",
+        table="book",
+        run=price_book.prices_audited,
+        blocking=False,
+        severity="WARN",
+        description="Book and price list name their sources and are not old; else nobody knows if a cost is right.",
+    ),
+    Invariant(
+        name="prices_accepted",
+        table="reprice",
+        run=price_book.prices_accepted,
+        blocking=False,
+        severity="WARN",
+        description="The ledger is priced with today's prices; else a change waits for somebody to look at it.",
+    ),
+    Invariant(
+        name="fees_spread_exactly",
+        table="subscriptions",
+        run=price_book.fees_spread_exactly,
+        reads=("event_costs", "subscriptions"),
+        description="Every fee is carried by requests or idle, to the nano-USD; else somebody pays twice or nothing.",
+    ),
+    Invariant(
+        name="everything_priced",
+        table="coverage",
+        run=price_book.everything_priced,
+        blocking=False,
+        severity="WARN",
+        description="Today's prices know every model of the month; else its cost comes out too low.",
+    ),
+    Invariant(
+        name="price_sources_agree",
+        table="reconcile",
+        run=price_book.price_sources_agree,
+        blocking=False,
+        severity="WARN",
+        description="Sources of prices agree within 1 % on models in use; else one of them states a wrong cost.",
     ),
     Invariant(
         name="tables_present",

@@ -20,6 +20,7 @@ from tokenledger_dagster.pricing.context import billing_provider, channels
 from tokenledger_dagster.pricing.rate_table import RateTable
 from tokenledger_dagster.pricing.rates import BOOK_COLUMNS
 from tokenledger_dagster.pricing.snapshots import Snapshot, SnapshotError, by_id, current, keep
+from tokenledger_dagster.usage.declared import BOOK_FEES
 
 KEY = "price_snapshot"
 """Key of the manifest's meta table: id of the accepted snapshot."""
@@ -69,20 +70,28 @@ def accept(home: Home, connection: sqlite3.Connection, snapshot: Snapshot) -> No
     if get_meta(connection, KEY) != snapshot.snapshot_id or not (home.prices / f"{snapshot.snapshot_id}.json").exists():
         keep(home, snapshot)
         set_meta(connection, KEY, snapshot.snapshot_id)
+        fees = {name: str(fee) for name, fee in snapshot.book.subscriptions()} if snapshot.book is not None else {}
+        if fees:
+            set_meta(connection, BOOK_FEES, msgspec.json.encode(fees).decode())
+        else:
+            connection.execute("DELETE FROM meta WHERE key = ?", (BOOK_FEES,))
 
 
 def touched(before: RateTable, after: RateTable, connection: sqlite3.Connection) -> set[int]:
     """Return the numbers of the booked models whose rates differ between two tables, in any channel or context."""
     found: set[int] = set()
-    same: dict[tuple[str, str], bool] = {}
+    same: dict[tuple[str, str], tuple[bool, bool]] = {}
+    """Whether both tables say the same, and whether they say anything."""
     for number, client, upstream, name in booked_models(connection):
         # a message id may name another biller than the client's own
         for provider in {billing_provider(client, name, None, upstream), *channels("message_prefix").values()}:
             names = before.named(provider, name), after.named(provider, name)
             key = (names[0].model, names[1].model)
             if key not in same:
-                same[key] = _rows(before, key[0]) == _rows(after, key[1])
-            if not same[key] or names[0] != names[1]:
+                rows = _rows(before, key[0]), _rows(after, key[1])
+                same[key] = rows[0] == rows[1], bool(rows[1])
+            # where there is no rate, it does not matter how certain the name is
+            if not same[key][0] or (same[key][1] and names[0] != names[1]):
                 found.add(number)
     return found
 

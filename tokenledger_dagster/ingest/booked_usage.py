@@ -45,6 +45,8 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     day: int
     """UTC, days since 1970."""
     event_count: int
+    priceable_count: int
+    """Of them, those that count tokens: the others cost nothing, whatever the rates."""
     tokens: int
     unpriced_count: int
     unpriced_tokens: int
@@ -118,12 +120,18 @@ def latest_month(connection: sqlite3.Connection, zone: str) -> str | None:
 
 def month_bounds(month: str, zone: str) -> tuple[int, int]:
     """First microsecond of a month, YYYY-MM, and of the next.  Raises UsageError."""
+    first, last = map(date.fromisoformat, month_days(month))
+    return _local_us(first, Zone(zone)), _local_us(last + timedelta(days=1), Zone(zone))
+
+
+def month_days(month: str) -> tuple[str, str]:
+    """First and last day of a month, YYYY-MM-DD.  Raises UsageError."""
     try:
-        start = date.fromisoformat(f"{month}-01")
-    except ValueError as error:
+        first = date.fromisoformat(f"{month}-01")
+        following = (first.replace(day=28) + timedelta(days=4)).replace(day=1)
+    except (ValueError, OverflowError) as error:
         raise UsageError(f"--month {month}: no such month; write YYYY-MM") from error
-    following = (start.replace(day=28) + timedelta(days=4)).replace(day=1)
-    return _local_us(start, Zone(zone)), _local_us(following, Zone(zone))
+    return first.isoformat(), (following - timedelta(days=1)).isoformat()
 
 
 def _local_us(day: date, zone: Zone) -> int:
@@ -136,6 +144,7 @@ def _local_us(day: date, zone: Zone) -> int:
 _SUMS = (
     "day",
     "event_count",
+    "priceable_count",
     "tokens",
     "unpriced_count",
     "unpriced_tokens",

@@ -2,14 +2,16 @@
 SELECT
     m.model_no, m.client, m.provider, m.model_raw, m.upstream, m.model, m.maker, m.modifiers, m.rule, m.confidence,
     e.channel, e.requested_context, e.day,
-    e.event_count, e.tokens, e.unpriced_count, e.unpriced_tokens, e.list_nano, e.reported_nano, e.reported_list_nano,
-    e.reported_count, e.unpriced_reason
+    e.event_count, e.priceable_count, e.tokens, e.unpriced_count, e.unpriced_tokens, e.list_nano, e.reported_nano,
+    e.reported_list_nano, e.reported_count, e.unpriced_reason
 FROM (
     SELECT
         model_no, channel, requested_context,
         -- rounded down, before 1970 too
         (timestamp_us - ((timestamp_us % 86400000000) + 86400000000) % 86400000000) / 86400000000 AS day,
         count(*) AS event_count,
+        sum(input_tokens + output_tokens + cache_write_tokens + cache_read_tokens + tool_input_tokens
+            + tool_output_tokens > 0) AS priceable_count,
         sum(input_tokens + output_tokens + cache_write_tokens + cache_read_tokens + tool_input_tokens
             + tool_output_tokens) AS tokens,
         count(*) - count(list_price_nano) AS unpriced_count,

@@ -9,7 +9,7 @@ counts only where the row says `free`, so that nobody's zero becomes a silent $0
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -70,19 +70,26 @@ class Book:
         self.document = document
         self.place = place
         self.as_of = as_of(document)
-        self._providers = {name: name for name in document.providers} | {
+        # a provider's own name is nobody's alias
+        self._providers = {
             alias: target for alias, target in document.provider_aliases.items() if target in document.providers
-        }
+        } | {name: name for name in document.providers}
         self._models: dict[str, dict[str, str]] = {}
         self._aliases: dict[str, dict[str, str]] = {}
         self.rows: list[list[str]] = []
         """Cells in the order of `rates.BOOK_COLUMNS`."""
         for name, provider in document.providers.items():
-            self._models[name] = {_key(canonical(model)): canonical(model) for model in provider.models}
+            self._models[name] = {look_up_key(canonical(model)): canonical(model) for model in provider.models}
             # an exact spelling beats another one of the same model
-            self._aliases[name] = {_key(alias): target for alias, target in provider.model_aliases.items()}
+            self._aliases[name] = {look_up_key(alias): target for alias, target in provider.model_aliases.items()}
+        names: dict[str, list[str]] = {}
+        for name, key in self._providers.items():
+            names.setdefault(key, []).append(name)
+        gone = superseded(document)
         for one in book_rows(document):
-            self.rows += _cells(one, document, self.as_of)
+            # under every name of the provider: a request is looked up by the one that it was booked under
+            for cells in _cells(one, document, self.as_of, gone):
+                self.rows += [[*cells[:-1], name] for name in names.get(one.provider, ())]
 
     def provider(self, name: str) -> str | None:
         """Return the book's key of a provider, by its name or an alias; None where the book has none."""
@@ -97,7 +104,7 @@ class Book:
         key = self._providers.get(provider)
         if key is None:
             return name
-        spelling = _key(name.model)
+        spelling = look_up_key(name.model)
         if (model := self._models[key].get(spelling)) is not None:
             if name.confidence >= MIN_CANONICAL:
                 return msgspec.structs.replace(name, model=model)
@@ -105,11 +112,11 @@ class Book:
         seen = {spelling}
         target = self._aliases[key].get(spelling)
         while target is not None:
-            spelling = _key(canonical(target))
+            spelling = look_up_key(canonical(target))
             if spelling in seen:
                 return name  # `load_book` refuses cycles; a book made in memory must not hang
             seen.add(spelling)
-            following = None if spelling in self._models[key] else self._aliases[key].get(_key(target))
+            following = None if spelling in self._models[key] else self._aliases[key].get(look_up_key(target))
             if following is None:
                 confidence = min(ALIAS_CONFIDENCE, name.confidence) if name.confidence >= 60 else ALIAS_CONFIDENCE
                 model = self._models[key].get(spelling, canonical(target))
@@ -194,8 +201,9 @@ def as_of(document: PricingBook) -> date:
     """Return the UTC day up to which a book's announced rates count; the last day there is where it does not say."""
     text = document.meta.updated_at
     try:
-        return datetime.fromisoformat(text).date() if text else date.max
-    except ValueError:
+        found = datetime.fromisoformat(text) if text else datetime.max
+        return (found if found.tzinfo is None else found.astimezone(UTC)).date()
+    except (ValueError, OverflowError):
         return date.max
 
 
@@ -210,8 +218,17 @@ def superseded(document: PricingBook) -> set[str]:
 
 
 def day(text: str | None) -> date | None:
-    """Return a day of the book.  Raises ValueError for what is none."""
-    return date.fromisoformat(text) if text else None
+    """Return a day of the book.  Raises ValueError for what is none, or is spelt so that it could not be sorted."""
+    found = date.fromisoformat(text) if text else None
+    if found is not None and found.isoformat() != text:
+        raise ValueError(text)
+    return found
+
+
+def is_scheduled(row: RateRow, latest: date) -> bool:
+    """Say whether a row is only announced: by its status, or because it begins after the book's own day (`as_of`)."""
+    start = day(row.valid_from)
+    return row.status == "scheduled" or (start is not None and start > latest)
 
 
 # -------------------------------------------------------------------- what cannot be meant
@@ -262,7 +279,7 @@ def _overlaps(document: PricingBook) -> Iterator[str]:
     for one in book_rows(document):
         if one.row.id in gone and one.row.id is not None:
             continue
-        key = (one.provider, canonical(one.model), one.row.context)
+        key = (one.provider, canonical(one.model), one.row.context or STANDARD)
         for other in seen.setdefault(key, []):
             if overlap(one.row, other.row):
                 yield (
@@ -287,13 +304,28 @@ def overlap(one: RateRow, other: RateRow) -> bool:
 
 def alias_cycle(aliases: Mapping[str, str]) -> list[str]:
     """Return the names of the first circle of aliases, empty where there is none."""
+    return next(alias_circles(aliases), [])
+
+
+def alias_circles(aliases: Mapping[str, str]) -> Iterator[list[str]]:
+    """Yield every circle of aliases; names that are looked up alike (`A.1`, `a-1`) are the same, and no circle."""
+    following = {
+        look_up_key(alias): target
+        for alias, target in aliases.items()
+        if alias == target or look_up_key(alias) != look_up_key(target)
+    }
+    done: set[str] = set()
     for start in aliases:
-        path = [start]
-        while (following := aliases.get(path[-1])) is not None:
-            if following in path:
-                return [*path[path.index(following) :], following]
-            path.append(following)
-    return []
+        path: dict[str, str] = {}
+        name, key = start, look_up_key(start)
+        while key in following and key not in path and key not in done:
+            path[key] = name
+            name = following[key]
+            key = look_up_key(name)
+        if key in path:
+            names = list(path.values())[list(path).index(key) :]
+            yield [*names, names[0]]
+        done.update(path)
 
 
 def _fits(value: Decimal) -> bool:
@@ -311,21 +343,20 @@ def _distinguishes(name: ModelName) -> bool:
     return any(key not in ("date", "version", "channel", "region") for key in name.modifiers)
 
 
-def _key(name: str) -> str:
+def look_up_key(name: str) -> str:
+    """Return what names that mean the same have in common: neither case, nor dots or dashes, tell them apart."""
     return squash(name.strip().lower())
 
 
 # -------------------------------------------------------------------- rows
 
 
-def _cells(one: Row, document: PricingBook, latest: date) -> Iterator[list[str]]:
+def _cells(one: Row, document: PricingBook, latest: date, gone: set[str]) -> Iterator[list[str]]:
     row = one.row
-    if (row.id is not None and row.id in superseded(document)) or not prices(row):
+    if (row.id is not None and row.id in gone) or not prices(row):
         return
     low = _nano(row, None)
     high = _nano(row.tier, row) if row.tier is not None else None
-    start = day(row.valid_from)
-    scheduled = start is not None and start > latest
     yield [
         "",
         canonical(one.model),
@@ -342,7 +373,7 @@ def _cells(one: Row, document: PricingBook, latest: date) -> Iterator[list[str]]
         one.model,
         row.source or document.meta.source or "pricing.json",
         document.meta.version or "",
-        "scheduled" if scheduled or row.status == "scheduled" else "active",
+        "scheduled" if is_scheduled(row, latest) else "active",
         str(row.confidence),
         *map(str, low[5:]),
         *map(str, (high or low)[5:]),
@@ -390,4 +421,4 @@ def latest_day(document: PricingBook, today: date) -> date:
 
 def provider_entry(document: PricingBook, provider: str) -> ProviderEntry | None:
     """Return a provider's entry by its name or an alias."""
-    return document.providers.get(document.provider_aliases.get(provider, provider))
+    return document.providers.get(provider) or document.providers.get(document.provider_aliases.get(provider, ""))

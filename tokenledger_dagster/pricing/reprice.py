@@ -1,18 +1,23 @@
 """Pricing the booked past anew: what another price snapshot changes, and accepting it.
 
 Only requests of models whose rates differ between the two snapshots are looked at, and only those whose price changes
-are written; the sums that reports are answered from follow from the same rows. Months without a change keep their label.
-Here: comparing and writing, under the writer lock. Not here: which snapshot is in force (`ingest.accepted`), printing
-(`cli.pricing_reprice`).
+are written; the sums that reports are answered from follow from the same rows. Months without a change keep their
+label. Here: comparing and writing, under the writer lock. Not here: which snapshot is in force (`ingest.accepted`),
+printing (`cli.pricing_reprice`).
+
+Rates are looked up once per stretch of time in which they hold, and SQLite multiplies (`reprice.sql`); what has rates
+by the time of day, or numbers beyond 64 bits, is priced one by one.
 """
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from tokenledger_dagster.contracts.reprice import Repriced, RepriceReport, RepriceTotals
@@ -25,59 +30,39 @@ from tokenledger_dagster.ingest.manifest import connect, get_meta, transaction, 
 from tokenledger_dagster.ingest.settling import settle_packs
 from tokenledger_dagster.ingest.uncollected import no_collection
 from tokenledger_dagster.ingest.zones import DAY_US, Zone
-from tokenledger_dagster.models.names import ModelName
 from tokenledger_dagster.pricing.context import booked_provider
-from tokenledger_dagster.pricing.events import Lookup, Pricing, found_price
+from tokenledger_dagster.pricing.events import Lookup, found_price, judged
 from tokenledger_dagster.pricing.rate_table import RateTable
 from tokenledger_dagster.pricing.rates import Rate
+from tokenledger_dagster.pricing.snapshots import Snapshot
 from tokenledger_dagster.quarters import SLOT_US
 
+_SQL = Path(__file__).with_name("reprice.sql")
 _WAIT_SECONDS = 600.0
-_EVENTS = (
-    "SELECT event_no, timestamp_us, session_no, model_no, is_estimated, input_tokens, cache_read_tokens, "
-    "cache_write_tokens - cache_write_1h_tokens, cache_write_1h_tokens, output_tokens, tool_input_tokens, "
-    "tool_output_tokens, booking_flags, channel, requested_context, list_price_nano FROM events WHERE model_no IN ({})"
-)
-_UPDATE = (
-    "UPDATE events SET list_price_nano = ?, list_basis = ?, price_confidence = ?, priced_context = ?, "
-    "unpriced_reason = ? WHERE event_no = ?"
-)
+_SAFE = 2**62
 _ADD = (
     "UPDATE {table} SET list_price_nano = list_price_nano + ?, unpriced_count = unpriced_count + ?, "
     "unpriced_tokens = unpriced_tokens + ? WHERE {first} = ? AND session_no = ? AND model_no = ? AND is_estimated = ?"
 )
 
 
-class _Model(NamedTuple):
-    """A booked model as its rates are looked up."""
-
-    client: str
-    upstream: str | None
-    name: ModelName
-
-
-class _Key(NamedTuple):
-    """What decides a rate besides the time."""
+class _Stretch(NamedTuple):
+    """Days of one UTC month in which one model, channel and context have one old and one new rate."""
 
     model_no: int
     channel: str
     context: str
-
-
-class _Change(NamedTuple):
-    """One request whose price changes."""
-
-    event_no: int
-    timestamp_us: int
-    session_no: int
-    is_estimated: int
-    key: _Key
-    tokens: int
-    old_nano: int | None
+    first_day: int
+    end_day: int
+    before: Lookup
+    after: Lookup
     old: Rate | None
     new: Rate | None
-    price: Pricing
-    looked_up: tuple[str, str]
+    in_sql: bool
+
+    @property
+    def month(self) -> str:
+        return utc_month(self.first_day)
 
 
 def reprice(home: Home, *, write: bool = False, now: datetime | None = None) -> RepriceReport:
@@ -93,189 +78,214 @@ def reprice(home: Home, *, write: bool = False, now: datetime | None = None) -> 
             raise TokenLedgerError(f"{home.lock_path}: another process writes this ledger; try again when it is done")
         with closing(connect(home)) as connection, no_collection():
             settle_packs(home, connection)
-            return _reprice(home, connection, write=write, now=now or datetime.now(UTC))
+            found = standing(home, connection)
+            moment = now or datetime.now(UTC)
+            if found.waiting is None:
+                if not found.is_lost:
+                    accept(home, connection, found.snapshot)
+                own = found.snapshot.snapshot_id
+                return _report(moment, own, own, 0, [], found.problem, accepted=True)
+            return _compare(home, connection, found.snapshot, found.waiting, write=write, now=moment)
 
 
-def _reprice(home: Home, connection: sqlite3.Connection, *, write: bool, now: datetime) -> RepriceReport:
-    found = standing(home, connection)
-    if found.waiting is None:
-        if not found.is_lost:
-            accept(home, connection, found.snapshot)
-        return _report(now, found.snapshot.snapshot_id, found.snapshot.snapshot_id, 0, [], found.problem, accepted=True)
-    comparison = _Comparison(connection, found.snapshot.table, found.waiting.table)
-    changes = list(comparison.changes())
-    accepted = write or not changes
+def _compare(
+    home: Home, connection: sqlite3.Connection, old: Snapshot, new: Snapshot, *, write: bool, now: datetime
+) -> RepriceReport:
+    comparison = _Comparison(connection, old.table, new.table)
+    comparison.price()
+    rows = comparison.rows()
+    accepted = write or not rows
     if accepted:
         with transaction(connection):
-            _write(connection, changes, found.waiting.snapshot_id)
-            accept(home, connection, found.waiting)
-    rows = _rows(changes, comparison)
-    old, new = found.snapshot.snapshot_id, found.waiting.snapshot_id
-    return _report(now, old, new, comparison.looked_at, rows, found.problem, accepted=accepted)
+            comparison.write(new.snapshot_id)
+            accept(home, connection, new)
+    return _report(now, old.snapshot_id, new.snapshot_id, comparison.looked_at, rows, "", accepted=accepted)
 
 
 class _Comparison:
-    """Booked requests of models whose rates differ, priced under both tables."""
+    """Booked requests of models whose rates differ, priced under both tables; lives in temporary tables."""
 
     def __init__(self, connection: sqlite3.Connection, before: RateTable, after: RateTable) -> None:
         self._db = connection
         self._before = before
         self._after = after
-        self._touched = touched(before, after, connection)
-        self.models = {
-            number: _Model(client, upstream, name)
-            for number, client, upstream, name in booked_models(connection)
-            if number in self._touched
-        }
-        self.providers: dict[int, str] = dict(connection.execute("SELECT model_no, provider FROM models"))
+        numbers = touched(before, after, connection)
+        self._listed = ",".join(map(str, sorted(numbers))) or "NULL"
+        self._models = {one[0]: one for one in booked_models(connection) if one[0] in numbers}
+        self._providers: dict[int, str] = dict(connection.execute("SELECT model_no, provider FROM models"))
+        self._statements = dict(
+            part.partition("\n")[::2] for part in _SQL.read_text("utf-8").split("-- statement: ")[1:]
+        )
         self.looked_at = 0
-        self._lookups: dict[_Key, tuple[Lookup, Lookup, int]] = {}
-        self._rates: dict[tuple[_Key, int], tuple[Rate | None, Rate | None]] = {}
+        self._stretches: list[_Stretch] = []
 
-    def changes(self) -> Iterator[_Change]:
-        """Every request whose price, or what it stands on, changes."""
-        numbers = ",".join(map(str, sorted(self._touched)))
-        for row in self._db.execute(_EVENTS.format(numbers)) if numbers else ():
-            self.looked_at += 1
-            number, at, session, model_no, estimated, *counts, flags, channel, context, old_nano = row
-            key = _Key(model_no, channel, context)
-            before, after, step = self._looked_up(key)
-            rates = self._rates.get((key, at // step))
-            if rates is None:
-                rates = before.rate(self._before, at), after.rate(self._after, at)
-                self._rates[key, at // step] = rates
-            if rates[0] == rates[1] and before.name == after.name:
+    def price(self) -> None:
+        """Prices all of them under the new table."""
+        for name in ("tables", "repriced"):
+            self._run(name)
+        self._stretches = [one for one in self._found() if one.old != one.new or one.before.name != one.after.name]
+        marks = ", ".join("?" * 29)
+        rows = (_row(number, one) for number, one in enumerate(self._stretches))
+        self._db.executemany(f"INSERT INTO stretches VALUES ({marks})", rows)
+        self._run("index")
+        self._run("price")
+        self._db.executemany("INSERT INTO repriced VALUES (?, ?, ?, ?, ?)", self._one_by_one())
+        alike = [number for number, one in enumerate(self._stretches) if _stands_alike(one)]
+        self._db.execute(self._statements["unchanged"], (json.dumps(alike),))
+
+    def write(self, snapshot_id: str) -> None:
+        """Replaces prices, moves sums along, and labels the months that changed; call inside a transaction."""
+        zone = Zone(get_meta(self._db, "zone") or "UTC")
+        slots = self._run("slots").fetchall()
+        self._run("write")
+        days: dict[tuple[int, ...], list[int]] = {}
+        for slot, *rest in slots:
+            sums = days.setdefault((zone.day(slot * SLOT_US), *rest[:3]), [0, 0, 0])
+            for place, value in enumerate(rest[3:]):
+                sums[place] += value
+        self._db.executemany(_ADD.format(table="slots", first="slot"), ((*row[4:], *row[:4]) for row in slots))
+        self._db.executemany(_ADD.format(table="cells", first="day"), ((*sums, *where) for where, sums in days.items()))
+        months = sorted({utc_month(slot * SLOT_US // DAY_US) for slot, *_ in slots})
+        labels = ((month, snapshot_id) for month in months)
+        self._db.executemany("INSERT OR REPLACE INTO price_months VALUES (?, ?)", labels)
+
+    def rows(self) -> list[Repriced]:
+        """What changes, by month, model and reason."""
+        merged: dict[tuple[str, ...], list[int]] = {}
+        for number, *sums in self._run("sums"):
+            one = self._stretches[number]
+            if one.old is None and one.new is None:
+                continue  # another reason for no price is written, and nothing to decide
+            _, client, _, name = self._models[one.model_no]
+            about = (one.month, client, self._providers[one.model_no], name.model, one.context, _reason(one))
+            found = merged.setdefault((*about, _told(one.old), _told(one.new)), [0] * 6)
+            for place, value in enumerate(sums):
+                found[place] += value
+        return [_repriced(about, sums) for about, sums in sorted(merged.items())]
+
+    def _run(self, name: str) -> sqlite3.Cursor:
+        return self._db.execute(self._statements[name].replace("{models}", self._listed))
+
+    def _found(self) -> Iterator[_Stretch]:
+        """Days in order, joined where month and rates are the same."""
+        last: _Stretch | None = None
+        lookups: dict[tuple[int, str, str], tuple[Lookup, Lookup, bool]] = {}
+        for model_no, channel, context, day, most, count in self._run("keys").fetchall():
+            self.looked_at += count
+            key = (model_no, channel, context)
+            known = lookups.get(key) or lookups.setdefault(key, self._look_up(*key))
+            before, after, is_slotted = known
+            noon = day * DAY_US + DAY_US // 2
+            old, new = before.rate(self._before, noon), after.rate(self._after, noon)
+            in_sql = not is_slotted and (new is None or _largest(new) * most < _SAFE)
+            one = _Stretch(*key, day, day + 1, before, after, old, new, in_sql)
+            if last is not None and last[:3] == key and last[5:] == one[5:] and last.month == one.month:
+                last = last._replace(end_day=day + 1)
                 continue
-            tools = (counts[5], counts[6])
-            price = found_price(after, rates[1], tuple(counts[:5]), tools, is_sum=SUM_FLAG in flags)
-            same = price.list_price_nano == old_nano
-            if same and (old_nano is None or not any(counts) or rates[1] is None):
-                continue
-            if same and _stands_alike(rates[0], rates[1]):
-                continue
-            yield _Change(
-                number, at, session, estimated, key, sum(counts), old_nano, *rates, price,
-                (before.name.model, after.name.model),
-            )  # fmt: skip
+            if last is not None:
+                yield last
+            last = one
+        if last is not None:
+            yield last
 
-    def _looked_up(self, key: _Key) -> tuple[Lookup, Lookup, int]:
-        found = self._lookups.get(key)
-        if found is None:
-            model = self.models[key.model_no]
-            provider = booked_provider(model.client, model.name, model.upstream, key.channel)
-            before, after = (
-                Lookup(key.channel, key.context, provider, table.named(provider, model.name))
-                for table in (self._before, self._after)
-            )
-            slotted = before.name.model in self._before.slotted_models or after.name.model in self._after.slotted_models
-            found = self._lookups[key] = before, after, 2 * SLOT_US if slotted else DAY_US
-        return found
+    def _look_up(self, model_no: int, channel: str, context: str) -> tuple[Lookup, Lookup, bool]:
+        _, client, upstream, name = self._models[model_no]
+        provider = booked_provider(client, name, upstream, channel)
+        before, after = (
+            Lookup(channel, context, provider, table.named(provider, name)) for table in (self._before, self._after)
+        )
+        is_slotted = before.name.model in self._before.slotted_models or after.name.model in self._after.slotted_models
+        return before, after, is_slotted
+
+    def _one_by_one(self) -> Iterator[tuple[int, int, int, int | None, int | None]]:
+        for number, place, at, old_nano, flags, *counts in self._run("one_by_one").fetchall():
+            one = self._stretches[place]
+            rate = one.after.rate(self._after, at)
+            is_sum = SUM_FLAG in flags.split(",")
+            price = found_price(one.after, rate, tuple(counts[:5]), (counts[5], counts[6]), is_sum=is_sum)
+            yield number, place, sum(counts), old_nano, price.list_price_nano
 
 
-def _stands_alike(one: Rate | None, other: Rate | None) -> bool:
-    """Whether two rates of the same price are told alike: same layer, context, certainty."""
-    if one is None or other is None:
-        return one is other
-    fields = ("layer", "priced_context", "list_basis", "confidence", "model")
-    return all(getattr(one, field) == getattr(other, field) for field in fields)
-
-
-# -------------------------------------------------------------------- writing
-
-
-def _write(connection: sqlite3.Connection, changes: list[_Change], snapshot_id: str) -> None:
-    """Replaces prices, moves sums along, and labels the months that changed."""
-    zone = Zone(get_meta(connection, "zone") or "UTC")
-    slots: dict[tuple[int, int, int, int], list[int]] = {}
-    for change in changes:
-        where = (change.timestamp_us // SLOT_US, change.session_no, change.key.model_no, change.is_estimated)
-        sums = slots.get(where)
-        if sums is None:
-            sums = slots[where] = [0, 0, 0]
-        new = change.price.list_price_nano
-        sums[0] += (new or 0) - (change.old_nano or 0)
-        unpriced = (new is None) - (change.old_nano is None)
-        sums[1] += unpriced
-        sums[2] += unpriced * change.tokens
-    connection.executemany(
-        _UPDATE,
-        (
-            (
-                change.price.list_price_nano,
-                change.price.list_basis,
-                change.price.price_confidence,
-                change.price.priced_context or "",
-                change.price.reason,
-                change.event_no,
-            )
-            for change in changes
-        ),
+def _row(number: int, one: _Stretch) -> tuple[Any, ...]:
+    """One row of the temporary table ``stretches``."""
+    rate, found = one.new, one.after
+    basis, confidence = judged(found.name.confidence, rate) if rate is not None else (None, 0)
+    units: tuple[int, ...] = (0,) * 14
+    if rate is not None and one.in_sql:
+        units = (
+            *rate.units(high=False),
+            *rate.tool_units(high=False),
+            *rate.units(high=True),
+            *rate.tool_units(high=True),
+        )
+    return (
+        number,
+        one.model_no,
+        one.channel,
+        one.context,
+        one.first_day * DAY_US,
+        one.end_day * DAY_US,
+        int(rate is not None),
+        rate.tier_from_tokens if rate is not None else None,
+        int(rate is not None and rate.tier_inclusive),
+        *units,
+        basis,
+        confidence,
+        rate.priced_context if rate is not None else "",
+        found.reason,
+        found.name.confidence if found.is_usable else 0,
+        int(one.in_sql),
     )
-    days: dict[tuple[int, int, int, int], list[int]] = {}
-    for (slot, *rest), sums in slots.items():
-        day = days.setdefault((zone.day(slot * SLOT_US), rest[0], rest[1], rest[2]), [0, 0, 0])
-        for place, value in enumerate(sums):
-            day[place] += value
-    for table, first, rows in (("slots", "slot", slots), ("cells", "day", days)):
-        statement = _ADD.format(table=table, first=first)
-        connection.executemany(statement, ((*sums, *where) for where, sums in rows.items()))
-    months = sorted({utc_month(slot * SLOT_US // DAY_US) for slot, *_ in slots})
-    connection.executemany("INSERT OR REPLACE INTO price_months VALUES (?, ?)", ((one, snapshot_id) for one in months))
+
+
+def _largest(rate: Rate) -> int:
+    return max(unit for high in (False, True) for unit in (*rate.units(high=high), *rate.tool_units(high=high)))
+
+
+def _stands_alike(one: _Stretch) -> bool:
+    """Whether requests of the same price are also told alike: same layer, context, certainty."""
+    before, after = one.before, one.after
+    if one.old is None or one.new is None:
+        names = (before.reason, before.name.confidence) == (after.reason, after.name.confidence)
+        return one.old is one.new and names
+    fields = ("layer", "priced_context", "list_basis", "confidence", "model")
+    alike = all(getattr(one.old, field) == getattr(one.new, field) for field in fields)
+    return alike and before.name.confidence == after.name.confidence
 
 
 # -------------------------------------------------------------------- telling
 
 
-def _rows(changes: list[_Change], comparison: _Comparison) -> list[Repriced]:
-    groups: dict[tuple[Any, ...], list[_Change]] = {}
-    months: dict[int, str] = {}
-    for change in changes:
-        day = change.timestamp_us // DAY_US
-        month = months.get(day) or months.setdefault(day, utc_month(day))
-        key = (month, change.key, change.old, change.new)
-        groups.setdefault(key, []).append(change)
-    merged: dict[tuple[str, ...], list[list[_Change]]] = {}
-    for (month, key, old, new), found in groups.items():
-        model = comparison.models[key.model_no]
-        reason = _reason(found[0])
-        about = (month, model.client, comparison.providers[key.model_no], model.name.model, key.context, reason)
-        merged.setdefault((*about, _told(old), _told(new)), []).append(found)
-    rows = []
-    for about_all, parts in sorted(merged.items()):
-        found = [change for part in parts for change in part]
-        month_name, client, provider, name, context, reason, old_rate, new_rate = about_all
-        before = sum(change.old_nano or 0 for change in found)
-        after = sum(change.price.list_price_nano or 0 for change in found)
-        rows.append(
-            Repriced(
-                month=month_name,
-                client=client,
-                provider=provider,
-                model=name,
-                requested_context=context,
-                events=len(found),
-                total_tokens=sum(change.tokens for change in found),
-                old_usd=_usd(before),
-                new_usd=_usd(after),
-                difference_usd=_usd(after - before),
-                newly_priced=sum(c.old_nano is None and c.price.list_price_nano is not None for c in found),
-                newly_unpriced=sum(c.old_nano is not None and c.price.list_price_nano is None for c in found),
-                reason=reason,
-                old_rate=old_rate,
-                new_rate=new_rate,
-            )
-        )
-    return rows
+def _repriced(about: tuple[str, ...], sums: list[int]) -> Repriced:
+    month, client, provider, model, context, reason, old_rate, new_rate = about
+    events, tokens, old, new, newly_priced, newly_unpriced = sums
+    return Repriced(
+        month=month,
+        client=client,
+        provider=provider,
+        model=model,
+        requested_context=context,
+        events=events,
+        total_tokens=tokens,
+        old_usd=_usd(old),
+        new_usd=_usd(new),
+        difference_usd=_usd(new - old),
+        newly_priced=newly_priced,
+        newly_unpriced=newly_unpriced,
+        reason=reason,
+        old_rate=old_rate,
+        new_rate=new_rate,
+    )
 
 
-def _reason(change: _Change) -> str:
-    if change.looked_up[0] != change.looked_up[1]:
+def _reason(one: _Stretch) -> str:
+    if one.before.name.model != one.after.name.model:
         return "name_changed"
-    if change.old is None:
+    if one.old is None:
         return "new_rate"
-    if change.new is None:
+    if one.new is None:
         return "rate_removed"
-    if change.old.priced_context != change.new.priced_context:
+    if one.old.priced_context != one.new.priced_context:
         return "context_priced"
     return "rate_changed"
 
@@ -286,7 +296,7 @@ def _told(rate: Rate | None) -> str:
         return ""
     fresh, read, five, hour, output = (_short(value) for value in rate.units(high=False))
     source = f"{rate.source} {rate.source_version}".strip()
-    tier = f", above {rate.tier_from_tokens:,} tokens more" if rate.tier_from_tokens is not None else ""
+    tier = f", more above {rate.tier_from_tokens:,} tokens" if rate.tier_from_tokens is not None else ""
     return f"{fresh}/{output} (read {read}, writes {five}/{hour}{tier}) {rate.layer}: {source}"
 
 

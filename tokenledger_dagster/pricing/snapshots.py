@@ -23,6 +23,7 @@ from tokenledger_dagster.pricing.rates import BOOK, BUILT_IN
 
 if TYPE_CHECKING:
     from tokenledger_dagster.pricing.book import Book
+    from tokenledger_dagster.pricing.lists.store import ImportedList
     from tokenledger_dagster.pricing.rate_table import RateTable
 
 SCHEMA_VERSION = 1
@@ -94,10 +95,10 @@ def current(home: Home | None) -> Snapshot:
             from tokenledger_dagster.pricing.book import read_bytes
 
             contents[BOOK] = read_bytes(home.pricing_book_path) or b""
-        if home.price_lists.exists():
-            from tokenledger_dagster.pricing.lists.store import current_lists
+        if (home.price_lists / "index.json").exists():
+            from tokenledger_dagster.pricing.lists.store import current_lists, rows_content
 
-            contents |= {found.source: found.rows_path.read_bytes() for found in current_lists(home)}
+            contents |= {found.source: rows_content(home, found) for found in current_lists(home)}
     return _of(contents, place)
 
 
@@ -153,6 +154,18 @@ def by_id(home: Home, snapshot_id: str) -> Snapshot | None:
     except TokenLedgerError:
         now = current(None)
     return now if now.snapshot_id == snapshot_id else kept(home, snapshot_id)
+
+
+def _rows_of(home: Home, imported: ImportedList) -> bytes:
+    """The rate rows of an imported list as `lists.store` wrote them.  Raises SnapshotError."""
+    path = home.price_lists / imported.source / f"{imported.sha256}.csv"
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise SnapshotError(f"{path}: {error.strerror or error}; import the list again") from error
+    if hashlib.sha256(content).hexdigest() != imported.rows_sha256:
+        raise SnapshotError(f"{path}: is not what was imported; import the list again")
+    return content
 
 
 def _id_of(parts: dict[str, str]) -> str:

@@ -24,6 +24,7 @@ from tokenledger_dagster.ingest.ledger import SUM_FLAG
 from tokenledger_dagster.ingest.zones import Zone
 from tokenledger_dagster.models.names import ModelName
 from tokenledger_dagster.pricing.context import booked_provider
+from tokenledger_dagster.pricing.rates import UNIT_COLUMNS
 from tokenledger_dagster.pricing.snapshots import Snapshot, by_id
 from tokenledger_dagster.usage.report import KINDS, usd
 from tokenledger_dagster.usage.selection import ModelDim, Selection, SessionDim, block_starts
@@ -85,7 +86,7 @@ def events_of(
     }
     models = {
         row[0]: ModelDim(*row[1:])
-        for row in connection.execute("SELECT model_no, client, model_raw, model FROM models")
+        for row in connection.execute("SELECT model_no, client, model_raw, model, provider FROM models")
     }
     zone, key_of = Zone(selection.zone), KINDS[kind]
     found: list[str] = []
@@ -224,17 +225,16 @@ def _price(row: dict[str, Any], snapshots: _Snapshots) -> dict[str, Any]:
         and tier is not None
         and (prompt > tier or (rate.tier_inclusive and prompt == tier))
     )
-    names = ("input", "cache_read", "cache_write_5m", "cache_write_1h", "output", "tool_input", "tool_output")
+    has_tools = row["tool_input_tokens"] or row["tool_output_tokens"]
+    names = [*UNIT_COLUMNS, *(("tool_input", "tool_output") if has_tools else ())]
     units = (*rate.units(high=high), *rate.tool_units(high=high))
-    if not row["tool_input_tokens"] and not row["tool_output_tokens"]:
-        names, units = names[:5], units[:5]
     return {
         **about,
         "priced_context": rate.priced_context,
         "list_basis": row["list_basis"],
         "confidence": row["price_confidence"],
         "above_tier_of_tokens": tier if high else None,
-        "usd_per_mtok": {name: usd(value) for name, value in zip(names, units, strict=True)},
+        "usd_per_mtok": {name: usd(value) for name, value in zip(names, units, strict=False)},
         "layer": rate.layer,
         "source": f"{rate.source} {rate.source_version}".strip(),
     }

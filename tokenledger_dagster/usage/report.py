@@ -28,11 +28,13 @@ if TYPE_CHECKING:
     from typing import Any
 
     from tokenledger_dagster.contracts.report import Report
+    from tokenledger_dagster.usage.effective import Effective
+    from tokenledger_dagster.usage.selection import AtomCosts
 
     Document = dict[str, Any]
 
 REPORT_SCHEMA_VERSION = 1
-_ZEROS = (0,) * 14
+_ZEROS = (0,) * 17
 
 
 def usd(nano: int) -> Decimal:
@@ -66,14 +68,16 @@ _BY_TIME = frozenset({"daily", "weekly", "monthly", "block"})
 _COUNTED = frozenset({"daily", "weekly", "monthly", "model", "client"})
 """Kinds whose key can be told without the session."""
 _NOBODY = SessionDim("", "", None)
+_NOTHING = ModelDim("", None, "", "")
 
 
 class _Group:
     """Sums under one key, by model."""
 
-    __slots__ = ("projects", "raw", "sessions", "sums")
+    __slots__ = ("idle", "projects", "raw", "sessions", "sums")
 
     def __init__(self) -> None:
+        self.idle = 0
         self.sessions = 0
         self.projects: set[str | None] = set()
         self.sums: dict[str, list[int]] = {}
@@ -102,16 +106,19 @@ def report_document(
     *,
     descending: bool | None = None,
     money: Callable[[int], object] = usd,
+    plans: Effective | None = None,
 ) -> Document:
     """The report of ``kind`` over ``selection`` as plain values in the shape and order of ``contracts.report``.
 
     Rows stand in time order, or by tokens where the key is no time; ``descending`` turns that around, None takes each
     kind's own default.  ``money`` makes of nano-USD what the document holds: a Decimal, or at once its text.
+    ``plans`` are effective costs where something is declared.
     """
-    if kind in _COUNTED and DaySums.answer(connection, selection):
+    if plans is None and kind in _COUNTED and DaySums.answer(connection, selection):
         groups, sessions = _by_cells(DaySums(connection, selection), kind)
     else:
-        groups, sessions = _by_parts(connection, kind, selection)
+        groups, sessions = _by_parts(connection, kind, selection, None if plans is None else plans.costs)
+    idle = 0 if plans is None else _add_idle(groups, plans.idle_days(), kind, selection)
     sums = {key: group.all_sums() for key, group in groups.items()}
     rows = [_row(key, group, sums[key], kind, money) for key, group in groups.items()]
     if kind in _BY_TIME:
@@ -127,16 +134,35 @@ def report_document(
         "timezone": selection.zone,
         "filters": selection.filters(),
         "rows": rows,
-        "totals": _totals(everything, sessions, money),
+        "totals": _totals(everything, sessions, money, idle),
     }
 
 
-def _by_parts(connection: sqlite3.Connection, kind: str, selection: Selection) -> tuple[dict[str, _Group], int]:
+def _add_idle(groups: dict[str, _Group], days: dict[int, int], kind: str, selection: Selection) -> int:
+    """Adds to groups by time what plans cost on days when nobody used them; returns all of it, nano-USD.
+
+    A UTC day's fee stands on the local day of the same date.  A selection of more than a period has none.
+    """
+    if not selection.is_of_time_alone:
+        return 0
+    total = 0
+    for day, nano in sorted(days.items()):
+        if not selection.matches(_NOBODY, _NOTHING, day, False):
+            continue
+        total += nano
+        if kind in _BY_TIME and kind != "block":
+            groups.setdefault(KINDS[kind](day, _NOBODY, _NOTHING), _Group()).idle += nano
+    return total
+
+
+def _by_parts(
+    connection: sqlite3.Connection, kind: str, selection: Selection, costs: AtomCosts | None
+) -> tuple[dict[str, _Group], int]:
     """Groups by key, and how many sessions are in all of them."""
     key_of = KINDS[kind]
     groups: dict[str, _Group] = {}
     sessions: dict[str, set[SessionDim]] = {}
-    for at, session, model, sums in parts(connection, selection, blocks=kind == "block"):
+    for at, session, model, sums in parts(connection, selection, blocks=kind == "block", costs=costs):
         key = key_of(at, session, model)
         if key not in groups:
             groups[key], sessions[key] = _Group(), set()
@@ -168,19 +194,26 @@ def _by_cells(cells: DaySums, kind: str) -> tuple[dict[str, _Group], int]:
 
 
 def make_report(
-    connection: sqlite3.Connection, kind: str, selection: Selection, now: datetime, *, descending: bool | None = None
+    connection: sqlite3.Connection,
+    kind: str,
+    selection: Selection,
+    now: datetime,
+    *,
+    descending: bool | None = None,
+    plans: Effective | None = None,
 ) -> Report:
     """``report_document`` as the contract's type."""
     import msgspec
 
     from tokenledger_dagster.contracts.report import Report
 
-    return msgspec.convert(report_document(connection, kind, selection, now, descending=descending), Report)
+    document = report_document(connection, kind, selection, now, descending=descending, plans=plans)
+    return msgspec.convert(document, Report)
 
 
 def _row(key: str, group: _Group, sums: list[int], kind: str, money: Callable[[int], object]) -> Document:
     clients = {model.client for models in group.raw.values() for model in models}
-    row = _totals(sums, group.sessions, money)
+    row = _totals(sums, group.sessions, money, group.idle)
     row["key"] = key
     row["client"] = clients.pop() if len(clients) == 1 else None
     row["project"] = next(iter(group.projects)) if kind == "session" and len(group.projects) == 1 else None
@@ -201,9 +234,9 @@ def _model(name: str, sums: list[int], dims: set[ModelDim], money: Callable[[int
     return found
 
 
-def _totals(sums: list[int], sessions: int, money: Callable[[int], object]) -> Document:
+def _totals(sums: list[int], sessions: int, money: Callable[[int], object], idle: int) -> Document:
     found = _sums(sums, money)
-    *_, hour, reasoning, searches, _, unpriced, unpriced_tokens, estimated = sums
+    hour, reasoning, searches, _, unpriced, unpriced_tokens, estimated, variable, allocated, uncosted = sums[7:]
     found["unpriced_tokens"] = unpriced_tokens
     found["unpriced_count"] = unpriced
     found["event_count"] = sums[0]
@@ -212,12 +245,22 @@ def _totals(sums: list[int], sessions: int, money: Callable[[int], object]) -> D
     found["reasoning_tokens"] = reasoning
     found["web_search_requests"] = searches
     found["estimated_tokens"] = estimated
+    is_costed = sums[0] > uncosted
+    found["variable_cost_usd"] = money(variable) if is_costed else None
+    found["subscription_allocated_usd"] = money(allocated)
+    found["idle_subscription_usd"] = money(idle)
+    found["total_cost_usd"] = money(variable + allocated + idle) if is_costed or idle else None
     return found
 
 
 def _sums(sums: list[int], money: Callable[[int], object]) -> Document:
-    events, fresh, output, write, read, tool_input, tool_output, _, _, _, nano, unpriced, _, _ = sums
+    events, fresh, output, write, read, tool_input, tool_output, _, _, _, nano, unpriced, _, _, *costs = sums
+    variable, allocated, uncosted = costs
     price = money(nano) if events > unpriced else None
+    if allocated or variable != nano or uncosted != unpriced:
+        cost = money(variable + allocated) if events > uncosted else None
+    else:
+        cost = price  # as long as no plan is declared
     return {
         "input_tokens": fresh,
         "output_tokens": output,
@@ -227,5 +270,5 @@ def _sums(sums: list[int], money: Callable[[int], object]) -> Document:
         "tool_output_tokens": tool_output,
         "total_tokens": fresh + output + write + read + tool_input + tool_output,
         "list_price_usd": price,
-        "effective_cost_usd": price,
+        "effective_cost_usd": cost,
     }

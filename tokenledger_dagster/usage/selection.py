@@ -16,11 +16,13 @@ from tokenledger_dagster.quarters import SLOT_US
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
     from tokenledger_dagster.ingest.zones import Zone
 
+    AtomCosts = Mapping[tuple[int, int, int, int], Any]
+    """Effective cost by slot, session, model and whether estimated (``usage.effective``)."""
     Part = tuple[int, "SessionDim", "ModelDim", Sequence[int]]
     """Local day (days since 1970) or the block's start (microseconds UTC), session, model, and the sums of both within
     it in the order of ``_SUMS`` (tokens, nano-USD)."""
@@ -32,8 +34,10 @@ _SUMS = (
     "event_count, input_tokens, output_tokens, cache_write_tokens, cache_read_tokens, tool_input_tokens, "
     "tool_output_tokens, cache_write_1h_tokens, reasoning_tokens, web_search_requests, list_price_nano, "
     "unpriced_count, unpriced_tokens, is_estimated * (input_tokens + output_tokens + cache_write_tokens + "
-    "cache_read_tokens + tool_input_tokens + tool_output_tokens)"
+    "cache_read_tokens + tool_input_tokens + tool_output_tokens), list_price_nano, 0, unpriced_count"
 )
+"""The last three are variable cost, share of a plan's fee and requests without any cost, while no plan is declared."""
+_OWN_COSTS = 3
 _FILTERS = ("since", "until", "clients", "models", "projects", "sessions", "estimates")
 """In the order in which a report names them."""
 
@@ -75,6 +79,11 @@ class Selection:
             and (self.estimates or not estimated)
         )
 
+    @property
+    def is_of_time_alone(self) -> bool:
+        """Whether it names nothing but a period, so that fees that no request carries belong to it."""
+        return self.filters().keys() <= {"since", "until"}
+
     def filters(self) -> dict[str, object]:
         """The filters in force, for a report's own record."""
         found = {name: getattr(self, name) for name in _FILTERS}
@@ -84,12 +93,13 @@ class Selection:
 class ModelDim:
     """A model as cells name it."""
 
-    __slots__ = ("client", "model", "model_raw")
+    __slots__ = ("client", "model", "model_raw", "provider")
 
-    def __init__(self, client: str, model_raw: str | None, model: str) -> None:
+    def __init__(self, client: str, model_raw: str | None, model: str, provider: str) -> None:
         self.client = client
         self.model_raw = model_raw
         self.model = model
+        self.provider = provider
 
 
 class SessionDim:
@@ -122,8 +132,13 @@ def as_date(day: int) -> date:
     return date.fromordinal(min(max(day + _EPOCH, 1), date.max.toordinal()))
 
 
-def parts(connection: sqlite3.Connection, selection: Selection, *, blocks: bool = False) -> Iterator[Part]:
-    """Everything that matches, by day (or 5-hour block), session and model."""
+def parts(
+    connection: sqlite3.Connection, selection: Selection, *, blocks: bool = False, costs: AtomCosts | None = None
+) -> Iterator[Part]:
+    """Everything that matches, by day (or 5-hour block), session and model.
+
+    ``costs``: effective costs where plans are declared; they are known by quarter hour only.
+    """
     sessions = {
         number: SessionDim(client, name, project)
         for number, client, name, project in connection.execute(
@@ -133,14 +148,14 @@ def parts(connection: sqlite3.Connection, selection: Selection, *, blocks: bool 
     models = _models(connection)
     since = day_number(selection.since, "--since") if selection.since else None
     until = day_number(selection.until, "--until") if selection.until else None
-    if not blocks and get_meta(connection, "zone") == selection.zone:
+    if costs is None and not blocks and get_meta(connection, "zone") == selection.zone:
         rows: Iterator[tuple[int, ...]] = connection.execute(
             f"SELECT day, day, session_no, model_no, is_estimated, {_SUMS} FROM cells ORDER BY day"
         )
     else:
         from tokenledger_dagster.ingest.zones import Zone
 
-        rows = _from_slots(connection, Zone(selection.zone), blocks)
+        rows = _from_slots(connection, Zone(selection.zone), blocks, costs)
     if not selection.filters():
         for at, _, session_no, model_no, _, *sums in rows:
             yield at, sessions[session_no], models[model_no], sums
@@ -211,8 +226,8 @@ def _listed(values: Iterable[int]) -> str:
 
 
 def _models(connection: sqlite3.Connection) -> dict[int, ModelDim]:
-    query = "SELECT model_no, client, model_raw, model FROM models"
-    return {number: ModelDim(client, raw, model) for number, client, raw, model in connection.execute(query)}
+    query = "SELECT model_no, client, model_raw, model, provider FROM models"
+    return {number: ModelDim(*row) for number, *row in connection.execute(query)}
 
 
 def _session_matches(session: SessionDim, selection: Selection) -> bool:
@@ -233,11 +248,16 @@ def _model_matches(model: ModelDim, selection: Selection) -> bool:
     return not selection.models or model.model in selection.models or model.model_raw in selection.models
 
 
-def _from_slots(connection: sqlite3.Connection, zone: Zone, blocks: bool) -> Iterator[tuple[int, ...]]:
+def _from_slots(
+    connection: sqlite3.Connection, zone: Zone, blocks: bool, costs: AtomCosts | None
+) -> Iterator[tuple[int, ...]]:
     """Quarter hours as rows: (day or block start, day, session, model, estimated, sums...)."""
     query = f"SELECT slot * {SLOT_US}, session_no, model_no, is_estimated, {_SUMS} FROM slots ORDER BY slot"
     for start, (at_us, *rest) in block_starts(connection.execute(query)):
         day = zone.day(at_us)
+        if costs is not None:
+            cost = costs[at_us // SLOT_US, rest[0], rest[1], rest[2]]
+            rest[-_OWN_COSTS:] = (cost.variable_nano, cost.allocated_nano, cost.uncosted_count)
         yield (start if blocks else day, day, *rest)
 
 

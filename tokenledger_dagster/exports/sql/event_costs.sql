@@ -1,4 +1,4 @@
--- Cost of every event in token mode.  What is put in is pricing/price_events.sql over `events` and `resolved_rates`;
+-- Cost of every event in token mode; plans are spread by plan_costs.sql.  What is put in is pricing/price_events.sql over `events` and `resolved_rates`;
 -- what confidence and basis mean is pricing.events.price_event's rule, said again in SQL.
 WITH priced AS MATERIALIZED (
     {price_events}
@@ -31,5 +31,6 @@ SELECT
     CASE WHEN list_price_nano IS NULL THEN if(has_rate, 'overflow', reason) END AS unpriced_reason,
     CASE WHEN has_rate THEN layer END AS rate_layer,
     CASE WHEN has_rate THEN rate_model END AS rate_model,
-    CASE WHEN has_rate THEN source END AS rate_source
+    CASE WHEN has_rate THEN source END AS rate_source,
+    CAST(NULL AS VARCHAR) AS subscription
 FROM judged
