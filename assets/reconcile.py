@@ -34,7 +34,7 @@ def summary(home: LedgerHome, options: RunOptions) -> dg.MaterializeResult:
     if found is None:
         return dg.MaterializeResult(data_version=dg.DataVersion("none"), metadata=figures(rows=0, duration_ms=taken))
     made, report = found.summary, found.summary.coverage
-    told = {
+    told: dict[str, Any] = {
         "month": made.month_filter,
         "priced_count": report.priced_count,
         "unpriced_count": report.unpriced_count,
@@ -66,7 +66,7 @@ def coverage(home: LedgerHome) -> dg.MaterializeResult:
         for provider, models in report.missing_models_by_provider.items()
         for one in models
     ]
-    numbers: dict[str, Any] = figures(rows=len(missing), duration_ms=taken, tokens=report.totals.tokens)
+    numbers = figures(rows=len(missing), duration_ms=taken, tokens=report.totals.tokens)
     if missing:
         numbers["missing"] = dg.MetadataValue.table(missing[:50])
     return dg.MaterializeResult(data_version=dg.DataVersion(document_digest(report)), metadata=numbers)

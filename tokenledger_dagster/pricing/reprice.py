@@ -40,6 +40,7 @@ from tokenledger_dagster.quarters import SLOT_US
 _SQL = Path(__file__).with_name("reprice.sql")
 _WAIT_SECONDS = 600.0
 _SAFE = 2**62
+_MTOK = 1_000_000
 _ADD = (
     "UPDATE {table} SET list_price_nano = list_price_nano + ?, unpriced_count = unpriced_count + ?, "
     "unpriced_tokens = unpriced_tokens + ? WHERE {first} = ? AND session_no = ? AND model_no = ? AND is_estimated = ?"
@@ -58,7 +59,8 @@ class _Stretch(NamedTuple):
     after: Lookup
     old: Rate | None
     new: Rate | None
-    in_sql: bool
+    how: str
+    """`whole`, `scaled`, `single`: see `reprice.sql`."""
 
     @property
     def month(self) -> str:
@@ -128,8 +130,11 @@ class _Comparison:
         rows = (_row(number, one) for number, one in enumerate(self._stretches))
         self._db.executemany(f"INSERT INTO stretches VALUES ({marks})", rows)
         self._run("index")
-        self._run("price")
-        self._db.executemany("INSERT INTO repriced VALUES (?, ?, ?, ?, ?)", self._one_by_one())
+        ways = {one.how for one in self._stretches}
+        for how in ways - {"single"}:
+            self._run(f"price_{how}")
+        if "single" in ways:
+            self._db.executemany("INSERT INTO repriced VALUES (?, ?, ?, ?, ?)", self._one_by_one())
         alike = [number for number, one in enumerate(self._stretches) if _stands_alike(one)]
         self._db.execute(self._statements["unchanged"], (json.dumps(alike),))
 
@@ -168,18 +173,22 @@ class _Comparison:
 
     def _found(self) -> Iterator[_Stretch]:
         """Days in order, joined where month and rates are the same."""
+        days: dict[int, list[int]] = {}
+        for model_no, day in self._run("days"):
+            days.setdefault(model_no, []).append(day)
+        self.looked_at, most = self._run("largest").fetchone()
+        for key in self._run("keys").fetchall():
+            yield from self._stretches_of(key, days[key[0]], most)
+
+    def _stretches_of(self, key: tuple[int, str, str], days: list[int], most: int) -> Iterator[_Stretch]:
+        before, after, is_slotted = self._look_up(*key)
         last: _Stretch | None = None
-        lookups: dict[tuple[int, str, str], tuple[Lookup, Lookup, bool]] = {}
-        for model_no, channel, context, day, most, count in self._run("keys").fetchall():
-            self.looked_at += count
-            key = (model_no, channel, context)
-            known = lookups.get(key) or lookups.setdefault(key, self._look_up(*key))
-            before, after, is_slotted = known
+        for day in days:
             noon = day * DAY_US + DAY_US // 2
             old, new = before.rate(self._before, noon), after.rate(self._after, noon)
-            in_sql = not is_slotted and (new is None or _largest(new) * most < _SAFE)
-            one = _Stretch(*key, day, day + 1, before, after, old, new, in_sql)
-            if last is not None and last[:3] == key and last[5:] == one[5:] and last.month == one.month:
+            how = "single" if is_slotted else _how(new, most)
+            one = _Stretch(*key, day, day + 1, before, after, old, new, how)
+            if last is not None and last[5:] == one[5:] and last.month == one.month:
                 last = last._replace(end_day=day + 1)
                 continue
             if last is not None:
@@ -203,7 +212,7 @@ class _Comparison:
             rate = one.after.rate(self._after, at)
             is_sum = SUM_FLAG in flags.split(",")
             price = found_price(one.after, rate, tuple(counts[:5]), (counts[5], counts[6]), is_sum=is_sum)
-            yield number, place, sum(counts), old_nano, price.list_price_nano
+            yield place, number, sum(counts), old_nano, price.list_price_nano
 
 
 def _row(number: int, one: _Stretch) -> tuple[Any, ...]:
@@ -211,13 +220,10 @@ def _row(number: int, one: _Stretch) -> tuple[Any, ...]:
     rate, found = one.new, one.after
     basis, confidence = judged(found.name.confidence, rate) if rate is not None else (None, 0)
     units: tuple[int, ...] = (0,) * 14
-    if rate is not None and one.in_sql:
-        units = (
-            *rate.units(high=False),
-            *rate.tool_units(high=False),
-            *rate.units(high=True),
-            *rate.tool_units(high=True),
-        )
+    if rate is not None and one.how != "single":
+        units = _all_units(rate)
+        if one.how == "whole":
+            units = tuple(unit // _MTOK for unit in units)
     return (
         number,
         one.model_no,
@@ -234,12 +240,23 @@ def _row(number: int, one: _Stretch) -> tuple[Any, ...]:
         rate.priced_context if rate is not None else "",
         found.reason,
         found.name.confidence if found.is_usable else 0,
-        int(one.in_sql),
+        one.how,
     )
 
 
-def _largest(rate: Rate) -> int:
-    return max(unit for high in (False, True) for unit in (*rate.units(high=high), *rate.tool_units(high=high)))
+def _how(rate: Rate | None, most: int) -> str:
+    """How requests of at most so many tokens are priced at a rate."""
+    if rate is None:
+        return "whole"
+    units = _all_units(rate)
+    if max(units) * most >= _SAFE:
+        return "single"
+    return "scaled" if any(unit % _MTOK for unit in units) else "whole"
+
+
+def _all_units(rate: Rate) -> tuple[int, ...]:
+    low, high = ((*rate.units(high=high), *rate.tool_units(high=high)) for high in (False, True))
+    return (*low, *high)
 
 
 def _stands_alike(one: _Stretch) -> bool:

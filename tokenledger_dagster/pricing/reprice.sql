@@ -1,14 +1,19 @@
 -- SQLite, over the manifest; reprice.py runs these by name.
 
 -- statement: keys
--- What decides the rates of booked requests, by UTC day; {models} lists the models that are looked at.
+-- What decides the rates of booked requests besides the time; {models} lists the models that are looked at.
+SELECT DISTINCT model_no, channel, requested_context FROM events WHERE model_no IN ({models}) ORDER BY 1, 2, 3;
+
+-- statement: days
+-- UTC days on which a model was used.
+SELECT DISTINCT model_no, (slot - ((slot % 96) + 96) % 96) / 96 FROM slots WHERE model_no IN ({models}) ORDER BY 1, 2;
+
+-- statement: largest
 SELECT
-    model_no, channel, requested_context,
-    (timestamp_us - ((timestamp_us % 86400000000) + 86400000000) % 86400000000) / 86400000000 AS day,
-    max(input_tokens + output_tokens + cache_write_tokens + cache_read_tokens + tool_input_tokens + tool_output_tokens),
-    count(*)
-FROM events WHERE model_no IN ({models})
-GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4;
+    count(*),
+    coalesce(max(input_tokens + output_tokens + cache_write_tokens + cache_read_tokens + tool_input_tokens
+        + tool_output_tokens), 0)
+FROM events WHERE model_no IN ({models});
 
 -- statement: tables
 CREATE TEMP TABLE stretches (
@@ -19,29 +24,62 @@ CREATE TEMP TABLE stretches (
     high_input INTEGER, high_read INTEGER, high_five INTEGER, high_hour INTEGER, high_output INTEGER,
     high_tool_in INTEGER, high_tool_out INTEGER,
     list_basis TEXT, price_confidence INTEGER, priced_context TEXT, unpriced_reason TEXT,
-    unrated_confidence INTEGER, in_sql INTEGER
+    unrated_confidence INTEGER,
+    how TEXT  -- whole: nano-USD a token; scaled: a million tokens; single: priced one by one
 );
 -- statement: index
 CREATE INDEX temp.stretches_key ON stretches(model_no, channel, context, from_us);
 -- statement: repriced
 CREATE TEMP TABLE repriced (
-    event_no INTEGER PRIMARY KEY, stretch_no INTEGER, tokens INTEGER, old_nano INTEGER, new_nano INTEGER
-);
+    stretch_no INTEGER, event_no INTEGER, tokens INTEGER, old_nano INTEGER, new_nano INTEGER,
+    PRIMARY KEY (stretch_no, event_no)
+) WITHOUT ROWID;
 
--- statement: price
--- The arithmetic of rates.price_nano; reprice.py has seen to it that no product leaves 64 bits.
+-- statement: price_whole
+-- Rates of whole nano-USD a token need no rounding; reprice.py has seen to it that no product leaves 64 bits.
 INSERT INTO repriced
 SELECT
-    event_no, stretch_no, tokens, list_price_nano,
+    stretch_no, event_no, tokens, list_price_nano,
+    CASE
+        WHEN tokens = 0 THEN 0
+        WHEN has_rate THEN CASE
+            WHEN NOT is_sum AND (prompt > tier OR (tier_inclusive AND prompt = tier))
+                THEN input_tokens * high_input + cache_read_tokens * high_read + five * high_five
+                    + cache_write_1h_tokens * high_hour + output_tokens * high_output
+                    + tool_input_tokens * high_tool_in + tool_output_tokens * high_tool_out
+            ELSE input_tokens * low_input + cache_read_tokens * low_read + five * low_five
+                + cache_write_1h_tokens * low_hour + output_tokens * low_output
+                + tool_input_tokens * low_tool_in + tool_output_tokens * low_tool_out
+        END
+    END
+FROM (
+        SELECT
+            e.event_no, e.list_price_nano, e.input_tokens, e.cache_read_tokens, e.cache_write_1h_tokens,
+            e.output_tokens, e.tool_input_tokens, e.tool_output_tokens, s.*,
+            e.cache_write_tokens - e.cache_write_1h_tokens AS five,
+            e.input_tokens + e.tool_input_tokens + e.cache_read_tokens + e.cache_write_tokens AS prompt,
+            e.input_tokens + e.output_tokens + e.cache_write_tokens + e.cache_read_tokens + e.tool_input_tokens
+                + e.tool_output_tokens AS tokens,
+            instr(e.booking_flags, 'sum_of_requests') > 0 AS is_sum
+        FROM events e
+        JOIN stretches s
+            ON s.model_no = e.model_no AND s.channel = e.channel AND s.context = e.requested_context
+            AND e.timestamp_us >= s.from_us AND e.timestamp_us < s.until_us
+        WHERE s.how = 'whole' AND e.model_no IN ({models})
+);
+
+-- statement: price_scaled
+-- The arithmetic of rates.price_nano: one division for each request, rounded half to even.
+INSERT INTO repriced
+SELECT
+    stretch_no, event_no, tokens, list_price_nano,
     CASE
         WHEN tokens = 0 THEN 0
         WHEN has_rate THEN scaled / 1000000
             + (2 * (scaled % 1000000) > 1000000 OR (2 * (scaled % 1000000) = 1000000 AND (scaled / 1000000) % 2 = 1))
     END
 FROM (
-    SELECT
-        *,
-        CASE
+    SELECT *, CASE
             WHEN NOT is_sum AND (prompt > tier OR (tier_inclusive AND prompt = tier))
                 THEN input_tokens * high_input + cache_read_tokens * high_read + five * high_five
                     + cache_write_1h_tokens * high_hour + output_tokens * high_output
@@ -63,7 +101,7 @@ FROM (
         JOIN stretches s
             ON s.model_no = e.model_no AND s.channel = e.channel AND s.context = e.requested_context
             AND e.timestamp_us >= s.from_us AND e.timestamp_us < s.until_us
-        WHERE s.in_sql AND e.model_no IN ({models})
+        WHERE s.how = 'scaled' AND e.model_no IN ({models})
     )
 );
 
@@ -77,7 +115,7 @@ FROM events e
 JOIN stretches s
     ON s.model_no = e.model_no AND s.channel = e.channel AND s.context = e.requested_context
     AND e.timestamp_us >= s.from_us AND e.timestamp_us < s.until_us
-WHERE NOT s.in_sql AND e.model_no IN ({models});
+WHERE s.how = 'single' AND e.model_no IN ({models});
 
 -- statement: unchanged
 -- The same price that stands on the same ground is no change.
