@@ -216,3 +216,20 @@ def test_claude_code_is_billed_by_whoever_serves_it(
 
 def test_a_price_beyond_the_column_is_refused_instead_of_wrapping(table: RateTable) -> None:
     assert priced(table, "gpt-5.5", client="codex", input=2**62).reason == "overflow"
+
+
+@pytest.mark.parametrize(
+    ("logged", "context"),
+    [({"service_tier": "priorty"}, "service_tier=priorty"), ({"speed": "fats"}, "speed=fats")],
+)
+def test_a_misspelt_context_is_told_apart_from_what_was_priced(
+    table: RateTable, logged: dict[str, str], context: str
+) -> None:
+    price = priced(table, "gpt-5.5", client="codex", input=100_000, **logged)  # type: ignore[arg-type]
+    assert price.list_price_nano == USD // 2
+    assert (price.requested_context, price.priced_context) == (context, "standard")
+
+
+@pytest.mark.parametrize("tier", ["standard", "default", "auto", "", None])
+def test_an_ordinary_tier_asks_for_nothing_special(table: RateTable, tier: str | None) -> None:
+    assert priced(table, "gpt-5.5", client="codex", service_tier=tier).requested_context == "standard"

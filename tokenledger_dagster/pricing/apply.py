@@ -217,6 +217,12 @@ class _Merge:
                 self.changed = True
         models, aliases = _child(own, "models"), _child(own, "model_aliases")
         spelled = {_spelling(name): name for name in reversed(models)}
+        if len(spelled) < len(models):
+            other = next(name for name in models if spelled[_spelling(name)] != name)
+            raise BookError(
+                f"the book's providers.{key}.models: {spelled[_spelling(other)]} and {other} are one model; "
+                "make them one entry first"
+            )
         led = {_spelling(name) for name in aliases}
         for name, target in entry.get("model_aliases", {}).items():
             spelling = _spelling(name)

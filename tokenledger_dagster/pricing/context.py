@@ -18,6 +18,8 @@ UNKNOWN_PROVIDER = "unknown"
 
 _BATCH = "processing=batch"
 _FAST = "speed=fast"
+_ORDINARY = ("", "standard", "default", "auto", "normal")
+"""Tiers and speeds that say nothing special."""
 
 
 def channel_for(client: str, name: ModelName, message_id: str | None, upstream: str | None = None) -> str:
@@ -86,7 +88,8 @@ def requested_context(client: str, speed: str | None, service_tier: str | None, 
 
     `standard`, or its parts joined by `;` in fixed order: one of `speed=fast`, `processing=batch`,
     `service_tier=priority|flex`, then `endpoint=global` (Bedrock; its bare and regional ids are the standard there),
-    then `variant=free`. Codex calls its priority tier fast, so a `fast` tier is `speed=fast`.
+    then `variant=free`. Codex calls its priority tier fast, so a `fast` tier is `speed=fast`. A tier or speed that
+    nobody knows, a misspelt one for example, stands as it is: it is priced standard, and the event says both.
     """
     parts = [part for part in (_urgency(speed, service_tier, modifiers), _endpoint(modifiers)) if part]
     if modifiers.get("variant") == "free":
@@ -118,9 +121,10 @@ def _urgency(speed: str | None, service_tier: str | None, modifiers: Mapping[str
         return _FAST
     if tier == "batch" or modifiers.get("processing") == "batch":
         return _BATCH
-    if tier in ("priority", "flex"):
+    if tier not in _ORDINARY:
         return f"service_tier={tier}"
-    return None
+    pace = (speed or "").strip().lower()
+    return None if pace in _ORDINARY else f"speed={pace}"
 
 
 def _endpoint(modifiers: Mapping[str, str]) -> str | None:

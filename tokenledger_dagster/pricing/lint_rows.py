@@ -7,6 +7,7 @@ Here: rules that look at one row alone, and what all rules look at (`Look`). Not
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
@@ -31,6 +32,8 @@ from tokenledger_dagster.pricing.rate_table import RateTable
 from tokenledger_dagster.pricing.rates import BOOK, STANDARD
 
 _LARGEST_TIER = 2**53
+_SINGLE = re.compile(r"(?:service_tier|speed)=[a-z][a-z_-]*")
+"""A tier or speed that a log may name, though no price list does."""
 _ORDER = (
     ("output_below_input", "output_usd_per_mtok", "input_usd_per_mtok", True, "output costs less than input"),
     ("read_above_input", "cache_read_usd_per_mtok", "input_usd_per_mtok", False, "a cache read costs more than input"),
@@ -51,7 +54,7 @@ CONTEXTS = tuple(
         ("", "variant=free"),
     )
 )
-"""Every context that `requested_context` can return."""
+"""Every context that price lists tell apart."""
 
 
 class Look(NamedTuple):
@@ -131,7 +134,9 @@ def _form(one: Row) -> Iterator[LintFinding]:
         remedy = f"did you mean {meant}?" if meant else f"use {STANDARD}, speed=fast, processing=batch, ..."
         message = f"no request has the context {shown(row.context)!r}, so this row prices nothing; {remedy}"
         is_key = place.endswith(f".contexts.{row.context}")
-        yield error(
+        tell = error if meant or not _SINGLE.fullmatch(row.context) else warning
+        message = message if tell is error else f"no price list knows the context {shown(row.context)!r}; is it meant?"
+        yield tell(
             "unknown_context", place if is_key else f"{place}.context", message, actual=row.context, expected=meant
         )
 
