@@ -19,7 +19,7 @@ from tests.support import World, claude, meta, tokens, turn
 from tokenledger_dagster.exports.tables import build
 from tokenledger_dagster.exports.ui_snapshot import make_snapshot
 from tokenledger_dagster.ingest.manifest import connect
-from tokenledger_dagster.pricing.plans import PlansError
+from tokenledger_dagster.pricing.plan_types import PlansError
 from tokenledger_dagster.usage.effective import effective
 from tokenledger_dagster.usage.report import KINDS, make_report
 from tokenledger_dagster.usage.selection import Selection

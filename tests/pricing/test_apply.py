@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from tokenledger_dagster.contracts.pricing_book import UNIT_FIELDS
 from tokenledger_dagster.home import Home, ensure_home
 from tokenledger_dagster.pricing.apply import MOST_PATCH_BYTES, Applied, apply_patch, read_patch, write_book
-from tokenledger_dagster.pricing.book import BookError, canonical, look_up_key, parse_book
+from tokenledger_dagster.pricing.book import BookError, parse_book
+from tokenledger_dagster.pricing.book_rows import canonical, look_up_key
 
 NOW = datetime(2026, 3, 9, 8, 30, tzinfo=UTC)
 STAMP = "2026-03-09T08:30:00Z"

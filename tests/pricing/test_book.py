@@ -16,16 +16,12 @@ from tokenledger_dagster.models.names import resolve_model
 from tokenledger_dagster.pricing.book import (
     Book,
     BookError,
-    alias_cycle,
-    as_of,
-    book_rows,
-    canonical,
-    latest_day,
     load_book,
     parse_book,
     parse_document,
-    provider_entry,
 )
+from tokenledger_dagster.pricing.book_problems import alias_cycle
+from tokenledger_dagster.pricing.book_rows import book_rows, canonical
 from tokenledger_dagster.pricing.events import Pricing, price_event
 from tokenledger_dagster.pricing.rate_table import RateTable
 from tokenledger_dagster.pricing.rates import BOOK_COLUMNS, COLUMNS
@@ -251,15 +247,6 @@ def test_a_provider_may_be_called_as_the_price_list_does(upstream: str) -> None:
     )
 
 
-def test_a_providers_own_name_is_nobodys_alias() -> None:
-    providers = {"claude": {"models": {"claude-opus-5": RATES}}, "codex": {"models": {"gpt-5": RATES}}}
-    found = book(providers=providers, provider_aliases={"claude": "codex", "openai": "codex"})
-    assert (usd(found), found.provider("claude"), found.provider("openai")) == (3, "claude", "codex")
-    assert provider_entry(found.document, "claude") is found.document.providers["claude"]
-    assert provider_entry(found.document, "openai") is found.document.providers["codex"]
-    assert provider_entry(found.document, "nobody") is None
-
-
 def test_another_provider_pays_the_price_list() -> None:
     assert usd(row(), client="droid") == 100
 
@@ -364,23 +351,6 @@ def test_it_counts_from_its_day_once_the_book_is_renewed() -> None:
     renewed = announced(updated_at="2026-12-02T00:00:00Z")
     assert [usd(renewed, at=f"{day}T00:00:00+00:00") for day in ("2026-11-30", "2026-12-24")] == [3, 6]
     assert usd(announced(updated_at="2026-12-02T00:00:00Z", status="scheduled"), at="2026-12-24T00:00:00+00:00") == 3
-
-
-@pytest.mark.parametrize(
-    ("text", "day"),
-    [
-        ("2026-11-21T00:00:00Z", date(2026, 11, 21)),
-        ("2026-11-21T23:30:00-05:00", date(2026, 11, 22)),
-        ("2026-11-21", date(2026, 11, 21)),
-        ("soon", date.max),
-        (None, date.max),
-        ("9999-12-31T23:59:59-23:59", date.max),
-    ],
-)
-def test_the_books_day_is_utc(text: str | None, day: date) -> None:
-    document = parse_document(json.dumps({"meta": {"updated_at": text}}).encode(), "p")
-    assert as_of(document) == day
-    assert latest_day(document, date(2026, 11, 21)) == (day if day != date.max else date(1926, 12, 16))
 
 
 # units

@@ -24,7 +24,8 @@ from tokenledger_dagster.pricing.economics import (
     idle_by_day,
     request_weight,
 )
-from tokenledger_dagster.pricing.plans import Fee, Plans, ProviderTerms, Subscription, load_catalogue
+from tokenledger_dagster.pricing.plan_types import Fee, Plans, ProviderTerms, Subscription
+from tokenledger_dagster.pricing.plans import load_catalogue
 
 CATALOGUE = load_catalogue()
 USD = 10**9

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tokenledger_dagster.pricing.periods import apportion, half_even, period_start, segments
-from tokenledger_dagster.pricing.plans import Subscription
+from tokenledger_dagster.pricing.plan_types import Subscription
 
 DAYS = st.dates(date(2024, 1, 1), date(2027, 12, 31))
 

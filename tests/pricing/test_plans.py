@@ -13,15 +13,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokenledger_dagster.pricing.plans import (
-    Catalogue,
-    Plans,
-    PlansError,
-    ProviderTerms,
-    book_subscription,
-    load_catalogue,
-    load_plans,
-)
+from tokenledger_dagster.pricing.plan_types import Catalogue, Plans, PlansError, ProviderTerms
+from tokenledger_dagster.pricing.plans import book_subscription, load_catalogue, load_plans
 
 EXAMPLE = """
 schema_version: 1

@@ -19,14 +19,16 @@ import msgspec
 from tokenledger_dagster import __version__
 from tokenledger_dagster.clients.logs import agents_environ
 from tokenledger_dagster.clients.registry import clients, finder, roots_of
+from tokenledger_dagster.errors import TokenLedgerError
 from tokenledger_dagster.home import Home
+from tokenledger_dagster.ingest.accepted import WAITING, standing
 from tokenledger_dagster.ingest.booking_key import booking_key
 from tokenledger_dagster.ingest.journal import SegmentDamagedError
 from tokenledger_dagster.ingest.manifest import ManifestError, connect, get_meta
 from tokenledger_dagster.ingest.segments import segments, verify
 from tokenledger_dagster.ingest.sync import ledger_counts
-from tokenledger_dagster.pricing.rate_table import rate_table
 from tokenledger_dagster.settings import Settings
+from tokenledger_dagster.usage.effective import effective
 
 Level = Literal["ok", "info", "warning", "error"]
 CLAUDE_DEFAULT_DAYS = 30
@@ -59,7 +61,7 @@ def _versions() -> list[Finding]:
             packages.append(f"{name} missing")
     python = ".".join(map(str, sys.version_info[:3]))
     text = f"tokenledger {__version__}, Python {python} on {platform.system()}, {', '.join(packages)}"
-    return [Finding("info", "versions", text), Finding("info", "prices", f"rate table {rate_table().snapshot_id}")]
+    return [Finding("info", "versions", text)]
 
 
 def _sources(environ: Mapping[str, str]) -> list[Finding]:
@@ -116,7 +118,7 @@ def _state(home: Home) -> list[Finding]:
     except ManifestError as error:
         return [Finding("error", "home", str(error))]
     try:
-        return [*_counts(home, connection), *_segments(home, connection)]
+        return [*_counts(home, connection), *_prices(home, connection), *_segments(home, connection)]
     finally:
         connection.close()
 
@@ -128,7 +130,7 @@ def _counts(home: Home, connection: sqlite3.Connection) -> list[Finding]:
     if health != "ok":
         found.append(Finding("error", "manifest", f"{home.manifest_path}: {health}; restore it from a backup"))
     if get_meta(connection, "booking_key") not in (None, booking_key()):
-        found.append(Finding("info", "prices", "rates or names changed since the last sync; the next one books anew"))
+        found.append(Finding("info", "names", "rules or names changed since the last sync; the next one books anew"))
     missing = connection.execute("SELECT count(*) FROM sources WHERE status = 'missing'").fetchone()[0]
     if missing:
         found.append(Finding("ok", "durability", f"{missing:,} logs are gone from disk; their events are kept"))
@@ -142,6 +144,27 @@ def _counts(home: Home, connection: sqlite3.Connection) -> list[Finding]:
         ).fetchall()
         listed = ", ".join(name for (name,) in names)
         found.append(Finding("warning", "prices", f"{unpriced:,} events have no known price ({listed})"))
+    return found
+
+
+def _prices(home: Home, connection: sqlite3.Connection) -> list[Finding]:
+    """What the ledger is priced with, what waits, and what is declared of plans."""
+    prices = standing(home, connection)
+    parts = ", ".join(f"{name} {digest[:8]}" for name, digest in prices.snapshot.parts.items())
+    found = [Finding("ok", "prices", f"snapshot {prices.snapshot.snapshot_id} ({parts})")]
+    if prices.problem:
+        found.append(Finding("error", "prices", prices.problem))
+    if prices.waiting is not None:
+        found.append(Finding("warning", "prices", WAITING))
+    try:
+        plans = effective(connection, str(home.root))
+    except TokenLedgerError as error:
+        return [*found, Finding("error", "plans", str(error))]
+    # of each plan the latest days; months stand in order of time
+    latest = {month.subscription: month for month in plans.months} if plans is not None else {}
+    for name, last in latest.items():
+        fee = f"${last.fee_nano / 1e9:,.2f} from {last.segment_start} to before {last.segment_end}"
+        found.append(Finding("ok", "plans", f"{name} carries {last.provider}: {fee}, {last.event_count:,} requests"))
     return found
 
 

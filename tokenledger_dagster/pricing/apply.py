@@ -22,7 +22,8 @@ from tokenledger_dagster.contracts.reconcile import ApplySummary, PricingApply
 from tokenledger_dagster.fileio import write_atomic
 from tokenledger_dagster.home import Home
 from tokenledger_dagster.plainjson import Number, encode_plain
-from tokenledger_dagster.pricing.book import MOST_BYTES, BookError, canonical, look_up_key, parse_book, read_bytes
+from tokenledger_dagster.pricing.book import MOST_BYTES, BookError, parse_book, read_bytes
+from tokenledger_dagster.pricing.book_rows import canonical, look_up_key
 from tokenledger_dagster.pricing.coverage import rfc3339
 
 MOST_PATCH_BYTES = 2 << 20

@@ -12,7 +12,7 @@ from typing import Any
 
 from tokenledger_dagster.contracts.pricing_book import BookMeta, PricingBook
 from tokenledger_dagster.contracts.pricing_lint import AuditReport, LintFinding
-from tokenledger_dagster.pricing.book import canonical, day, look_up_key
+from tokenledger_dagster.pricing.book_rows import canonical, day, look_up_key
 from tokenledger_dagster.pricing.findings import error, in_order, shown, stamp, warning
 from tokenledger_dagster.pricing.lint_history import scheduled_findings
 from tokenledger_dagster.pricing.lint_names import is_time

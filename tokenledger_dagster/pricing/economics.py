@@ -26,7 +26,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from tokenledger_dagster.pricing.periods import Segment, apportion, half_even, segments
-from tokenledger_dagster.pricing.plans import (
+from tokenledger_dagster.pricing.plan_types import (
     NANO,
     Catalogue,
     Plans,

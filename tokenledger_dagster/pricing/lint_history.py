@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from tokenledger_dagster.contracts.pricing_book import RateRow
 from tokenledger_dagster.contracts.pricing_lint import LintFinding
-from tokenledger_dagster.pricing.book import Row, canonical, is_scheduled, look_up_key, overlap
+from tokenledger_dagster.pricing.book_rows import Row, canonical, is_scheduled, look_up_key, overlap
 from tokenledger_dagster.pricing.findings import error, shown, warning
 from tokenledger_dagster.pricing.lint_rows import Look
 from tokenledger_dagster.pricing.rates import STANDARD

@@ -13,7 +13,7 @@ from decimal import Decimal
 from tokenledger_dagster.contracts.pricing_book import Tier, Units
 from tokenledger_dagster.contracts.pricing_lint import LintFinding
 from tokenledger_dagster.models.names import SYNTHETIC
-from tokenledger_dagster.pricing.book import LARGEST_USD_PER_MTOK, Row, canonical, is_scheduled
+from tokenledger_dagster.pricing.book_rows import LARGEST_USD_PER_MTOK, Row, canonical, is_scheduled
 from tokenledger_dagster.pricing.findings import error, shown, warning
 from tokenledger_dagster.pricing.lint_rows import Look, blocks, stated
 from tokenledger_dagster.pricing.rates import BUILT_IN, STANDARD, Rate

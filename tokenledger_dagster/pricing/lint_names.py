@@ -14,13 +14,8 @@ from tokenledger_dagster.contracts.pricing_book import BOOK_SCHEMA_VERSION, Pric
 from tokenledger_dagster.contracts.pricing_lint import LintFinding
 from tokenledger_dagster.models import rules
 from tokenledger_dagster.models.names import SYNTHETIC, ModelName, resolve_model
-from tokenledger_dagster.pricing.book import (
-    LARGEST_USD_PER_MTOK,
-    MIN_CANONICAL,
-    alias_circles,
-    canonical,
-    look_up_key,
-)
+from tokenledger_dagster.pricing.book_problems import alias_circles
+from tokenledger_dagster.pricing.book_rows import LARGEST_USD_PER_MTOK, MIN_CANONICAL, canonical, look_up_key
 from tokenledger_dagster.pricing.findings import error, shown, warning
 from tokenledger_dagster.pricing.lint_rows import Look
 from tokenledger_dagster.pricing.rates import BOOK, BUILT_IN

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from tokenledger_dagster.contracts.pricing_book import UNIT_FIELDS, PricingBook, Units
 from tokenledger_dagster.contracts.pricing_lint import LintFinding
 from tokenledger_dagster.models.names import SYNTHETIC
-from tokenledger_dagster.pricing.book import (
+from tokenledger_dagster.pricing.book_rows import (
     LARGEST_USD_PER_MTOK,
     Row,
     as_of,

@@ -17,7 +17,7 @@ import msgspec
 
 from tokenledger_dagster.contracts.pricing_book import BOOK_SCHEMA_VERSION
 from tokenledger_dagster.contracts.reconcile import CoverageReport, MissingModel
-from tokenledger_dagster.pricing.book import look_up_key
+from tokenledger_dagster.pricing.book_rows import look_up_key
 from tokenledger_dagster.pricing.coverage import rfc3339
 from tokenledger_dagster.pricing.rate_table import Layer, RateTable, Row
 from tokenledger_dagster.pricing.rates import (

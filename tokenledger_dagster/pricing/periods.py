@@ -15,7 +15,7 @@ from datetime import MAXYEAR, date
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from tokenledger_dagster.pricing.plans import Subscription
+    from tokenledger_dagster.pricing.plan_types import Subscription
 
 __all__ = ["Segment", "apportion", "half_even", "months_between", "period_start", "segments"]
 

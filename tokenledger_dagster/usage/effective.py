@@ -19,7 +19,8 @@ import msgspec
 from tokenledger_dagster import home_files
 from tokenledger_dagster.ingest.meta import get_meta
 from tokenledger_dagster.pricing.economics import Atom, AtomCost, PlanMonth, economics, idle_by_day
-from tokenledger_dagster.pricing.plans import Catalogue, Plans, book_subscription, load_catalogue, load_plans
+from tokenledger_dagster.pricing.plan_types import Catalogue, Plans
+from tokenledger_dagster.pricing.plans import book_subscription, load_catalogue, load_plans
 from tokenledger_dagster.quarters import SLOT_US
 from tokenledger_dagster.usage.declared import BOOK_FEES, is_declared
 
