@@ -1,7 +1,7 @@
-"""List prices: which rate a request falls under and what it costs in nano-USD.
+"""Prices: what a request costs at list price, and what it costs the person who pays.
 
-`rates.py` reads the committed table and resolves rates, `context.py` says under which channel and context a request is
-looked up, `events.py` prices one event, `resolve.py` and `price_events.sql` price many, `generate.py` (with
-`generate_rows.py`) rebuilds the table from the price list. Plans, allocation and totals are the ledger's, not this
-package's.
+Rates: `rates.py` (rows, arithmetic), `rate_table.py` (which row holds), `book*.py` (the user's pricing book),
+`lists/` (imported price lists), `generate*.py` (the built-in list), `snapshots.py` (all of them under one id). Requests:
+`context.py`, `events.py`, `resolve.py` with `price_events.sql`. Governing: `lint*.py`, `audit.py`, `coverage.py`,
+`patch.py`, `apply.py`, `reconcile.py`, `reprice.py`. Plans: `plan*.py`, `periods.py`, `economics.py`.
 """
