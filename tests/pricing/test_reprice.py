@@ -13,7 +13,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.exports.small import build_all, rows, small_world
@@ -110,6 +110,17 @@ def test_prices_of_models_that_were_never_used_are_taken_at_once(world: World) -
     write_book(world, {"claude-opus-5-5": {"input_usd_per_mtok": 1, "output_usd_per_mtok": 2}})
     assert world.sync().notes == []
     assert accepted(world) == current(world.ledger).snapshot_id
+
+
+def test_a_book_that_says_what_the_list_says_is_taken_without_a_question(world: World) -> None:
+    sonnet = {"input_usd_per_mtok": 3, "output_usd_per_mtok": 15, "cache_write_usd_per_mtok": 3.75}
+    tier = {"above_tokens": 200_000, "input_usd_per_mtok": 6, "output_usd_per_mtok": 22.5}
+    entry = {**sonnet, "cache_write_1h_usd_per_mtok": 6, "cache_read_usd_per_mtok": 0.3, "tier": tier}
+    write_book(world, {"claude-sonnet-4-5": entry})
+    world.sync()
+    found = reprice(world.ledger)
+    assert (found.accepted, found.rows) == (True, [])
+    assert total(world) == Decimal("0.01378")
 
 
 def test_new_requests_are_priced_as_accepted_while_other_prices_wait(world: World) -> None:
@@ -281,7 +292,7 @@ REQUESTS = st.lists(
 )
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow], phases=[Phase.generate])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(REQUESTS, BOOKS, BOOKS)
 def test_accepting_makes_what_a_ledger_priced_so_from_the_start_would_hold(
     requests: list[tuple[int, str, int, int, int]], first: dict[str, Any], second: dict[str, Any]

@@ -159,8 +159,6 @@ class _Comparison:
         merged: dict[tuple[str, ...], list[int]] = {}
         for number, *sums in self._run("sums"):
             one = self._stretches[number]
-            if one.old is None and one.new is None:
-                continue  # another reason for no price is written, and nothing to decide
             _, client, _, name = self._models[one.model_no]
             about = (one.month, client, self._providers[one.model_no], name.model, one.context, _reason(one))
             found = merged.setdefault((*about, _told(one.old), _told(one.new)), [0] * 6)

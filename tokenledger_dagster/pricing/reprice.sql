@@ -118,14 +118,14 @@ JOIN stretches s
 WHERE s.how = 'single' AND e.model_no IN ({models});
 
 -- statement: unchanged
--- The same price that stands on the same ground is no change.
+-- The same price that stands on the same ground is no change; on another ground it is written, but nothing to decide.
 DELETE FROM repriced WHERE old_nano IS new_nano AND stretch_no IN (SELECT value FROM json_each(?));
 
 -- statement: sums
 SELECT
     stretch_no, count(*), sum(tokens), coalesce(sum(old_nano), 0), coalesce(sum(new_nano), 0),
     sum(old_nano IS NULL AND new_nano IS NOT NULL), sum(old_nano IS NOT NULL AND new_nano IS NULL)
-FROM repriced GROUP BY stretch_no ORDER BY stretch_no;
+FROM repriced WHERE old_nano IS NOT new_nano GROUP BY stretch_no ORDER BY stretch_no;
 
 -- statement: write
 UPDATE events SET
