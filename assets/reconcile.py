@@ -72,4 +72,18 @@ def coverage(home: LedgerHome) -> dg.MaterializeResult:
     return dg.MaterializeResult(data_version=dg.DataVersion(document_digest(report)), metadata=numbers)
 
 
-ASSETS = [summary, coverage]
+@dg.asset(key=["reconcile", "gate"], deps=[key("reconcile/coverage"), key("pricing/book")], **OPTIONS)
+def gate(home: LedgerHome, options: RunOptions) -> dg.MaterializeResult:
+    """Fails a run that refuses usage without a price, as `pricing_ci` does, where book or prices do not stand up."""
+    from tokenledger_dagster.governance.price_book import gate as refusals
+
+    started = time.perf_counter()
+    reasons = refusals(home.open())
+    if reasons and (options.on_unpriced or home.settings.on_unpriced) == "error":
+        raise dg.Failure(description="; ".join(reasons[:5]), metadata={"reasons": reasons}, allow_retries=False)
+    numbers = figures(rows=len(reasons), duration_ms=round((time.perf_counter() - started) * 1000))
+    told = {**numbers, "would_fail": "; ".join(reasons[:5]) or "nothing"}
+    return dg.MaterializeResult(data_version=dg.DataVersion(f"{len(reasons)} reasons"), metadata=told)
+
+
+ASSETS = [summary, coverage, gate]

@@ -53,6 +53,11 @@ class Ran(NamedTuple):
 
 def run_everything(home: Path, instance: dg.DagsterInstance, **options: object) -> Ran:
     """The job `orchestrate` on the ledger at `home`."""
+    return run_job("orchestrate", home, instance, **options)
+
+
+def run_job(name: str, home: Path, instance: dg.DagsterInstance, **options: object) -> Ran:
+    """A job on the ledger at `home`."""
     from tokenledger_dagster.definitions import defs  # not before the filter above is in force
 
     config = {
@@ -62,7 +67,7 @@ def run_everything(home: Path, instance: dg.DagsterInstance, **options: object) 
         },
         "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
     }
-    job = defs.resolve_job_def("orchestrate")
+    job = defs.resolve_job_def(name)
     return Ran(job.execute_in_process(run_config=config, instance=instance, raise_on_error=False), instance)
 
 

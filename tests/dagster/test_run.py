@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import dagster as dg
 import pytest
 
 from assets.sources import noun
 from tokenledger_dagster.clients.registry import clients
+from tokenledger_dagster.definitions import defs
+
+from .conftest import run_job
 
 if TYPE_CHECKING:
     from .conftest import Ran
@@ -105,6 +110,22 @@ def test_negative_counter_stops_the_run(ledger: Path, run: Run) -> None:
     assert not ran.result.success
     assert "events/booked: counters_non_negative" in ran.failed_checks
     assert not any(name.startswith("usage/") for name in ran.made)
+
+
+def test_the_pricing_gate_fails_on_usage_without_a_price(filled: tuple[Path, Ran], tmp_path: Path) -> None:
+    home = shutil.copytree(filled[0], tmp_path / "ledger")
+    with dg.DagsterInstance.ephemeral() as instance:
+        ran = run_job("pricing_ci", home, instance, on_unpriced="error")
+
+    assert not ran.result.success
+    (failed,) = [event for event in ran.result.all_events if event.is_step_failure]
+    assert failed.step_key == "reconcile__gate"
+    assert "1 requests of 2026-10 have no price" in str(failed.step_failure_data.user_failure_data)
+
+
+def test_the_pricing_gate_refuses_by_default() -> None:
+    config = defs.resolve_job_def("pricing_ci").run_config
+    assert config == {"resources": {"options": {"config": {"on_unpriced": "error"}}}}
 
 
 def test_usage_without_a_price_warns_and_fails_where_asked(run: Run) -> None:

@@ -6,7 +6,6 @@ price agree (`governance.prices`).
 
 from __future__ import annotations
 
-import hashlib
 import json
 from contextlib import closing
 from datetime import UTC, date, datetime
@@ -18,6 +17,7 @@ from tokenledger_dagster.contracts.reconcile import Disagreement, PricingReconci
 from tokenledger_dagster.exports.engine import literal
 from tokenledger_dagster.governance.outcome import Finding, Inspection
 from tokenledger_dagster.governance.sqlfiles import statement
+from tokenledger_dagster.home import Home
 from tokenledger_dagster.ingest.accepted import standing
 from tokenledger_dagster.ingest.manifest import connect
 from tokenledger_dagster.models.rules import CONFIG_DIRECTORY
@@ -25,6 +25,7 @@ from tokenledger_dagster.pricing.audit import audit, audit_price_list
 from tokenledger_dagster.pricing.book import read_bytes
 from tokenledger_dagster.pricing.lint import lint
 from tokenledger_dagster.pricing.rate_table import rate_table
+from tokenledger_dagster.pricing.standing import last_coverage
 
 NO_BOOK = "There is no pricing book: prices are those of the built-in list."
 
@@ -118,10 +119,22 @@ def fees_spread_exactly(look: Inspection) -> Finding:
     return Finding(passed=False, message=message, actual=len(rows), expected=0, rows=rows)
 
 
-def book_state(look: Inspection) -> str:
-    """Stands for the book and the day."""
-    content = read_bytes(look.home.pricing_book_path)
-    return f"{_today()} {hashlib.sha256(content or b'').hexdigest()}"
+def gate(home: Home) -> list[str]:
+    """Why a pricing gate refuses, one line each: faults of the book, old prices, usage without a price.
+
+    Raises BookError where the book cannot be read at all.
+    """
+    meta = json.loads((CONFIG_DIRECTORY / "rates.meta.json").read_bytes())
+    findings = audit_price_list(meta, _today())
+    content, place = read_bytes(home.pricing_book_path), str(home.pricing_book_path)
+    if content is not None:
+        findings += lint(content, place, today=_today(), price_list=rate_table()).findings
+        findings += audit(content, place, today=_today()).findings
+    reasons = [f"{one.place}: {one.message} [{one.rule}]" for one in findings if one.severity == "error"]
+    report = last_coverage(home)
+    if report is not None and report.unpriced_count:
+        reasons.append(f"{report.unpriced_count} requests of {report.month} have no price [everything_priced]")
+    return reasons
 
 
 def _summary(look: Inspection) -> PricingReconcileSummary | None:
