@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import Ran, Run
-from tests.support import World, plain_environ
+from tests.support import World, claude, plain_environ
 from tokenledger_dagster.cli.pricing import ACTIONS
 
 BOOK = b'{"meta": {"source": "us", "updated_at": "2026-03-09T00:00:00Z"}, "providers": {}}'
@@ -363,3 +364,22 @@ def test_reprice_shows_and_accepts_what_a_patch_changed(world: World, run: Run, 
     assert "acme-coder-9" in shown.out
     assert run("report", "monthly", "--format", "json").json["totals"]["unpriced_count"] == 0
     assert run("pricing", "check").err == ""
+
+
+def test_a_withdrawn_model_that_is_still_used_is_a_warning(run: Run, world: World, tmp_path: Path) -> None:
+    entry = {
+        "litellm_provider": "anthropic",
+        "mode": "chat",
+        "input_cost_per_token": 1e-6,
+        "output_cost_per_token": 2e-6,
+        "deprecation_date": "2026-01-01",
+    }
+    path = tmp_path / "list.json"
+    path.write_text(json.dumps({"claude-sonnet-4-5": entry}), encoding="utf-8")
+    today = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    world.append(world.claude_path(), claude("late", "late", timestamp=today))
+    run("sync")
+    assert run("pricing", "import", "litellm", "--from", str(path)).code == 0
+    found = run("pricing", "audit")
+    assert found.code == 0
+    assert "models.claude-sonnet-4-5: was withdrawn on 2026-01-01" in found.out

@@ -1,4 +1,4 @@
-"""A copy of the sample with a ledger of its own, synced and published once for all examples."""
+"""A copy of the sample with a ledger of its own and the plans of the documentation, published once for all examples."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.generated import ROOT
+from tests.docs.generated import ROOT, blocks
 from tokenledger_dagster.home import Home, ensure_home
 from tokenledger_dagster.ingest.sync import SyncOptions, sync
 
@@ -32,6 +32,8 @@ class Sample:
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Sample:
     found = Sample(tmp_path_factory.mktemp("sample"))
     sync(found.home, found.environ, SyncOptions())
+    (plans,) = blocks(ROOT / "docs" / "contracts" / "plans.md", "yaml plans")
+    found.home.plans_path.write_text(plans, encoding="utf-8")
     return found
 
 

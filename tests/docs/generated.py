@@ -230,6 +230,11 @@ def pages() -> list[Path]:
     return sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 
 
+def blocks(page: Path, info: str) -> list[str]:
+    """Code blocks of a page that are opened with ``info``."""
+    return re.findall(rf"^```{info}\n(.*?)^```$", page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+
+
 def found(page: Path) -> dict[str, str]:
     """Generated sections of a page as they stand."""
     return dict(_BLOCK.findall(page.read_text("utf-8")))

@@ -1,4 +1,4 @@
-"""What the documentation shows is run: shell lines marked ``runnable``, every SQL block, the example adapter."""
+"""What the documentation shows is run: shell lines marked ``runnable``, every SQL block, the examples."""
 
 from __future__ import annotations
 
@@ -10,27 +10,30 @@ import re
 import subprocess
 import sys
 import tomllib
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.docs.conftest import Sample
-from tests.docs.generated import ROOT, pages
+from tests.docs.generated import ROOT, blocks, pages
 from tests.support import plain_environ
 from tokenledger_dagster.contracts.tables import TABLES, create_statement
+from tokenledger_dagster.pricing.economics import Atom, economics
+from tokenledger_dagster.pricing.lint import lint
+from tokenledger_dagster.pricing.plan_types import Plans, Subscription
+from tokenledger_dagster.pricing.plans import load_catalogue, load_plans
+from tokenledger_dagster.pricing.rate_table import rate_table
 
+PLANS_PAGE = ROOT / "docs" / "contracts" / "plans.md"
 NEEDS = {
     "snapshot": "tokenledger_dagster.exports.ui_snapshot",
     "events": "tokenledger_dagster.exports.streams",
     "duplicates": "tokenledger_dagster.exports.streams",
 }
 """Module without which a command does not run yet."""
-
-
-def blocks(page: Path, info: str) -> list[str]:
-    """Code blocks of a page that are opened with ``info``."""
-    return re.findall(rf"^```{info}\n(.*?)^```$", page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
 
 
 # ------------------------------------------------------------------ shell
@@ -123,6 +126,64 @@ def test_query_finds_rows_in_the_published_sample(published: Path, query: str, c
         rows = con.execute(query).fetchall()
         assert [column[0] for column in con.description or []] == columns
     assert rows
+
+
+# ------------------------------------------------------------------ prices and plans
+
+
+def test_the_example_book_is_one_and_only_announces() -> None:
+    (book,) = blocks(ROOT / "docs" / "contracts" / "pricing-book.md", "json book")
+    report = lint(book.encode(), "example", today=date(2026, 11, 21), price_list=rate_table())
+    assert [(one.rule, one.severity) for one in report.findings] == [("scheduled_in_future", "warning")]
+
+
+def test_the_example_plans_cost_what_the_page_says(tmp_path: Path) -> None:
+    (given,) = blocks(PLANS_PAGE, "yaml plans")
+    path = tmp_path / "plans.yaml"
+    path.write_text(given)
+    catalogue = load_catalogue()
+    plans = load_plans(path, catalogue)
+    months = economics([], plans, catalogue, date(2026, 10, 31)).months
+    fees = {(month.subscription, str(month.segment_start)): f"{month.fee_nano / 10**9:.9f}" for month in months}
+    text = PLANS_PAGE.read_text("utf-8")
+    assert f"${fees['Claude Max', '2026-08-15']}" in text
+    assert f"${fees['Claude Max', '2026-09-01']}" in text
+    assert fees["ChatGPT, two seats", "2026-09-01"] == "64.350000000"
+
+
+@pytest.mark.parametrize(("weight", "column"), [("list_price", 3), ("tokens", 4)])
+def test_the_worked_example_of_plans_is_right(weight: Any, column: int) -> None:
+    table = PLANS_PAGE.read_text("utf-8").split("| model | tokens | list price |", 1)[1].splitlines()[2:5]
+    rows = [[cell.strip(" $").replace(",", "") for cell in line.strip("|").split("|")] for line in table]
+    day = date(2026, 9, 10).toordinal() - date(1970, 1, 1).toordinal()
+    atoms = [
+        Atom(
+            slot=day * 96,
+            client="claude-code",
+            session_id="s",
+            model_raw=model,
+            upstream="",
+            billing_kind="",
+            account_hash="",
+            is_reported=False,
+            is_estimated=False,
+            provider="claude",
+            model=model,
+            event_count=1,
+            unpriced_count=0,
+            total_tokens=int(tokens),
+            unpriced_tokens=0,
+            list_nano=int(Decimal(usd).scaleb(9)),
+            reported_nano=0,
+        )
+        for model, tokens, usd, *_ in rows
+    ]
+    plan = Subscription(
+        name="Max", plan="anthropic/max-20x", provider="claude", clients=(), start=date(2026, 9, 1), weight=weight
+    )
+    found = economics(atoms, Plans((plan,)), load_catalogue(), date(2026, 9, 30))
+    assert [Decimal(row[column]) for row in rows] == [Decimal(cost.allocated_nano).scaleb(-9) for cost in found.costs]
+    assert found.months[0].leverage == Decimal("1.084")
 
 
 # ------------------------------------------------------------------ adapter

@@ -16,23 +16,37 @@ from tokenledger_dagster.bench.scenarios import TAIL_SHARE
 from tokenledger_dagster.cli.main import COMMANDS
 from tokenledger_dagster.clients import values, walk
 from tokenledger_dagster.clients.registry import clients
-from tokenledger_dagster.contracts import bench
+from tokenledger_dagster.contracts import bench, costs, pricing_book, pricing_lint, reconcile, reprice
 from tokenledger_dagster.contracts.report import ModelRow, Report, Row
 from tokenledger_dagster.contracts.snapshot import Snapshot, SnapshotRow, SnapshotTotals
 from tokenledger_dagster.contracts.summaries import IngestSummary, PipelineSummary, ProviderCounts
 from tokenledger_dagster.contracts.tables import TABLES
 from tokenledger_dagster.errors import TokenLedgerError
+from tokenledger_dagster.governance import price_book
 from tokenledger_dagster.governance.doctor import CLAUDE_DEFAULT_DAYS
+from tokenledger_dagster.governance.invariants import INVARIANTS
 from tokenledger_dagster.home import Home
 from tokenledger_dagster.ingest import compaction, folding, journal, reading, workers
 from tokenledger_dagster.ingest.ledger import SUM_FLAG
 from tokenledger_dagster.ingest.scan import NO_USAGE
 from tokenledger_dagster.ingest.sync import BATCH_RECORDS, FIRST_FILL_WAIT_SECONDS
+from tokenledger_dagster.pricing import audit, lint_rows
+from tokenledger_dagster.pricing.book import ALIAS_CONFIDENCE
 from tokenledger_dagster.pricing.events import MIN_CONFIDENCE
+from tokenledger_dagster.pricing.lists import converted
+from tokenledger_dagster.pricing.lists.store import ImportedList
+from tokenledger_dagster.pricing.plan_types import CataloguePlan, Fee, Price, ProviderTerms, Subscription
 from tokenledger_dagster.pricing.rate_table import RateTable
 from tokenledger_dagster.pricing.rates import MAKER_CONFIDENCE_CAP
 
 BENCH_SHAPES = [found for found in vars(bench).values() if isinstance(found, type)]
+PRICE_SHAPES = {
+    "costs": [costs],
+    "pricing": [reprice],
+    "pricing-book": [pricing_book],
+    "reconcile": [reconcile, pricing_lint],
+}
+"""Page -> modules of contracts whose every field it names."""
 DOCS = ROOT / "docs"
 PACKAGE = ROOT / "tokenledger_dagster"
 CODE = [*PACKAGE.rglob("*.py"), *(ROOT / "assets").glob("*.py"), *(ROOT / "resources").glob("*.py")]
@@ -143,6 +157,52 @@ GENERAL_RULES = {"superseded_by_source", "<client>.same_request", "<client>.copi
 """Rules that several clients share; their names are put together by the code."""
 
 
+def _severities(page: str, header: str) -> dict[str, set[str]]:
+    """Rules of a table, and the severities in its second column."""
+    lines = itertools.takewhile(
+        lambda line: line.startswith("|"), _read(page).split(f"\n{header}", 1)[1].splitlines()[2:]
+    )
+    cells = [line.split("|") for line in lines]
+    return {rule: set(row[2].strip().split(", ")) for row in cells for rule in re.findall(r"`(\w+)`", row[1])}
+
+
+def test_rules_of_lint_and_audit_are_those_of_the_code() -> None:
+    told = (
+        _severities("contracts/reconcile.md", "| lint rule |"),
+        _severities("contracts/reconcile.md", "| audit rule |"),
+    )
+    code: tuple[dict[str, set[str]], ...] = ({rule: {"warning"} for rule, *_ in lint_rows._ORDER}, {})
+    for path in (PACKAGE / "pricing").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+                called = getattr(node.func, "id", "")
+                severities = {"tell": {"error", "warning"}}.get(called, {called})
+                if severities <= {"error", "warning"}:
+                    code[path.stem == "audit"].setdefault(node.args[0].value, set()).update(severities)
+    # an announced rate whose day has come is told by both
+    code[1]["scheduled_past_its_date"] = code[0]["scheduled_past_its_date"]
+    assert told == code
+
+
+def test_checks_of_prices_are_explained() -> None:
+    checks = {name for name, one in INVARIANTS.items() if one.run.__module__ == price_book.__name__}
+    assert set(_table("operations.md", "| check |")) == checks
+
+
+@pytest.mark.parametrize(("header", "names"), [("| flag |", "flags"), ("| reason |", "reasons")])
+def test_words_of_plans_are_those_of_the_code(header: str, names: str) -> None:
+    tree = ast.parse((PACKAGE / "pricing" / "economics.py").read_text("utf-8"))
+    (found,) = [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and [getattr(one, "id", "") for one in node.targets] == [names]
+    ]
+    assert isinstance(found, ast.Dict)
+    code = {key.value for key in found.keys if isinstance(key, ast.Constant)}
+    listed = {name for cell in _cells("contracts/plans.md", header) for name in re.findall(r"`(\w+)`", cell)}
+    assert listed - {"weights_by_tokens", "weights_by_requests"} == code
+
+
 def test_every_client_has_a_page() -> None:
     assert set(_table("clients/README.md", "| client |")) == set(clients())
     assert {page.stem for page in (DOCS / "clients").glob("*.md")} - {"README"} == set(clients())
@@ -163,6 +223,18 @@ def test_every_client_has_a_page() -> None:
         ("contracts/ui-snapshot.md", [*Snapshot.__struct_fields__, *SnapshotTotals.__struct_fields__]),
         ("contracts/ui-snapshot.md", SnapshotRow.__struct_fields__),
         *(("contracts/bench.md", struct.__struct_fields__) for struct in BENCH_SHAPES),
+        *(
+            (f"contracts/{page}.md", struct.__struct_fields__)
+            for page, modules in PRICE_SHAPES.items()
+            for module in modules
+            for struct in vars(module).values()
+            if isinstance(struct, type) and struct.__module__ == module.__name__
+        ),
+        ("contracts/pricing.md", ImportedList.__struct_fields__),
+        *(
+            ("contracts/plans.md", struct.__struct_encode_fields__)
+            for struct in (CataloguePlan, Price, Subscription, Fee, ProviderTerms)
+        ),
     ],
 )
 def test_page_names_every_field(page: str, names: list[str]) -> None:
@@ -256,6 +328,10 @@ def test_home_page_names_every_path_of_a_home() -> None:
         ("contracts/cli.md", "up to {:.0f} minutes", FIRST_FILL_WAIT_SECONDS / 60),
         ("contracts/pricing.md", "Below {}: not priced", MIN_CONFIDENCE),
         ("contracts/pricing.md", "60 to {}: priced", MAKER_CONFIDENCE_CAP),
+        ("contracts/pricing.md", "have confidence {}, and so", converted.CONFIDENCE),
+        ("contracts/pricing.md", "names a model ({})", ALIAS_CONFIDENCE),
+        ("contracts/reconcile.md", "`--max-age-days` ({})", audit.MAX_AGE_DAYS),
+        ("operations.md", "nobody looked within {} days", audit.MAX_AGE_DAYS),
         ("performance.md", "{:.0%} more", TAIL_SHARE),
         ("operations.md", "({} where it does not say)", CLAUDE_DEFAULT_DAYS),
     ],

@@ -752,3 +752,16 @@ def test_channels_of_price_lists_are_channels_of_the_ledger() -> None:
     assert {place for place in places if not resellers.pattern.match(f"{place}/x")} == set()
     assert {row["list"] for row in table} == {"litellm", "models.dev"}
     assert len({(row["list"], row["key"]) for row in table}) == len(table)
+
+
+def test_the_day_on_which_a_maker_withdraws_a_model_is_told_by_its_own_channel() -> None:
+    content = json.dumps(
+        {
+            "claude-opus-4-20250514": {"litellm_provider": "anthropic", "deprecation_date": "2026-05-14"},
+            "anthropic.claude-opus-4-20250514-v1:0": {"litellm_provider": "bedrock", "deprecation_date": "2027-01-01"},
+            "gpt-5": {"litellm_provider": "openai", "deprecation_date": "soon"},
+            "house-model": {"litellm_provider": "openai", "deprecation_date": "2026-01-01"},
+            "gpt-5.1": {"litellm_provider": "openai", "deprecation_date": 20260101},
+        }
+    ).encode()
+    assert litellm.deprecations(content, date(2026, 11, 20)) == {"claude-opus-4": date(2026, 5, 14)}

@@ -73,11 +73,14 @@ def run_lint(args: argparse.Namespace, settings: Settings) -> int:
 
 def run_audit(args: argparse.Namespace, settings: Settings) -> int:
     """Prints the report; exits 1 where the book is stale or does not name its sources."""
-    from tokenledger_dagster.pricing.audit import audit
+    from tokenledger_dagster.pricing.audit import audit, deprecated_models
     from tokenledger_dagster.pricing.findings import stamp
+    from tokenledger_dagster.pricing.standing import models_in_use
 
     now = common.now()
-    content, place = _content(args, common.open_home(settings))
+    home = common.open_home(settings)
+    content, place = _content(args, home)
+    used, withdrawn = models_in_use(home)
     if content is not None:
         report = audit(
             content,
@@ -86,10 +89,13 @@ def run_audit(args: argparse.Namespace, settings: Settings) -> int:
             max_age_days=args.max_age_days,
             allow_stale=args.allow_stale,
             allow_missing_source=args.allow_missing_source,
+            used_models=used,
+            deprecations=withdrawn,
             now=now,
         )
         return _show(args, report)
     meta, findings = _built_in(now, args.max_age_days)
+    findings += deprecated_models(now.date(), used, withdrawn)
     report = AuditReport(
         generated_at=stamp(now),
         pricing=place,

@@ -21,11 +21,11 @@ from tokenledger_dagster.home import Home
 from tokenledger_dagster.ingest.accepted import standing
 from tokenledger_dagster.ingest.manifest import connect
 from tokenledger_dagster.models.rules import CONFIG_DIRECTORY
-from tokenledger_dagster.pricing.audit import audit, audit_price_list
+from tokenledger_dagster.pricing.audit import audit, audit_price_list, deprecated_models
 from tokenledger_dagster.pricing.book import read_bytes
 from tokenledger_dagster.pricing.lint import lint
 from tokenledger_dagster.pricing.rate_table import rate_table
-from tokenledger_dagster.pricing.standing import last_coverage
+from tokenledger_dagster.pricing.standing import last_coverage, models_in_use
 
 NO_BOOK = "There is no pricing book: prices are those of the built-in list."
 
@@ -43,6 +43,7 @@ def prices_audited(look: Inspection) -> Finding:
     """Whether book and price list name their sources, and somebody looked lately."""
     meta = json.loads((CONFIG_DIRECTORY / "rates.meta.json").read_bytes())
     findings = audit_price_list(meta, _today())
+    findings += deprecated_models(_today(), *models_in_use(look.home))
     content = read_bytes(look.home.pricing_book_path)
     if content is not None:
         findings += audit(content, str(look.home.pricing_book_path), today=_today()).findings

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -23,9 +23,12 @@ from tokenledger_dagster.models.names import SYNTHETIC, ModelName
 from tokenledger_dagster.pricing.context import booked_provider
 from tokenledger_dagster.pricing.rate_table import RateTable
 from tokenledger_dagster.pricing.rates import Rate
+from tokenledger_dagster.quarters import SLOT_US
+from tokenledger_dagster.usage.selection import as_date
 
 _SQL = Path(__file__).with_name("booked_usage.sql")
 _EPOCH = date(1970, 1, 1)
+_SLOTS_A_DAY = DAY_US // SLOT_US
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,6 +113,16 @@ def booked_usage(connection: sqlite3.Connection, month: str | None = None, zone:
             )
         )
     return found
+
+
+def last_used(home: Home) -> dict[str, date]:
+    """The last UTC day on which each canonical model was used; empty in a home that was never filled."""
+    if not home.manifest_path.exists():
+        return {}
+    query = "SELECT m.model, max(c.slot) FROM slots c JOIN models m USING (model_no) GROUP BY m.model"
+    with closing(connect(home, read_only=True)) as connection:
+        found = connection.execute(query).fetchall()
+    return {model: as_date(slot // _SLOTS_A_DAY) for model, slot in found}
 
 
 def latest_month(connection: sqlite3.Connection, zone: str) -> str | None:

@@ -67,7 +67,7 @@ def audit(
             *_meta(document.meta, updated, today, max_age_days, stale, sourceless),
             *_rows(look, max_age_days, sourceless),
             *(one for one in scheduled_findings(look) if one.rule == "scheduled_past_its_date"),
-            *_deprecated(document, today, used_models or {}, deprecations or {}),
+            *deprecated_models(today, used_models or {}, deprecations or {}, document),
         ]
     return AuditReport(
         generated_at=stamp(now),
@@ -185,12 +185,20 @@ def _rows(look: Look, max_age_days: int, sourceless: str | None) -> Iterator[Lin
             yield warning("checked_in_future", f"{one.place}.checked", message, actual=one.row.checked)
 
 
-def _deprecated(
-    document: PricingBook, today: date, used: Mapping[str, date], deprecations: Mapping[str, date]
+def deprecated_models(
+    today: date, used: Mapping[str, date], deprecations: Mapping[str, date], document: PricingBook | None = None
 ) -> Iterator[LintFinding]:
+    """Yield a warning for every model that was used lately though its maker had withdrawn it.
+
+    Args:
+        today: UTC day.
+        used: canonical model -> last UTC day on which it was used.
+        deprecations: canonical model -> UTC day on which its maker withdraws it.
+        document: the book, whose entry is named where it has one.
+    """
     places = {
         look_up_key(canonical(model)): f"providers.{provider}.models.{model}"
-        for provider, entry in document.providers.items()
+        for provider, entry in (document.providers if document is not None else {}).items()
         for model in entry.models
     }
     for model, last in used.items():

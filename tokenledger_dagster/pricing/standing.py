@@ -7,6 +7,7 @@ price.
 from __future__ import annotations
 
 import hashlib
+from datetime import date
 from pathlib import Path
 
 import msgspec
@@ -16,8 +17,10 @@ from tokenledger_dagster.errors import NothingToReport
 from tokenledger_dagster.exports.state import booked_state
 from tokenledger_dagster.fileio import write_json_atomic
 from tokenledger_dagster.home import Home
+from tokenledger_dagster.ingest.booked_usage import last_used
 from tokenledger_dagster.pricing.book import parse_document, read_bytes
-from tokenledger_dagster.pricing.lists.store import ImportedList, current_lists
+from tokenledger_dagster.pricing.lists import litellm
+from tokenledger_dagster.pricing.lists.store import ImportedList, current_lists, raw_content
 from tokenledger_dagster.pricing.reconcile import reconcile
 from tokenledger_dagster.pricing.snapshots import current
 
@@ -68,6 +71,17 @@ def imported(home: Home, source: str) -> ImportedList | None:
     if not home.price_lists.exists():
         return None
     return next((one for one in current_lists(home) if one.source == source), None)
+
+
+def models_in_use(home: Home) -> tuple[dict[str, date], dict[str, date]]:
+    """Return when each model was used last, and when models are withdrawn, as far as an imported list tells.
+
+    Raises PriceListError.
+    """
+    found = imported(home, litellm.SOURCE)
+    if found is None:
+        return last_used(home), {}
+    return last_used(home), litellm.deprecations(raw_content(home, found), found.observed_at)
 
 
 def reconcile_if_changed(

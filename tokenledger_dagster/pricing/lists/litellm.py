@@ -11,6 +11,8 @@ import re
 from datetime import date
 from fractions import Fraction
 
+from tokenledger_dagster.models.names import resolve_model
+from tokenledger_dagster.pricing.context import channels
 from tokenledger_dagster.pricing.lists.converted import (
     Converted,
     Fields,
@@ -52,9 +54,32 @@ _FAST = "speed=fast"
 _PER_TOKEN = 15
 """From USD per token to nano-USD per million tokens: six places for the million, nine for nano."""
 _LARGEST_FACTOR = 100
+MIN_NAME = 85
+"""Certainty from which on a key is known to name a model."""
 
 _Rates = dict[str, dict[int, dict[str, int]]]
 """Nano-USD per million tokens by context, then by the tokens above which they hold, then by unit."""
+
+
+def deprecations(content: bytes, observed: date, *, name: str = "LiteLLM price list") -> dict[str, date]:
+    """Return the UTC day on which makers withdraw their models, by canonical model; the latest that is told.
+
+    Raises:
+        PriceListError: the file is no price list.
+    """
+    found: dict[str, date] = {}
+    for key, value in decode(content, name).items():
+        entry = value if isinstance(value, dict) else {}
+        model = resolve_model(str(key).rpartition("/")[2], "", observed.isoformat())
+        channel = channel_of(SOURCE, str(entry.get("litellm_provider", "")))
+        if model.maker is None or model.confidence < MIN_NAME or channels("maker").get(model.maker) != channel:
+            continue
+        try:
+            day = date.fromisoformat(entry.get("deprecation_date", ""))
+        except (TypeError, ValueError):
+            continue
+        found[model.model] = max(day, found.get(model.model, day))
+    return found
 
 
 def rows(content: bytes, observed: date, *, name: str = "LiteLLM price list") -> Converted:

@@ -133,6 +133,22 @@ def current_lists(home: Home) -> list[ImportedList]:
     return _read_index(home).lists
 
 
+def raw_content(home: Home, imported: ImportedList) -> bytes:
+    """Return an imported list as it came.
+
+    Raises:
+        PriceListError: it is gone, or is not what came.
+    """
+    path = _kept(home, imported, "json")
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise PriceListError(f"{path}: cannot be read ({error.strerror}); {_AGAIN}") from error
+    if hashlib.sha256(content).hexdigest() != imported.sha256:
+        raise PriceListError(f"{path}: is not what was imported (other SHA-256); {_AGAIN}")
+    return content
+
+
 def rows_content(home: Home, imported: ImportedList) -> bytes:
     """Return the rate rows of an imported list as the CSV file that holds them.
 
