@@ -36,7 +36,11 @@ def book(home: LedgerHome) -> dg.MaterializeResult:
         "aliases": found.aliases,
         "updated_at": found.updated_at or "never",
     }
-    told |= {"source": found.source or "none", "path": dg.MetadataValue.path(found.path)}
+    told |= {
+        "problem": found.problem or "none",
+        "source": found.source or "none",
+        "path": dg.MetadataValue.path(found.path),
+    }
     return dg.MaterializeResult(data_version=dg.DataVersion(found.digest or "none"), metadata={**numbers, **told})
 
 

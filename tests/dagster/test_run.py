@@ -123,6 +123,17 @@ def test_the_pricing_gate_fails_on_usage_without_a_price(filled: tuple[Path, Ran
     assert "1 requests of 2026-10 have no price" in str(failed.step_failure_data.user_failure_data)
 
 
+def test_a_book_that_cannot_be_used_stops_nothing(filled: tuple[Path, Ran], tmp_path: Path) -> None:
+    home = shutil.copytree(filled[0], tmp_path / "ledger")
+    (home / "pricing.json").write_text('{"providers": {', encoding="utf-8")
+    with dg.DagsterInstance.ephemeral() as instance:
+        ran = run_job("orchestrate", home, instance)
+
+    assert ran.result.success
+    assert ran.failed_checks == ["pricing/book: book_lints"]
+    assert "is no pricing book" in str(ran.made["pricing/book"].metadata["problem"].value)
+
+
 def test_the_pricing_gate_refuses_by_default() -> None:
     config = defs.resolve_job_def("pricing_ci").run_config
     assert config == {"resources": {"options": {"config": {"on_unpriced": "error"}}}}

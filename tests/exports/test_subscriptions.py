@@ -20,6 +20,7 @@ from tokenledger_dagster.exports.tables import build
 from tokenledger_dagster.exports.ui_snapshot import make_snapshot
 from tokenledger_dagster.ingest.manifest import connect
 from tokenledger_dagster.pricing.plan_types import PlansError
+from tokenledger_dagster.pricing.reprice import reprice
 from tokenledger_dagster.usage.effective import effective
 from tokenledger_dagster.usage.report import KINDS, make_report
 from tokenledger_dagster.usage.selection import Selection
@@ -138,6 +139,7 @@ def test_a_monthly_fee_of_the_pricing_book_is_a_plan(world: World, con: Con) -> 
     book = '{"meta": {"source": "me"}, "providers": {"codex": {"subscription_usd_month": 20}}}'
     world.ledger.pricing_book_path.write_text(book, encoding="utf-8")
     world.sync()
+    reprice(world.ledger, write=True)
     with closing(connect(world.ledger, read_only=True)) as manifest:
         found = effective(manifest, str(world.ledger.root), date(2026, 2, 28))
     assert found is not None

@@ -118,12 +118,24 @@ def test_without_a_book_one_is_made() -> None:
 
     assert document(found) == {
         "schema_version": 1,
-        "meta": {"updated_at": STAMP},
+        "meta": {},
         "provider_aliases": {},
         "providers": {"claude": {"models": {"new-1": rates(None)}, "model_aliases": {}}},
     }
     assert found.summary.providers_added == ["claude"]
     assert found.summary.models_without_rates == ["claude:new-1"]
+
+
+def test_a_new_book_takes_the_source_of_its_patch() -> None:
+    added = json.loads(patch({"new-1": rates(3)}))
+    found = applied(json.dumps({**added, "meta": {"source": "tokenledger pricing reconcile"}}).encode(), None)
+    assert document(found)["meta"] == {"source": "tokenledger pricing reconcile", "updated_at": STAMP}
+
+
+def test_an_entry_without_rates_makes_no_book_younger() -> None:
+    found = applied(patch({"new-1": rates(None)}))
+    assert (found.changed, found.updates_meta) == (True, False)
+    assert document(found)["meta"] == json.loads(BOOK)["meta"]
 
 
 def test_a_patch_without_anything_changes_nothing_and_makes_no_book() -> None:

@@ -80,7 +80,7 @@ def test_a_run_leaves_three_files_and_a_pointer_to_the_latest(world: World) -> N
     assert document["pricing_apply"] == {
         "changed": True,
         "wrote_pricing": False,
-        "metadata_updated": True,
+        "metadata_updated": False,
         "summary": {
             "providers_added": ["claude"],
             "models_added": ["claude:acme-coder-9", "claude:claude-sonet-4-5"],

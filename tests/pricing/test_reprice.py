@@ -345,3 +345,21 @@ def _adds_up(report: RepriceReport) -> None:
     assert report.totals.difference_usd == report.totals.new_usd - report.totals.old_usd
     assert report.totals.events == sum(row.events for row in report.rows)
     assert all(date.fromisoformat(f"{month}-01") for month in report.months)
+
+
+def test_another_fee_of_the_book_waits_too(world: World) -> None:
+    book = {"meta": {"source": "a bill"}, "providers": {"codex": {"subscription_usd_month": 20}}}
+    world.ledger.pricing_book_path.write_text(json.dumps(book), encoding="utf-8")
+    assert world.sync().notes == [WAITING]
+    found = reprice(world.ledger)
+    assert [(one.provider, one.old_usd_month, one.new_usd_month) for one in found.fees] == [("codex", 0, 20)]
+    assert (found.accepted, found.rows) == (False, [])
+    assert reprice(world.ledger, write=True).accepted
+    assert world.sync().notes == []
+
+
+def test_a_rate_that_is_a_guess_prices_nothing(world: World) -> None:
+    write_book(world, {"house-model-7": {**HOUSE["house-model-7"], "confidence": 59}})
+    world.sync()
+    reprice(world.ledger, write=True)
+    assert total(world) == Decimal("0.01378")

@@ -95,6 +95,22 @@ def test_why_costs_cannot_be_compared_is_said(world: World) -> None:
     assert found.not_comparable_reasons == ["mixed_modes", "idle_over_half"]
 
 
+def test_a_model_says_how_it_was_paid(world: World) -> None:
+    found = costs(world, PLANS)
+    assert {one.name: one.pricing_modes for one in found.model_breakdown} == {
+        "claude-sonnet-4-5": ["subscription_derived"],
+        "gpt-5.1-codex": ["token"],
+        "house-model-7": ["subscription_derived"],
+        IDLE: ["subscription_derived"],
+    }
+
+
+def test_another_client_shows_no_plan_that_is_not_its_own(world: World) -> None:
+    found = costs(world, PLANS, clients=("codex",))
+    assert [one.name for one in found.provider_breakdown] == ["codex"]
+    assert found.comparable
+
+
 def test_the_latest_month_is_that_of_the_last_request(world: World) -> None:
     found = costs_of_month(world.ledger, None, "UTC")
     assert found is not None

@@ -197,6 +197,7 @@ class _Progress:
         self._stream = stream
         self._live = stream.isatty()
         self._done: dict[str, str] = {}
+        self._said: set[str] = set()
         self.errors: list[tuple[str, str, str]] = []
         """Step, kind of error and message of every step that failed by an exception."""
         self.held_back: list[str] = []
@@ -219,7 +220,9 @@ class _Progress:
         """What an asset says itself; of the engine's own lines only which steps it held back."""
         if held := re.match(r"Dependencies for step (\S+) ", entry.user_message):
             self.held_back.append(_step_name(held[1]))
-        elif entry.step_key and int(entry.level) >= logging.INFO:
+        elif entry.step_key and int(entry.level) >= logging.INFO and entry.user_message not in self._said:
+            # what every client's sync says needs to be read once
+            self._said.add(entry.user_message)
             self._line(f"  {entry.user_message}")
 
     def _step_start(self, event: dg.DagsterEvent) -> None:
@@ -249,9 +252,7 @@ class _Progress:
             self._line(f"{word}: {where}: {check.description or ''}{f' ({figures})' if figures else ''}")
 
     def _step_failure(self, event: Any) -> None:
-        error = event.step_failure_data.error
-        while error.cause is not None:
-            error = error.cause
+        error = _meant(event.step_failure_data.error)
         if error.cls_name != "DagsterAssetCheckFailedError":  # said already, check by check
             message = error.message.strip().removeprefix(f"{error.cls_name}: ")
             self.errors.append((_step_name(event.step_key), error.cls_name or "", message))
@@ -305,6 +306,13 @@ def _verdict(summary: PipelineSummary, progress: _Progress, *, succeeded: bool) 
 def _step_name(step: str | None) -> str:
     """An asset's step by its key, any other by its own name."""
     return (step or "").replace("__", "/")
+
+
+def _meant(error: Any) -> Any:
+    """Of an exception and its causes the one that says what a person can do: the first of ours, else the last."""
+    while error.cls_name not in _exit_codes() and error.cause is not None:
+        error = error.cause
+    return error
 
 
 def _exit_codes() -> dict[str, int]:

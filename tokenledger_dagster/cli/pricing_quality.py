@@ -141,9 +141,10 @@ def _price_lists(home: Home) -> RateTable:
 def _built_in(now: datetime, max_age_days: int) -> tuple[dict[str, Any], list[LintFinding]]:
     """What the built-in price list says of itself, and what is to be said of its age."""
     from tokenledger_dagster.pricing.audit import audit_price_list
+    from tokenledger_dagster.pricing.standing import installed_version
 
     meta = msgspec.json.decode((CONFIG_DIRECTORY / "rates.meta.json").read_bytes(), type=dict[str, Any])
-    return meta, audit_price_list(meta, now.date(), max_age_days)
+    return meta, audit_price_list(meta, now.date(), max_age_days, installed=installed_version())
 
 
 def _show(args: argparse.Namespace, report: LintReport | AuditReport) -> int:

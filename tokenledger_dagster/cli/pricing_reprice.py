@@ -13,12 +13,6 @@ if TYPE_CHECKING:
 
     from tokenledger_dagster.contracts.reprice import RepriceReport
 
-EXAMPLES = """
-examples:
-  tokenledger pricing reprice                  # old, new and why, by model and month; changes nothing
-  tokenledger pricing reprice --write          # accept: the past is priced anew where it changes
-  tokenledger pricing reprice --format json
-"""
 _SHOWN = 40
 
 
@@ -42,14 +36,30 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         output.print_json(report)
     else:
         sys.stdout.write(_text(report, written=args.write))
-    if report.problem:
+    if report.problem and args.no_sync:  # else the sync has said it
         common.note(report.problem)
     return 0
 
 
 def _text(report: RepriceReport, *, written: bool) -> str:
-    if not report.rows:
+    fees = "".join(
+        f"{one.provider}: monthly fee of the book {output.dollars(one.old_usd_month)} -> "
+        f"{output.dollars(one.new_usd_month)}, for past months too; plans.yaml knows dated fees\n"
+        for one in report.fees
+    )
+    if not report.rows and not fees:
         return f"Nothing changes: prices are those of snapshot {report.new_snapshot_id}.\n"
+    text = _rows(report) if report.rows else ""
+    text += fees
+    change = (
+        f"snapshot {report.old_snapshot_id} -> {report.new_snapshot_id}, months {', '.join(report.months) or 'none'}"
+    )
+    if report.accepted and written:
+        return f"{text}Accepted: {change}. `tokenledger orchestrate` brings the tables along.\n"
+    return f"{text}Not accepted: {change}. `tokenledger pricing reprice --write` accepts it.\n"
+
+
+def _rows(report: RepriceReport) -> str:
     headers = ["Month (UTC)", "Model", "Context", "Why", "Requests", "Tokens", "Old USD", "New USD", "Difference"]
     rows = [
         [
@@ -74,7 +84,4 @@ def _text(report: RepriceReport, *, written: bool) -> str:
         text += f"{row.month} {row.model} {row.requested_context}: {rates}\n"
     if len(report.rows) > _SHOWN:
         text += f"and {len(report.rows) - _SHOWN} rows more; --format json shows all\n"
-    change = f"snapshot {report.old_snapshot_id} -> {report.new_snapshot_id}, months {', '.join(report.months)}"
-    if report.accepted and written:
-        return f"{text}Accepted: {change}. `tokenledger orchestrate` brings the tables along.\n"
-    return f"{text}Not accepted: {change}. `tokenledger pricing reprice --write` accepts it.\n"
+    return text

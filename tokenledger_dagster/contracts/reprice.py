@@ -38,6 +38,14 @@ class Repriced(msgspec.Struct, frozen=True, kw_only=True):
     new_rate: str
 
 
+class FeeChange(msgspec.Struct, frozen=True, kw_only=True):
+    """Another monthly fee of the pricing book, which holds for past months too; `plans.yaml` knows dated ones."""
+
+    provider: str
+    old_usd_month: Decimal
+    new_usd_month: Decimal
+
+
 class RepriceTotals(msgspec.Struct, frozen=True, kw_only=True):
     """All rows together."""
 
@@ -64,5 +72,6 @@ class RepriceReport(msgspec.Struct, frozen=True, kw_only=True):
     """UTC months that change."""
     rows: list[Repriced]
     totals: RepriceTotals
+    fees: list[FeeChange] = []
     problem: str | None = None
     """Why today's prices cannot be used."""

@@ -25,7 +25,7 @@ from tokenledger_dagster.pricing.audit import audit, audit_price_list, deprecate
 from tokenledger_dagster.pricing.book import read_bytes
 from tokenledger_dagster.pricing.lint import lint
 from tokenledger_dagster.pricing.rate_table import rate_table
-from tokenledger_dagster.pricing.standing import last_coverage, models_in_use
+from tokenledger_dagster.pricing.standing import installed_version, last_coverage, models_in_use
 
 NO_BOOK = "There is no pricing book: prices are those of the built-in list."
 
@@ -42,7 +42,7 @@ def book_lints(look: Inspection) -> Finding:
 def prices_audited(look: Inspection) -> Finding:
     """Whether book and price list name their sources, and somebody looked lately."""
     meta = json.loads((CONFIG_DIRECTORY / "rates.meta.json").read_bytes())
-    findings = audit_price_list(meta, _today())
+    findings = audit_price_list(meta, _today(), installed=installed_version())
     findings += deprecated_models(_today(), *models_in_use(look.home))
     content = read_bytes(look.home.pricing_book_path)
     if content is not None:
@@ -146,6 +146,7 @@ def _summary(look: Inspection) -> PricingReconcileSummary | None:
 
 
 def _judged(findings: list[LintFinding], passed: bool, fine: str) -> Finding:
+    findings = sorted(findings, key=lambda one: one.severity)  # errors first
     rows = [
         {"rule": one.rule, "severity": one.severity, "place": one.place, "message": one.message} for one in findings
     ]

@@ -60,7 +60,7 @@ def standing(home: Home, connection: sqlite3.Connection | None) -> Standing:
     if found is None:
         problem = f"{home.prices}: the accepted price snapshot {accepted_id} is gone; all prices are made anew"
         return Standing(now, problem=problem, is_lost=True)
-    if not touched(found.table, now.table, connection):
+    if not touched(found.table, now.table, connection) and not fees_changed(found, now, connection):
         return Standing(now)
     return Standing(found, waiting=now)
 
@@ -94,6 +94,20 @@ def touched(before: RateTable, after: RateTable, connection: sqlite3.Connection)
             if not same[key][0] or (same[key][1] and names[0] != names[1]):
                 found.add(number)
     return found
+
+
+def fees_changed(before: Snapshot, after: Snapshot, connection: sqlite3.Connection) -> dict[str, tuple[str, str]]:
+    """Return old and new monthly fee of the book, USD, by provider, of those that have booked requests."""
+    fees = [
+        {name: str(fee) for name, fee in one.book.subscriptions()} if one.book is not None else {}
+        for one in (before, after)
+    ]
+    booked = {provider for (provider,) in connection.execute("SELECT DISTINCT provider FROM models")}
+    return {
+        name: (fees[0].get(name, "0"), fees[1].get(name, "0"))
+        for name in sorted((fees[0].keys() | fees[1].keys()) & booked)
+        if fees[0].get(name) != fees[1].get(name)
+    }
 
 
 def booked_models(connection: sqlite3.Connection) -> Iterator[tuple[int, str, str | None, ModelName]]:

@@ -41,6 +41,8 @@ class Applied(msgspec.Struct, frozen=True, kw_only=True):
     """None: there is no book, and nothing to put into one."""
     summary: ApplySummary
     now: datetime
+    updates_meta: bool = False
+    """Whether the book is younger for it: more changed than entries without any rate."""
 
     @property
     def changed(self) -> bool:
@@ -50,7 +52,7 @@ class Applied(msgspec.Struct, frozen=True, kw_only=True):
     def told(self, *, wrote: bool) -> PricingApply:
         """Return what summaries say of it."""
         return PricingApply(
-            changed=self.changed, wrote_pricing=wrote, metadata_updated=self.changed, summary=self.summary
+            changed=self.changed, wrote_pricing=wrote, metadata_updated=self.updates_meta, summary=self.summary
         )
 
 
@@ -69,7 +71,8 @@ def apply_patch(
         book: the book's bytes, None where there is none.
         patch: another book, of what is to be added.
         allow_overwrite: let rates of the patch replace existing ones.
-        now: the time that `meta.updated_at` is set to where anything changes; None is the clock's.
+        now: the time that `meta.updated_at` is set to where rates or names change; None is the clock's. An entry that
+            only says what is not known makes no book younger.
         place: what messages call the book.
         patch_place: what messages call the patch.
 
@@ -85,14 +88,19 @@ def apply_patch(
         merge.take(added)
         if not merge.changed:
             return Applied(before=book, content=book, summary=merge.summary(), now=stamp)
-        _child(document, "meta")["updated_at"] = rfc3339(stamp)
+        meta = _child(document, "meta")
+        if book is None:
+            meta |= {"source": source} if (source := added.get("meta", {}).get("source")) else {}
+        if merge.brings_rates:
+            meta["updated_at"] = rfc3339(stamp)
         content = encode_plain(document)
     except (RecursionError, UnicodeEncodeError) as error:
         raise BookError(f"{together}: cannot be written as JSON ({type(error).__name__}); mend the patch") from error
     if len(content) > MOST_BYTES:
         raise BookError(f"{together}: more than {MOST_BYTES >> 20} MB; a pricing book is a few kilobytes of JSON")
     parse_book(content, together)
-    return Applied(before=book, content=content, summary=merge.summary(), now=stamp)
+    updates = merge.brings_rates
+    return Applied(before=book, content=content, summary=merge.summary(), now=stamp, updates_meta=updates)
 
 
 def read_patch(path: Path) -> bytes:
@@ -188,6 +196,7 @@ class _Merge:
         self._overwrite = allow_overwrite
         self._names: dict[str, list[str]] = {name: [] for name in ApplySummary.__struct_fields__}
         self.changed = False
+        self._brings_more = False
 
     def summary(self) -> ApplySummary:
         """What was added and what was not, by name."""
@@ -215,7 +224,7 @@ class _Merge:
         for part, value in entry.items():
             if part not in ("models", "model_aliases") and value is not None and own.get(part) is None:
                 own[part] = value
-                self.changed = True
+                self.changed = self._brings_more = True
         models, aliases = _child(own, "models"), _child(own, "model_aliases")
         spelled = {_spelling(name): name for name in reversed(models)}
         if len(spelled) < len(models):
@@ -279,6 +288,19 @@ class _Merge:
     def _note(self, kind: str, name: str) -> None:
         self._names[kind].append(name)
         self.changed = True
+
+    @property
+    def brings_rates(self) -> bool:
+        """Whether more changed than entries without any rate."""
+        names = self._names
+        added = len(names["models_added"]) > len(names["models_without_rates"])
+        return bool(
+            self._brings_more
+            or added
+            or names["models_filled"]
+            or names["models_overwritten"]
+            or names["aliases_added"]
+        )
 
 
 def _mixed(own: Any, added: Any, *, overwrite: bool) -> Any:

@@ -13,10 +13,7 @@ import msgspec
 from tokenledger_dagster.models.names import UNKNOWN, ModelName
 from tokenledger_dagster.pricing.context import billing_provider, channel_for, requested_context
 from tokenledger_dagster.pricing.rate_table import RateTable
-from tokenledger_dagster.pricing.rates import MAKER_CONFIDENCE_CAP, ListBasis, Rate, price_nano
-
-MIN_CONFIDENCE = 60
-"""Below this a name is a guess and is not priced; from here to 84 only as the maker's list price."""
+from tokenledger_dagster.pricing.rates import MAKER_CONFIDENCE_CAP, MIN_CONFIDENCE, ListBasis, Rate, price_nano
 
 _INT64_MAX = 2**63 - 1
 _MTOK = 1_000_000

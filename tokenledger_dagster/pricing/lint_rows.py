@@ -29,7 +29,7 @@ from tokenledger_dagster.pricing.context import provider_of_channel
 from tokenledger_dagster.pricing.findings import error, shown, warning
 from tokenledger_dagster.pricing.lint_shape import nearest
 from tokenledger_dagster.pricing.rate_table import RateTable
-from tokenledger_dagster.pricing.rates import BOOK, STANDARD
+from tokenledger_dagster.pricing.rates import BOOK, MIN_CONFIDENCE, STANDARD
 
 _LARGEST_TIER = 2**53
 _SINGLE = re.compile(r"(?:service_tier|speed)=[a-z][a-z_-]*")
@@ -129,6 +129,9 @@ def _form(one: Row) -> Iterator[LintFinding]:
     if not 0 <= row.confidence <= 100:
         message = f"{shown(row.confidence)} is no confidence; write a whole number from 0 to 100"
         yield error("confidence_out_of_range", f"{place}.confidence", message, actual=row.confidence, expected="0-100")
+    if 0 <= row.confidence < MIN_CONFIDENCE:
+        message = f"{row.confidence} is a guess, and prices nothing; from {MIN_CONFIDENCE} on a rate is used"
+        yield warning("confidence_too_low", f"{place}.confidence", message, actual=row.confidence)
     if row.context not in CONTEXTS:
         meant = nearest(row.context, list(CONTEXTS))
         remedy = f"did you mean {meant}?" if meant else f"use {STANDARD}, speed=fast, processing=batch, ..."

@@ -25,6 +25,7 @@ from tokenledger_dagster.pricing.rates import (
     COLUMNS,
     HIGH_COLUMNS,
     MAKER_CONFIDENCE_CAP,
+    MIN_CONFIDENCE,
     STANDARD,
     STRICT_CONTEXT,
     TOOL_COLUMNS,
@@ -52,6 +53,7 @@ _OWN_CHANNEL = _COLUMN["own_channel"]
 _FIRST_UNIT = _COLUMN["input"]
 _FIRST_TOOL = _COLUMN["tool_input"]
 _PROVIDER = _COLUMN["provider"]
+_CONFIDENCE = _COLUMN["confidence"]
 
 
 class _Period(msgspec.Struct, frozen=True):
@@ -197,7 +199,7 @@ class RateTable:
             for candidate in _fallbacks(context):
                 for layer, whose in layers:
                     period = layer.period(whose, model, candidate, ts_us)
-                    if period is not None:
+                    if period is not None and int(period.row[_CONFIDENCE]) >= MIN_CONFIDENCE:
                         return _as_rate(period, basis, ts_us, layer.name)
         return None
 

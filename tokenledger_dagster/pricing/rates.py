@@ -45,6 +45,8 @@ BOOK_COLUMNS = (*COLUMNS, *TOOL_COLUMNS, "provider")
 
 STANDARD = "standard"
 MAKER_CONFIDENCE_CAP = 84
+MIN_CONFIDENCE = 60
+"""Below this a name or rate is a guess and prices nothing; from here to 84 only as the maker's list price."""
 STRICT_CONTEXT = "variant=free"
 """A free variant is free only where a row says so; the paid rate would be a made-up price."""
 BUILT_IN, BOOK = "price_list", "book"

@@ -20,10 +20,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tokenledger_dagster.contracts.reprice import Repriced, RepriceReport, RepriceTotals
+import msgspec
+
+from tokenledger_dagster.contracts.reprice import FeeChange, Repriced, RepriceReport, RepriceTotals
 from tokenledger_dagster.errors import TokenLedgerError
 from tokenledger_dagster.home import Home
-from tokenledger_dagster.ingest.accepted import accept, booked_models, standing, touched
+from tokenledger_dagster.ingest.accepted import accept, booked_models, fees_changed, standing, touched
 from tokenledger_dagster.ingest.cells import utc_month
 from tokenledger_dagster.ingest.ledger import SUM_FLAG
 from tokenledger_dagster.ingest.manifest import connect, get_meta, transaction, writer_lock
@@ -96,12 +98,17 @@ def _compare(
     comparison = _Comparison(connection, old.table, new.table)
     comparison.price()
     rows = comparison.rows()
-    accepted = write or not rows
+    fees = [
+        FeeChange(provider=name, old_usd_month=Decimal(before), new_usd_month=Decimal(after))
+        for name, (before, after) in fees_changed(old, new, connection).items()
+    ]
+    accepted = write or not (rows or fees)
     if accepted:
         with transaction(connection):
             comparison.write(new.snapshot_id)
             accept(home, connection, new)
-    return _report(now, old.snapshot_id, new.snapshot_id, comparison.looked_at, rows, "", accepted=accepted)
+    found = _report(now, old.snapshot_id, new.snapshot_id, comparison.looked_at, rows, "", accepted=accepted)
+    return msgspec.structs.replace(found, fees=fees)
 
 
 class _Comparison:

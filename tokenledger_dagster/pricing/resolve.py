@@ -2,7 +2,7 @@
 
 A million events share a few thousand keys, so rates are looked up once per key in Python and the arithmetic is done
 by DuckDB. Which rate a key has is `rates.py`; whether a mapping is good enough to be priced is decided by the caller,
-who leaves the keys of unusable names out (see `events.MIN_CONFIDENCE`).
+who leaves the keys of unusable names out (see `rates.MIN_CONFIDENCE`).
 """
 
 from __future__ import annotations

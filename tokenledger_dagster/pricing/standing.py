@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import date
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import msgspec
@@ -18,7 +19,7 @@ from tokenledger_dagster.exports.state import booked_state
 from tokenledger_dagster.fileio import write_json_atomic
 from tokenledger_dagster.home import Home
 from tokenledger_dagster.ingest.booked_usage import last_used
-from tokenledger_dagster.pricing.book import parse_document, read_bytes
+from tokenledger_dagster.pricing.book import BookError, parse_book, read_bytes
 from tokenledger_dagster.pricing.lists import litellm
 from tokenledger_dagster.pricing.lists.store import ImportedList, current_lists, raw_content
 from tokenledger_dagster.pricing.reconcile import reconcile
@@ -38,6 +39,8 @@ class BookFigures(msgspec.Struct, frozen=True):
     aliases: int
     updated_at: str | None
     source: str | None
+    problem: str | None = None
+    """Why it cannot be used; prices then stay as they were accepted."""
 
 
 class Reconciled(msgspec.Struct, frozen=True):
@@ -48,12 +51,15 @@ class Reconciled(msgspec.Struct, frozen=True):
 
 
 def book_figures(home: Home) -> BookFigures:
-    """Return the user's book in figures, zeros where there is none.  Raises BookError."""
+    """Return the user's book in figures, zeros where there is none or where it cannot be used."""
     path = home.pricing_book_path
-    content = read_bytes(path)
-    if content is None:
+    try:
+        content = read_bytes(path)
+        document = None if content is None else parse_book(content, str(path)).document
+    except BookError as error:
+        return BookFigures("unusable", str(path), 0, 0, 0, None, None, str(error))
+    if content is None or document is None:
         return BookFigures("", str(path), 0, 0, 0, None, None)
-    document = parse_document(content, str(path))
     entries = document.providers.values()
     return BookFigures(
         hashlib.sha256(content).hexdigest(),
@@ -73,6 +79,14 @@ def imported(home: Home, source: str) -> ImportedList | None:
     return next((one for one in current_lists(home) if one.source == source), None)
 
 
+def installed_version() -> str | None:
+    """Return the version of the built-in list's package that is installed here, None where it is not."""
+    try:
+        return version("genai-prices")
+    except PackageNotFoundError:
+        return None
+
+
 def models_in_use(home: Home) -> tuple[dict[str, date], dict[str, date]]:
     """Return when each model was used last, and when models are withdrawn, as far as an imported list tells.
 
@@ -87,18 +101,18 @@ def models_in_use(home: Home) -> tuple[dict[str, date], dict[str, date]]:
 def reconcile_if_changed(
     home: Home, *, month: str | None, zone: str, write: bool = False, write_backup: bool = True
 ) -> Reconciled | None:
-    """Reconcile, unless usage, prices and question are those of the last time; None where nothing was booked.
+    """Reconcile, unless usage, prices and question are those of the last time.
 
-    Raises BookError.
+    None where nothing was booked, and where the book cannot be used: its own check says what is wrong with it.
     """
-    key = f"{booked_state(home)} {current(home).snapshot_id} {month} {zone} {write}"
-    kept = home.tables / _KEPT
-    known = _read(home.reconcile_summary_path)
-    if known is not None and not write and _read_key(kept) == key and Path(known.workdir).exists():
-        return Reconciled(known, is_new=False)
     try:
+        key = f"{booked_state(home)} {current(home).snapshot_id} {month} {zone} {write}"
+        kept = home.tables / _KEPT
+        known = _read(home.reconcile_summary_path)
+        if known is not None and not write and _read_key(kept) == key and Path(known.workdir).exists():
+            return Reconciled(known, is_new=False)
         made = reconcile(home, month=month, zone=zone, dry_run=not write, write_backup=write_backup)
-    except NothingToReport:
+    except (NothingToReport, BookError):
         return None
     write_json_atomic(kept, {"key": key})
     return Reconciled(made, is_new=True)

@@ -17,7 +17,7 @@ from tokenledger_dagster.contracts.reconcile import ModelSuggestion, ProviderSug
 from tokenledger_dagster.models.names import ModelName, maker_of
 from tokenledger_dagster.models.rules import read_config, squash
 from tokenledger_dagster.pricing.context import UNKNOWN_PROVIDER, provider_for, provider_of_channel
-from tokenledger_dagster.pricing.events import MIN_CONFIDENCE
+from tokenledger_dagster.pricing.rates import MIN_CONFIDENCE
 
 MOST_CONFIDENCE = MIN_CONFIDENCE - 1
 LEAST_LIKENESS = 0.85

@@ -7,6 +7,7 @@ Here: adding up the parts that reports are made of. Not here: what a part cost (
 from __future__ import annotations
 
 import sqlite3
+from bisect import bisect_right
 from collections.abc import Iterable
 from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
@@ -16,11 +17,11 @@ from tokenledger_dagster.contracts.costs import IDLE, CostBreakdown, CostShare, 
 from tokenledger_dagster.home import Home
 from tokenledger_dagster.ingest.booked_usage import month_days
 from tokenledger_dagster.ingest.manifest import connect
-from tokenledger_dagster.ingest.zones import Zone
+from tokenledger_dagster.ingest.zones import DAY_US, Zone
 from tokenledger_dagster.pricing.economics import PlanMonth, comparability, idle_by_day
 from tokenledger_dagster.quarters import SLOT_US
 from tokenledger_dagster.usage.effective import Effective, effective
-from tokenledger_dagster.usage.selection import ModelDim, Selection, SessionDim, day_number, iso_day, parts
+from tokenledger_dagster.usage.selection import ModelDim, Selection, SessionDim, as_date, day_number, iso_day, parts
 
 _EXACT = Context(prec=60, rounding=ROUND_HALF_EVEN)
 _NANO = Decimal("0.000000001")
@@ -34,8 +35,8 @@ class _Share:
         self.sums = [0] * 17
         self.sessions: set[SessionDim] = set()
         self.idle = 0
-        self.plans: list[PlanMonth] = []
-        self.token_mode = False
+        self.plans: dict[tuple[str, date], PlanMonth] = {}
+        self.modes: set[str] = set()
 
     def add(self, session: SessionDim, sums: Iterable[int]) -> None:
         self.sums = [one + other for one, other in zip(self.sums, sums, strict=True)]
@@ -57,9 +58,9 @@ class _Share:
     def total(self) -> int:
         return self.variable + self.allocated + self.idle
 
-    @property
-    def modes(self) -> list[str]:
-        return sorted({*(month.mode for month in self.plans), *(("token",) if self.token_mode else ())})
+    def take_plan(self, month: PlanMonth) -> None:
+        self.plans[month.subscription, month.segment_start] = month
+        self.modes.add(month.mode)
 
 
 def cost_breakdown(
@@ -84,15 +85,19 @@ def cost_breakdown(
             models.setdefault(model.model, _Share()),
         ):
             share.add(session, sums)
-            share.token_mode |= bool(sums[14] or sums[16]) or not sums[15]
-    months = [] if plans is None else _within(plans.months, selection)
+    for share in () if plans is not None else (whole, *providers.values(), *models.values()):
+        share.modes.add("token")
     shown = selection.is_of_time_alone
-    for month in months:
-        whole.plans.append(month)
-        providers.setdefault(month.provider, _Share()).plans.append(month)
-        idle = _idle(month, selection) if shown else 0
+    months = [] if plans is None else _within(plans.months, selection)
+    if plans is not None:
+        _judge_parts(connection, selection, plans, whole, providers, models)
+    for month in months if shown else ():
+        for share in (whole, providers.setdefault(month.provider, _Share())):
+            share.take_plan(month)
+        idle = _idle(month, selection)
         if idle:
             models.setdefault(IDLE, _Share()).idle += idle
+            models[IDLE].take_plan(month)
             providers[month.provider].idle += idle
             whole.idle += idle
     fine, reasons = _judged(whole)
@@ -125,6 +130,38 @@ def cost_breakdown(
         not_comparable_reasons=list(reasons),
         subscriptions=[_plan(month) for month in months if month.fee_nano] if shown else [],
     )
+
+
+def _judge_parts(
+    connection: sqlite3.Connection,
+    selection: Selection,
+    plans: Effective,
+    whole: _Share,
+    providers: dict[str, _Share],
+    models: dict[str, _Share],
+) -> None:
+    """Tells each share by which plans, or by none, its requests were paid."""
+    projects = dict(connection.execute("SELECT session_no, project FROM sessions").fetchall())
+    zone = Zone(selection.zone)
+    months: dict[str, list[PlanMonth]] = {}
+    for month in plans.months:
+        months.setdefault(month.subscription, []).append(month)
+    for key, cost in plans.costs.items():
+        atom = plans.atoms[key]
+        session = SessionDim(atom.client, atom.session_id, projects[key[1]])
+        model = ModelDim(atom.client, atom.model_raw, atom.model, atom.provider)
+        if not selection.matches(session, model, zone.day(atom.slot * SLOT_US), atom.is_estimated):
+            continue
+        shares = (whole, providers[atom.provider], models[atom.model])
+        if cost.subscription is None or atom.billing_kind == "overage":
+            for share in shares:
+                share.modes.add("token")
+            continue
+        day = as_date(atom.slot * SLOT_US // DAY_US)
+        mine = months[cost.subscription]
+        month = mine[bisect_right(mine, day, key=lambda one: one.segment_start) - 1]
+        for share in shares:
+            share.take_plan(month)
 
 
 def costs_of_month(home: Home, month: str | None, zone: str) -> CostBreakdown | None:
@@ -168,7 +205,7 @@ def _shares(found: dict[str, _Share]) -> list[CostShare]:
                 idle_subscription_usd=_usd(share.idle),
                 list_price_usd=_usd(share.sums[10]),
                 unpriced_tokens=share.sums[12],
-                pricing_modes=share.modes,
+                pricing_modes=sorted(share.modes),
                 comparable=fine,
                 not_comparable_reasons=list(reasons),
             )
@@ -177,7 +214,7 @@ def _shares(found: dict[str, _Share]) -> list[CostShare]:
 
 
 def _judged(share: _Share) -> tuple[bool, tuple[str, ...]]:
-    return comparability(share.plans, share.sums[12], share.tokens, share.modes)
+    return comparability(share.plans.values(), share.sums[12], share.tokens, share.modes)
 
 
 def _within(months: list[PlanMonth], selection: Selection) -> list[PlanMonth]:

@@ -74,9 +74,12 @@ def deprecations(content: bytes, observed: date, *, name: str = "LiteLLM price l
         channel = channel_of(SOURCE, str(entry.get("litellm_provider", "")))
         if model.maker is None or model.confidence < MIN_NAME or channels("maker").get(model.maker) != channel:
             continue
+        told = str(entry.get("deprecation_date", ""))
         try:
-            day = date.fromisoformat(entry.get("deprecation_date", ""))
-        except (TypeError, ValueError):
+            day = date.fromisoformat(told)
+        except ValueError:
+            continue
+        if day.isoformat() != told:  # a number, not a day
             continue
         found[model.model] = max(day, found.get(model.model, day))
     return found
