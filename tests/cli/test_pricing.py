@@ -383,3 +383,13 @@ def test_a_withdrawn_model_that_is_still_used_is_a_warning(run: Run, world: Worl
     found = run("pricing", "audit")
     assert found.code == 0
     assert "models.claude-sonnet-4-5: was withdrawn on 2026-01-01" in found.out
+
+
+def test_an_imported_list_can_be_left_out_again(run: Run, tmp_path: Path) -> None:
+    assert run("pricing", "lists", "--remove", "litellm").code == 3
+    path = tmp_path / "list.json"
+    entry = {"litellm_provider": "openai", "mode": "chat", "input_cost_per_token": 1e-6, "output_cost_per_token": 2e-6}
+    path.write_text(json.dumps({"gpt-5": entry}), encoding="utf-8")
+    assert run("pricing", "import", "litellm", "--from", str(path)).code == 0
+    assert run("pricing", "lists", "--remove", "litellm").code == 0
+    assert run("pricing", "lists").code == 3

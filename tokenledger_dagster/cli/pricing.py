@@ -31,7 +31,7 @@ _ACTION_EXAMPLES = {
     "apply": ("apply patch.json", "apply patch.json --write"),
     "reconcile": ("reconcile", "reconcile --month 2026-02 --write --allow-unpriced"),
     "import": ("import litellm", "import models.dev --from ~/Downloads/api.json"),
-    "lists": ("lists",),
+    "lists": ("lists", "lists --remove litellm"),
     "reprice": ("reprice", "reprice --write"),
 }
 
@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "apply": _add_apply,
         "reconcile": _add_reconcile,
         "import": _add_import,
-        "lists": _add_format,
+        "lists": _add_lists,
         "reprice": add_reprice,
     }
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
@@ -126,6 +126,11 @@ def _add_reconcile(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="put suggested aliases, and prices a list has for other channels only, into the patch",
     )
+    _add_format(parser)
+
+
+def _add_lists(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--remove", choices=("litellm", "models.dev"), help="leave this one out from now on")
     _add_format(parser)
 
 

@@ -18,6 +18,7 @@ from tokenledger_dagster.cli import common, output
 from tokenledger_dagster.contracts.reconcile import RECONCILE_SCHEMA_VERSION, PricingApply
 from tokenledger_dagster.errors import NothingToReport, TokenLedgerError
 from tokenledger_dagster.home import Home
+from tokenledger_dagster.pricing.coverage import rfc3339
 from tokenledger_dagster.settings import Settings
 
 _LOCK_SECONDS = 600.0
@@ -203,14 +204,24 @@ def run_import(args: argparse.Namespace, settings: Settings) -> int:
 def run_lists(args: argparse.Namespace, settings: Settings) -> int:
     """Prints the imported price lists; exits 3 where there is none."""
     from tokenledger_dagster.cli.pricing_text import lists_text
-    from tokenledger_dagster.pricing.lists.store import current_lists
+    from tokenledger_dagster.ingest.manifest import writer_lock
+    from tokenledger_dagster.pricing.lists.store import current_lists, remove_list
 
     home = common.open_home(settings)
+    if args.remove:
+        with writer_lock(home, _LOCK_SECONDS) as held:
+            if not held:
+                raise TokenLedgerError(f"{home.lock_path}: another process writes this ledger; try again later")
+            removed = remove_list(home, args.remove)
+        if not removed:
+            raise NothingToReport(f"no list of {args.remove} was imported into {home.root}")
+        common.note(f"{args.remove} is left out; its files stay. {_REPRICE}")
+        return 0
     found = current_lists(home)
     if not found:
         raise NothingToReport(f"no price list was imported into {home.root}; see `tokenledger pricing import --help`")
     if args.format == "json":
-        head = {"schema_version": RECONCILE_SCHEMA_VERSION, "generated_at": common.now()}
+        head = {"schema_version": RECONCILE_SCHEMA_VERSION, "generated_at": rfc3339(common.now())}
         output.print_json({**head, "lists": found})
     else:
         sys.stdout.write(lists_text(found))
@@ -219,5 +230,5 @@ def run_lists(args: argparse.Namespace, settings: Settings) -> int:
 
 def _headed(value: msgspec.Struct, **more: Any) -> dict[str, Any]:
     """A struct as a document of its own."""
-    head = {"schema_version": RECONCILE_SCHEMA_VERSION, "generated_at": common.now()}
+    head = {"schema_version": RECONCILE_SCHEMA_VERSION, "generated_at": rfc3339(common.now())}
     return {**head, **more, **msgspec.structs.asdict(value)}
