@@ -340,7 +340,7 @@ def test_nothing_is_kept_of_what_was_not_asked_for_or_does_not_change(home: Home
     found = applied(patch({"new-1": rates()}))
     assert write_book(home, found, write_backup=False) is None
     assert home.pricing_book_path.read_bytes() == found.content
-    assert sorted(path.name for path in home.root.iterdir()) == ["home.json", "pricing.json"]
+    assert sorted(path.name for path in home.root.iterdir()) == [".lock", "home.json", "pricing.json"]
 
 
 def test_a_book_that_was_changed_meanwhile_is_left_alone(home: Home) -> None:
@@ -456,3 +456,13 @@ def test_overwriting_replaces_numbers_by_numbers_alone(book: bytes, given_patch:
 
     assert (twice.content, twice.changed) == (once.content, False)
     assert numbers(json.loads(book)).keys() <= numbers(json.loads(once.content or b"{}")).keys()
+
+
+def test_of_patches_at_the_same_time_none_is_lost_without_a_word(tmp_path: Path) -> None:
+    home = ensure_home(tmp_path / "home", "test")
+    home.pricing_book_path.write_bytes(BOOK)
+    one, other = (applied(patch({name: rates(2)})) for name in ("first", "second"))
+    write_book(home, one, write_backup=False)
+    with pytest.raises(BookError, match="was changed meanwhile; apply the patch again"):
+        write_book(home, other, write_backup=False)
+    assert "first" in json.loads(home.pricing_book_path.read_bytes())["providers"]["claude"]["models"]

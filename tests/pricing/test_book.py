@@ -448,3 +448,15 @@ def test_an_entry_of_contexts_and_rates_alone_has_no_row_of_its_own() -> None:
 def test_naming_ends_whatever_the_aliases(names: dict[str, str], logged: str) -> None:
     document = parse_document(json.dumps({"providers": {"claude": {"model_aliases": names}}}).encode(), "p")
     Book(document, "p").named("claude", resolve_model(logged, "claude-code", ""))
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ('{"providers": {"claude": {"subscription_usd_month": 18.1234567891}}}', "subscription_usd_month"),
+        ('{"providers": {"claude": {"models": {"x": {"input_usd_per_mtok": 1e-10}}}}}', "input_usd_per_mtok"),
+    ],
+)
+def test_what_would_be_rounded_to_nothing_is_refused(text: str, place: str) -> None:
+    with pytest.raises(BookError, match=place):
+        parse_book(text.encode(), "pricing.json")

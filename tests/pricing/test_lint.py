@@ -603,7 +603,7 @@ def raw(text: str) -> bytes:
         (raw('"input_usd_per_mtok": 1e400'), [("unit_slip", "error", "@.input_usd_per_mtok")]),
         (raw('"input_usd_per_mtok": -1e999999'), [("negative_rate", "error", "@.input_usd_per_mtok")]),
         (raw('"input_usd_per_mtok": ' + "9" * 5000), [("unit_slip", "error", "@.input_usd_per_mtok")]),
-        (raw('"input_usd_per_mtok": 3e-999999'), [("unit_slip", "warning", "@.input_usd_per_mtok")]),
+        (raw('"input_usd_per_mtok": 3e-999999'), [("unit_slip", "error", "@.input_usd_per_mtok")]),
         (raw('"input_usd_per_mtok": 3, "input_usd_per_mtok": 3'), [("duplicate_key", "error", "@.input_usd_per_mtok")]),
         (raw('"input_usd_per_mtok": 3, "x-note": [NaN]'), [("nan_rate", "error", "@.x-note[0]")]),
         (raw('"input_usd_per_mtok": 3, "x-note": {"a": 1, "a": 2}'), [("duplicate_key", "error", "@.x-note.a")]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 from contextlib import closing
@@ -19,12 +20,14 @@ from hypothesis import strategies as st
 from tests.exports.small import build_all, rows, small_world
 from tests.support import World, claude, meta, tokens, turn
 from tokenledger_dagster.contracts.reprice import RepriceReport
+from tokenledger_dagster.errors import TokenLedgerError
 from tokenledger_dagster.exports.tables import build
 from tokenledger_dagster.ingest.accepted import WAITING, standing
 from tokenledger_dagster.ingest.manifest import connect
 from tokenledger_dagster.ingest.settling import settle
 from tokenledger_dagster.pricing.reprice import reprice
 from tokenledger_dagster.pricing.snapshots import by_id, current
+from tokenledger_dagster.usage.effective import effective
 from tokenledger_dagster.usage.evidence import explain
 from tokenledger_dagster.usage.report import make_report
 from tokenledger_dagster.usage.selection import Selection
@@ -268,6 +271,8 @@ ENTRY = st.one_of(
     st.builds(lambda units, tier: {**units, "tier": tier}, UNITS, TIER),
     st.builds(lambda dated: {"rates": [dated]}, DATED),
     st.builds(lambda units: {"contexts": {"service_tier=priority": units}}, UNITS),
+    st.builds(lambda units: {"rates": [{**units, "tod_from": "06:00", "tod_to": "18:30"}]}, UNITS),
+    st.just({"input_usd_per_mtok": None, "output_usd_per_mtok": None}),
 )
 NAMES = st.sampled_from(["claude-sonnet-4-5", "claude-opus-4-5-20251101", "house-model-7", "deepseek-v4-pro"])
 BOOKS = st.dictionaries(NAMES, ENTRY, max_size=3)
@@ -363,3 +368,61 @@ def test_a_rate_that_is_a_guess_prices_nothing(world: World) -> None:
     world.sync()
     reprice(world.ledger, write=True)
     assert total(world) == Decimal("0.01378")
+
+
+DAY_RATE = {"input_usd_per_mtok": 5, "output_usd_per_mtok": 5, "tod_from": "06:00", "tod_to": "18:00"}
+NIGHT_RATE = {"input_usd_per_mtok": 50, "output_usd_per_mtok": 50, "tod_from": "18:00", "tod_to": "24:00"}
+
+
+def test_rates_of_the_night_are_looked_at_in_the_night(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    for hour in (3, 12, 20):
+        world.claude(
+            claude(f"m{hour}", f"r{hour}", model="house-model-7", input=1_000_000, output=0,
+                   timestamp=f"2026-02-18T{hour:02}:00:00Z"),
+            name=f"s{hour}.jsonl",
+        )  # fmt: skip
+    write_book(world, {"house-model-7": {"rates": [DAY_RATE]}})
+    world.sync()
+    assert total(world) == 5
+    write_book(world, {"house-model-7": {"rates": [DAY_RATE, NIGHT_RATE]}})
+    world.sync()
+    (row,) = reprice(world.ledger).rows
+    assert (row.events, row.newly_priced, row.new_usd) == (1, 1, 50)
+    reprice(world.ledger, write=True)
+    assert total(world) == 55
+
+
+def test_an_entry_without_rates_changes_neither_prices_nor_reasons(world: World) -> None:
+    before = world.query(_PRICED)
+    write_book(world, {"house-model-7": {"input_usd_per_mtok": None, "output_usd_per_mtok": None}})
+    assert world.sync().notes == []
+    assert world.query(_PRICED) == before
+    assert reprice(world.ledger).rows == []
+
+
+@pytest.mark.parametrize("place", ["pricing_book_path", "plans_path"])
+def test_a_link_that_leads_nowhere_is_no_missing_file(world: World, tmp_path: Path, place: str) -> None:
+    getattr(world.ledger, place).symlink_to(tmp_path / "nowhere")
+    if place == "plans_path":
+        with pytest.raises(TokenLedgerError, match="leads to a file that is not there"):
+            effective_costs(world)
+    else:
+        (problem,) = world.sync().problems
+        assert "leads to a file that is not there" in problem
+
+
+@pytest.mark.parametrize("place", ["pricing_book_path", "plans_path"])
+def test_a_pipe_is_not_waited_for(world: World, place: str) -> None:
+    os.mkfifo(getattr(world.ledger, place))
+    if place == "plans_path":
+        with pytest.raises(TokenLedgerError, match="no regular file"):
+            effective_costs(world)
+    else:
+        (problem,) = world.sync().problems
+        assert "no regular file" in problem
+
+
+def effective_costs(world: World) -> None:
+    with closing(connect(world.ledger, read_only=True)) as manifest:
+        effective(manifest, str(world.ledger.root))

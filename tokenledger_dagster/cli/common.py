@@ -16,7 +16,7 @@ from tokenledger_dagster.cli import arguments
 from tokenledger_dagster.contracts.summaries import IngestSummary
 from tokenledger_dagster.errors import NothingToReport, TokenLedgerError
 from tokenledger_dagster.home import Home, ensure_home
-from tokenledger_dagster.ingest.manifest import connect
+from tokenledger_dagster.ingest.manifest import connect, writer_lock
 from tokenledger_dagster.ingest.segments import require_manifest
 from tokenledger_dagster.ingest.sync import Progress, SyncOptions, sync
 from tokenledger_dagster.ingest.zones import Zone, system_zone
@@ -94,6 +94,13 @@ def ledger(home: Home) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def note_if_busy(home: Home) -> None:
+    """Says that another process is waited for, where one writes this ledger."""
+    with writer_lock(home) as held:
+        if not held:
+            note("another process is writing this ledger; waiting for it")
 
 
 def journal_rows(home: Home) -> int:

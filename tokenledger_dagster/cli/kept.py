@@ -72,17 +72,15 @@ class Kept:
             os.unlink(path)
 
 
-def _plans(home: str) -> tuple[int, int, str] | None:
-    """What plans make of an answer: their file, and the day up to which their fees are due."""
+def _plans(home: str) -> tuple[int, int, str]:
+    """What plans make of an answer: their file, and the time up to which fees are due.
+
+    A pricing book's fees are due by the month, and nobody can tell from here whether any are in force.
+    """
     try:
         stat = os.stat(f"{home}/{home_files.PLANS}")
     except OSError:
-        # a pricing book's fees are due by the month, and nobody can tell from here whether it has any
-        return (
-            (0, 0, time.strftime("%Y-%m", time.gmtime()))
-            if os.path.exists(f"{home}/{home_files.PRICING_BOOK}")
-            else None
-        )
+        return 0, 0, time.strftime("%Y-%m", time.gmtime())
     return stat.st_size, stat.st_mtime_ns, time.strftime("%Y-%m-%d", time.gmtime())
 
 

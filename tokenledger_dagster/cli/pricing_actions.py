@@ -189,6 +189,7 @@ def run_import(args: argparse.Namespace, settings: Settings) -> int:
     from tokenledger_dagster.pricing.lists.store import DEFAULT_URLS, import_list
 
     home = common.open_home(settings)
+    common.note_if_busy(home)
     with writer_lock(home, _LOCK_SECONDS) as held:
         if not held:
             raise TokenLedgerError(f"{home.lock_path}: another process writes this ledger; try again when it is done")

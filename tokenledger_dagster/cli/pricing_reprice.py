@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from tokenledger_dagster.cli import common, output
+from tokenledger_dagster.errors import TokenLedgerError
 from tokenledger_dagster.settings import Settings
 
 if TYPE_CHECKING:
@@ -31,7 +32,10 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     if not args.no_sync:
         common.synced(home, settings)
     common.ledger(home).close()
+    common.note_if_busy(home)
     report = reprice(home, write=args.write)
+    if report.problem and args.write:
+        raise TokenLedgerError(report.problem)
     if args.format == "json":
         output.print_json(report)
     else:

@@ -98,7 +98,10 @@ def _event_costs(cursor: duckdb.DuckDBPyConnection, site: Site) -> str:
     events, prices = site.path_of("events"), costs.prices_of(site.home)
     plans = _declared(site, cursor, events)
     also = f"{booking_key()} {site.code} {_plans_key(site)}"
-    site.made.update(costs.month_keys(cursor, events, prices, also))
+    today = allocation.today().isoformat()
+    for month, key in costs.month_keys(cursor, events, prices, also).items():
+        # fees are due by the day: a request of a day to come is carried when that day is there
+        site.made[month] = f"{key} {today}" if plans is not None and month >= today[:7] else key
     changed = [month for month, key in site.made.items() if site.parts.get(month) != key]
     if not changed and site.made:
         changed = list(site.made)[-1:]  # a table is never made of its old self alone
@@ -128,6 +131,12 @@ def _plans_key(site: Site) -> str:
         return declared_key(manifest, str(site.home.root))
 
 
+def _due_key(site: Site) -> str:
+    """The plans and the day up to which their fees are due; empty where nothing is declared."""
+    key = _plans_key(site)
+    return f"{key} {allocation.today()}" if key else ""
+
+
 def _subscriptions(cursor: duckdb.DuckDBPyConnection, site: Site) -> str:
     with closing(connect(site.home, read_only=True)) as manifest:
         return allocation.subscriptions(cursor, effective(manifest, str(site.home.root)))
@@ -135,8 +144,8 @@ def _subscriptions(cursor: duckdb.DuckDBPyConnection, site: Site) -> str:
 
 def _subscriptions_key(site: Site) -> str:
     """Fees become due with every day, and everything booked shares in them."""
-    key = _plans_key(site)
-    return f"{key} {allocation.today()} {booked_state(site.home)}" if key else ""
+    key = _due_key(site)
+    return f"{key} {booked_state(site.home)}" if key else ""
 
 
 def _usage_hours(cursor: duckdb.DuckDBPyConnection, site: Site) -> str:
@@ -235,7 +244,7 @@ RECIPES: dict[str, Recipe] = {
     "event_costs": Recipe(
         query=_event_costs,
         # names and channels are files that the booking key is made of
-        inputs=lambda site: f"{booking_key()} {costs.prices_of(site.home).key} {price_events_sql()} {_plans_key(site)}",
+        inputs=lambda site: f"{booking_key()} {costs.prices_of(site.home).key} {price_events_sql()} {_due_key(site)}",
         needs=("events",),
         sql_files=(
             *("price_months", "price_facts", "priced_names", "price_inputs", "event_costs", "unchanged_costs"),

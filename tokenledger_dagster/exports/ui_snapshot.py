@@ -286,8 +286,8 @@ def _days(month: str) -> tuple[int, int]:
     """First and last day of a month, days since 1970."""
     try:
         start = date.fromisoformat(f"{month}-01")
-    except ValueError as error:
+        # the 28th is in every month, and four days later is the next
+        following = (start.replace(day=28) + timedelta(days=4)).replace(day=1)
+    except (ValueError, OverflowError) as error:
         raise UsageError(f"--month {month}: no such month; write YYYY-MM") from error
-    # the 28th is in every month, and four days later is the next
-    following = (start.replace(day=28) + timedelta(days=4)).replace(day=1)
     return (start - _EPOCH).days, (following - _EPOCH).days - 1

@@ -80,18 +80,16 @@ def accept(home: Home, connection: sqlite3.Connection, snapshot: Snapshot) -> No
 def touched(before: RateTable, after: RateTable, connection: sqlite3.Connection) -> set[int]:
     """Return the numbers of the booked models whose rates differ between two tables, in any channel or context."""
     found: set[int] = set()
-    same: dict[tuple[str, str], tuple[bool, bool]] = {}
-    """Whether both tables say the same, and whether they say anything."""
+    same: dict[tuple[str, str], bool] = {}
     for number, client, upstream, name in booked_models(connection):
         # a message id may name another biller than the client's own
         for provider in {billing_provider(client, name, None, upstream), *channels("message_prefix").values()}:
             names = before.named(provider, name), after.named(provider, name)
             key = (names[0].model, names[1].model)
             if key not in same:
-                rows = _rows(before, key[0]), _rows(after, key[1])
-                same[key] = rows[0] == rows[1], bool(rows[1])
-            # where there is no rate, it does not matter how certain the name is
-            if not same[key][0] or (same[key][1] and names[0] != names[1]):
+                same[key] = _rows(before, key[0]) == _rows(after, key[1])
+            # also of a request without a rate it is kept how certain its name is
+            if not same[key] or names[0] != names[1]:
                 found.add(number)
     return found
 

@@ -32,7 +32,7 @@ _SLOTS_A_DAY = DAY_US // SLOT_US
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
-    """Requests of one UTC day that have their rate in common."""
+    """Requests of one half hour (UTC) that have their rate in common."""
 
     model_no: int
     client: str
@@ -47,6 +47,8 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     requested_context: str
     day: int
     """UTC, days since 1970."""
+    half_hour: int = 24
+    """Half hour of that day; rates by the time of day change on it."""
     event_count: int
     priceable_count: int
     """Of them, those that count tokens: the others cost nothing, whatever the rates."""
@@ -69,11 +71,11 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
         return self.name.model != SYNTHETIC and self.tokens > 0
 
     def rate(self, table: RateTable) -> Rate | None:
-        """The rate that a table has for these, at noon; None where there is none that may be used."""
+        """The rate that a table has for these; None where there is none that may be used."""
         found = table.named(self.biller, self.name)
         if found.confidence < 60:
             return None
-        at = self.day * DAY_US + DAY_US // 2
+        at = self.day * DAY_US + self.half_hour * 2 * SLOT_US
         return table.resolve(self.channel, found.model, self.requested_context, at, self.biller)
 
 
@@ -156,6 +158,7 @@ def _local_us(day: date, zone: Zone) -> int:
 
 _SUMS = (
     "day",
+    "half_hour",
     "event_count",
     "priceable_count",
     "tokens",

@@ -57,6 +57,10 @@ def connect(home: Home, *, read_only: bool = False) -> sqlite3.Connection:
         found = get_meta(connection, "manifest_version")
     except sqlite3.DatabaseError as error:
         connection.close()
+        if not os.access(path, os.W_OK) or not os.access(path.parent, os.W_OK):
+            raise ManifestError(
+                f"{path} cannot be opened ({error}): SQLite needs to write beside it; give this user the permission"
+            ) from error
         raise ManifestError(
             f"{path} is not a readable manifest ({error}); move it aside and run `tokenledger sync --full`"
         ) from error

@@ -19,8 +19,10 @@ import msgspec
 
 from tokenledger_dagster.contracts.pricing_book import BOOK_SCHEMA_VERSION, UNIT_FIELDS
 from tokenledger_dagster.contracts.reconcile import ApplySummary, PricingApply
+from tokenledger_dagster.errors import TokenLedgerError
 from tokenledger_dagster.fileio import write_atomic
 from tokenledger_dagster.home import Home
+from tokenledger_dagster.ingest.manifest import writer_lock
 from tokenledger_dagster.plainjson import Number, encode_plain
 from tokenledger_dagster.pricing.book import MOST_BYTES, BookError, parse_book, read_bytes
 from tokenledger_dagster.pricing.book_rows import canonical, look_up_key
@@ -29,6 +31,7 @@ from tokenledger_dagster.pricing.coverage import rfc3339
 MOST_PATCH_BYTES = 2 << 20
 """A patch names what one ledger uses."""
 _STAMP = "%Y%m%d-%H%M%S"
+_WAIT_SECONDS = 60.0
 _ROW_PLACE = ("context", "valid_from", "tod_from")
 """What makes two rows of a model's `rates` the same one, where they have no id."""
 
@@ -117,18 +120,22 @@ def write_book(home: Home, applied: Applied, write_backup: bool) -> Path | None:
 
     Raises:
         BookError: the book is not any more what the patch was applied to.
+        TokenLedgerError: another process writes this ledger all the time.
     """
     if not applied.changed or applied.content is None:
         return None
     path = home.pricing_book_path
-    if read_bytes(path) != applied.before:
-        raise BookError(f"{path}: was changed meanwhile; apply the patch again")
-    backup = None
-    if write_backup and applied.before is not None:
-        backup = _free(path.with_name(f"{path.name}.{applied.now.astimezone(UTC).strftime(_STAMP)}"), ".bak")
-        write_atomic(backup, applied.before)
-    # a book that is kept elsewhere and linked to stays there
-    write_atomic(os.path.realpath(path), applied.content)
+    with writer_lock(home, _WAIT_SECONDS) as held:
+        if not held:
+            raise TokenLedgerError(f"{home.lock_path}: another process writes this ledger; try again when it is done")
+        if read_bytes(path) != applied.before:
+            raise BookError(f"{path}: was changed meanwhile; apply the patch again")
+        backup = None
+        if write_backup and applied.before is not None:
+            backup = _free(path.with_name(f"{path.name}.{applied.now.astimezone(UTC).strftime(_STAMP)}"), ".bak")
+            write_atomic(backup, applied.before)
+        # a book that is kept elsewhere and linked to stays there
+        write_atomic(os.path.realpath(path), applied.content)
     return backup
 
 

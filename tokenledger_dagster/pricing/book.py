@@ -6,6 +6,7 @@ rows (`book_rows.py`), what is merely suspicious (`lint.py`), changing it (`appl
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -52,8 +53,7 @@ class Book:
         self.rows: list[list[str]] = []
         """Cells in the order of `rates.BOOK_COLUMNS`."""
         for name, provider in document.providers.items():
-            self._models[name] = {look_up_key(canonical(model)): canonical(model) for model in provider.models}
-            # an exact spelling beats another one of the same model
+            self._models[name] = {}
             self._aliases[name] = {look_up_key(alias): target for alias, target in provider.model_aliases.items()}
         names: dict[str, list[str]] = {}
         for name, key in self._providers.items():
@@ -62,6 +62,8 @@ class Book:
         for one in book_rows(document):
             # under every name of the provider: a request is looked up by the one that it was booked under
             for found in cells(one, document, self.as_of, gone):
+                # an entry without any rate says nothing of a model, not even that it is one
+                self._models[one.provider][look_up_key(canonical(one.model))] = canonical(one.model)
                 self.rows += [[*found[:-1], name] for name in names.get(one.provider, ())]
 
     def provider(self, name: str) -> str | None:
@@ -117,10 +119,15 @@ def load_book(path: Path) -> Book | None:
 def read_bytes(path: Path) -> bytes | None:
     """Return the bytes of a book, None where there is none.  Raises BookError for what is no readable file."""
     try:
-        if path.stat().st_size > MOST_BYTES:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise BookError(f"{path}: is no regular file; make it a readable file or remove it")
+        if found.st_size > MOST_BYTES:
             raise BookError(f"{path}: larger than {MOST_BYTES >> 20} MB; a pricing book is a few kilobytes of JSON")
         return path.read_bytes()
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        if path.is_symlink():
+            raise BookError(f"{path}: leads to a file that is not there; restore it or remove the link") from error
         return None
     except OSError as error:
         raise BookError(f"{path}: {error.strerror or error}; make it a readable file or remove it") from error

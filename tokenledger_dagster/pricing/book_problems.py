@@ -11,7 +11,9 @@ from decimal import Decimal
 
 from tokenledger_dagster.contracts.pricing_book import UNIT_FIELDS, PricingBook
 from tokenledger_dagster.pricing.book_rows import (
+    LARGEST_FEE_USD,
     LARGEST_USD_PER_MTOK,
+    SMALLEST_USD_PER_MTOK,
     Row,
     book_rows,
     canonical,
@@ -31,9 +33,12 @@ def problems(document: PricingBook) -> Iterator[str]:
     for provider, entry in document.providers.items():
         if cycle := alias_cycle(entry.model_aliases):
             yield f"providers.{provider}.model_aliases: {' -> '.join(cycle)} is a circle; let one of them name a model"
-        if not _fits(entry.subscription_usd_month):
-            amount = entry.subscription_usd_month
-            yield f"providers.{provider}.subscription_usd_month: {amount} is no monthly fee; write USD, 0 or more"
+        if not is_fee(entry.subscription_usd_month):
+            amount = _shown(entry.subscription_usd_month)
+            yield (
+                f"providers.{provider}.subscription_usd_month: {amount} is no monthly fee; write USD, 0 or more, with "
+                "at most nine decimal places"
+            )
     for one in book_rows(document):
         yield from _row_problems(one)
     yield from _overlaps(document)
@@ -45,7 +50,7 @@ def _row_problems(one: Row) -> Iterator[str]:
         for field in UNIT_FIELDS if units is not None else ():
             value = getattr(units, field)
             if value is not None and not _fits(value):
-                yield f"{one.place}.{name}{field}: {value} is no rate; write USD per million tokens, 0 or more"
+                yield f"{one.place}.{name}{field}: {_shown(value)} is no rate; write USD per million tokens, 0 or more"
     for field in ("valid_from", "valid_to", "checked", "observed_at"):
         try:
             day(getattr(row, field))
@@ -105,7 +110,21 @@ def alias_circles(aliases: Mapping[str, str]) -> Iterator[list[str]]:
 
 
 def _fits(value: Decimal) -> bool:
-    return value.is_finite() and 0 <= value <= LARGEST_USD_PER_MTOK
+    # what is below a nano-USD would be rounded to a price of nothing
+    return value.is_finite() and (value == 0 or SMALLEST_USD_PER_MTOK <= value <= LARGEST_USD_PER_MTOK)
+
+
+def is_fee(value: Decimal) -> bool:
+    """Say whether an amount can be a monthly fee in USD."""
+    if not value.is_finite() or not 0 <= value <= LARGEST_FEE_USD:
+        return False
+    exponent = value.as_tuple().exponent
+    return isinstance(exponent, int) and exponent >= -9
+
+
+def _shown(value: Decimal) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:40]}..."
 
 
 def _is_clock(text: str | None) -> bool:

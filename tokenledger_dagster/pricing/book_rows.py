@@ -23,6 +23,8 @@ MIN_CANONICAL = 85
 """From here on a name of the book is a spelling of the canonical model; below it stands for itself."""
 LARGEST_USD_PER_MTOK = Decimal(1_000_000)
 """Beyond this a rate cannot be meant, and would not fit the columns."""
+SMALLEST_USD_PER_MTOK = Decimal("0.000000001")
+LARGEST_FEE_USD = 10_000_000
 _NANO = Decimal(10**9)
 
 

@@ -13,7 +13,13 @@ from decimal import Decimal
 from tokenledger_dagster.contracts.pricing_book import Tier, Units
 from tokenledger_dagster.contracts.pricing_lint import LintFinding
 from tokenledger_dagster.models.names import SYNTHETIC
-from tokenledger_dagster.pricing.book_rows import LARGEST_USD_PER_MTOK, Row, canonical, is_scheduled
+from tokenledger_dagster.pricing.book_rows import (
+    LARGEST_USD_PER_MTOK,
+    SMALLEST_USD_PER_MTOK,
+    Row,
+    canonical,
+    is_scheduled,
+)
 from tokenledger_dagster.pricing.findings import error, shown, warning
 from tokenledger_dagster.pricing.lint_rows import Look, blocks, stated
 from tokenledger_dagster.pricing.rates import BUILT_IN, STANDARD, Rate
@@ -50,7 +56,7 @@ def _against_list(one: Row, look: Look) -> Iterator[LintFinding]:
     rates = [rate for channel in channels for rate in _listed(look, channel, one)]
     for place, units in blocks(one):
         for field, value in stated(units).items():
-            if not 0 < value <= LARGEST_USD_PER_MTOK:
+            if not SMALLEST_USD_PER_MTOK <= value <= LARGEST_USD_PER_MTOK:
                 continue
             pairs = _pairs(rates, field, units)
             yield from _judged(f"{place}.{field}", value, pairs, comparable=units is one.row and _holds(one, look))

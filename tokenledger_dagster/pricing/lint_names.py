@@ -14,8 +14,8 @@ from tokenledger_dagster.contracts.pricing_book import BOOK_SCHEMA_VERSION, Pric
 from tokenledger_dagster.contracts.pricing_lint import LintFinding
 from tokenledger_dagster.models import rules
 from tokenledger_dagster.models.names import SYNTHETIC, ModelName, resolve_model
-from tokenledger_dagster.pricing.book_problems import alias_circles
-from tokenledger_dagster.pricing.book_rows import LARGEST_USD_PER_MTOK, MIN_CANONICAL, canonical, look_up_key
+from tokenledger_dagster.pricing.book_problems import alias_circles, is_fee
+from tokenledger_dagster.pricing.book_rows import MIN_CANONICAL, canonical, look_up_key
 from tokenledger_dagster.pricing.findings import error, shown, warning
 from tokenledger_dagster.pricing.lint_rows import Look
 from tokenledger_dagster.pricing.rates import BOOK, BUILT_IN
@@ -106,7 +106,7 @@ def _provider(provider: str, entry: ProviderEntry, document: PricingBook) -> Ite
     if fee < 0:
         message = f"{shown(fee)} is no monthly fee; write USD, 0 where there is no plan"
         yield error("negative_subscription", f"{place}.subscription_usd_month", message, actual=fee, expected=">= 0")
-    elif fee > LARGEST_USD_PER_MTOK:
+    elif not is_fee(fee):
         message = f"{shown(fee)} cannot be USD a month; write the plan's monthly fee"
         yield error("unit_slip", f"{place}.subscription_usd_month", message, actual=fee)
     called = _providers_called(provider)

@@ -18,6 +18,7 @@ from tokenledger_dagster.contracts.pricing_lint import LintFinding
 from tokenledger_dagster.models.names import SYNTHETIC
 from tokenledger_dagster.pricing.book_rows import (
     LARGEST_USD_PER_MTOK,
+    SMALLEST_USD_PER_MTOK,
     Row,
     as_of,
     book_rows,
@@ -198,7 +199,7 @@ def _amounts(place: str, units: Units) -> Iterator[LintFinding]:
         if value < 0:
             message = f"{shown(value)} is below 0; write USD per million tokens"
             yield error("negative_rate", f"{place}.{field}", message, actual=value, expected=">= 0")
-        elif value > LARGEST_USD_PER_MTOK:
+        elif value > LARGEST_USD_PER_MTOK or 0 < value < SMALLEST_USD_PER_MTOK:
             message = f"{shown(value)} cannot be USD per million tokens; was it meant per something else?"
             yield error("unit_slip", f"{place}.{field}", message, actual=value)
 

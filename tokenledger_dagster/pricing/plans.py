@@ -10,6 +10,7 @@ a float, an account hash of digits stays text, `no` is no truth value. Aliases a
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
@@ -180,7 +181,9 @@ def _document(path: Path, *keys: str) -> dict[str, Any]:
     """The top level of a file of plans, {} where it is empty; FileNotFoundError where there is none."""
     try:
         document = _read(path)
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        if path.is_symlink():
+            raise PlansError(f"{path}: leads to a file that is not there; restore it or remove the link") from error
         raise
     except (OSError, ValueError) as error:
         reason = printable(" ".join(str(error).split()))[:300]
@@ -242,6 +245,8 @@ def _read(path: Path) -> Any:
     """What a YAML file holds, every scalar as its text and null as None; ValueError where it cannot be read so."""
     import yaml
 
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise ValueError("it is no regular file")
     with path.open("rb") as handle:
         content = handle.read(_LARGEST_FILE + 1)
     if len(content) > _LARGEST_FILE:

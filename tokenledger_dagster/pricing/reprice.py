@@ -5,8 +5,8 @@ are written; the sums that reports are answered from follow from the same rows. 
 label. Here: comparing and writing, under the writer lock. Not here: which snapshot is in force (`ingest.accepted`),
 printing (`cli.pricing_reprice`).
 
-Rates are looked up once per stretch of time in which they hold, and SQLite multiplies (`reprice.sql`); what has rates
-by the time of day, or numbers beyond 64 bits, is priced one by one.
+Rates are looked up once per stretch of time in which they hold, and SQLite multiplies (`reprice.sql`); what has numbers
+beyond 64 bits is priced one by one.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ _ADD = (
 
 
 class _Stretch(NamedTuple):
-    """Days of one UTC month in which one model, channel and context have one old and one new rate."""
+    """A time within one UTC month in which one model, channel and context have one old and one new rate."""
 
     model_no: int
     channel: str
     context: str
-    first_day: int
-    end_day: int
+    from_us: int
+    until_us: int
     before: Lookup
     after: Lookup
     old: Rate | None
@@ -66,7 +66,7 @@ class _Stretch(NamedTuple):
 
     @property
     def month(self) -> str:
-        return utc_month(self.first_day)
+        return utc_month(self.from_us // DAY_US)
 
 
 def reprice(home: Home, *, write: bool = False, now: datetime | None = None) -> RepriceReport:
@@ -187,14 +187,15 @@ class _Comparison:
 
     def _stretches_of(self, key: tuple[int, str, str], days: list[int], most: int) -> Iterator[_Stretch]:
         before, after, is_slotted = self._look_up(*key)
+        # rates by the time of day change on the half hour
+        step = 2 * SLOT_US if is_slotted else DAY_US
         last: _Stretch | None = None
-        for day in days:
-            noon = day * DAY_US + DAY_US // 2
-            old, new = before.rate(self._before, noon), after.rate(self._after, noon)
-            how = "single" if is_slotted else _how(new, most)
-            one = _Stretch(*key, day, day + 1, before, after, old, new, how)
-            if last is not None and last[5:] == one[5:] and last.month == one.month:
-                last = last._replace(end_day=day + 1)
+        for start in (day * DAY_US + at for day in days for at in range(0, DAY_US, step)):
+            old, new = before.rate(self._before, start), after.rate(self._after, start)
+            one = _Stretch(*key, start, start + step, before, after, old, new, _how(new, most))
+            follows = last is not None and (not is_slotted or last.until_us == start)
+            if last is not None and follows and last[5:] == one[5:] and last.month == one.month:
+                last = last._replace(until_us=one.until_us)
                 continue
             if last is not None:
                 yield last
@@ -234,8 +235,8 @@ def _row(number: int, one: _Stretch) -> tuple[Any, ...]:
         one.model_no,
         one.channel,
         one.context,
-        one.first_day * DAY_US,
-        one.end_day * DAY_US,
+        one.from_us,
+        one.until_us,
         int(rate is not None),
         rate.tier_from_tokens if rate is not None else None,
         int(rate is not None and rate.tier_inclusive),

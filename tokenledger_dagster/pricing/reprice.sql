@@ -106,7 +106,7 @@ FROM (
 );
 
 -- statement: one_by_one
--- What has to be priced by itself: rates by time of day, and numbers beyond 64 bits.
+-- What has to be priced by itself: numbers beyond 64 bits.
 SELECT
     e.event_no, s.stretch_no, e.timestamp_us, e.list_price_nano, e.booking_flags,
     e.input_tokens, e.cache_read_tokens, e.cache_write_tokens - e.cache_write_1h_tokens, e.cache_write_1h_tokens,

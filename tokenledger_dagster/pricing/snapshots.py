@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -91,7 +92,7 @@ def current(home: Home | None) -> Snapshot:
     place = "config/rates.csv"
     if home is not None:
         place = str(home.pricing_book_path)
-        if home.pricing_book_path.exists():
+        if os.path.lexists(home.pricing_book_path):
             from tokenledger_dagster.pricing.book import read_bytes
 
             contents[BOOK] = read_bytes(home.pricing_book_path) or b""

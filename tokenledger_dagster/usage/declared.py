@@ -21,4 +21,4 @@ BOOK_FEES = "book_fees"
 
 def is_declared(connection: sqlite3.Connection, home: str) -> bool:
     """Whether costs have to be worked out from plans; without any, effective cost is the list price."""
-    return os.path.exists(f"{home}/{home_files.PLANS}") or get_meta(connection, BOOK_FEES) is not None
+    return os.path.lexists(f"{home}/{home_files.PLANS}") or get_meta(connection, BOOK_FEES) is not None
