@@ -33,7 +33,7 @@ CONTEXTS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     "priority": ({"service_tier": "priority"}, {"service_tier": "priority"}),
     "fast": ({"service_tier": "fast"}, {"service_tier": "fast"}),
 }
-CLAUDE_FAST = ({"speed": "fast"}, {"speed": "fast"})
+SPEED_FAST = ({"speed": "fast"}, {"speed": "fast"})
 SECONDS = (1_751_328_000, 1_795_219_199)
 """2025-07-01 to 2026-11-20; what was announced for later is not charged before its day."""
 Counts = tuple[int, int, int, int, int]
@@ -57,7 +57,8 @@ VARIANTS = [
 
 
 def context(provider: str, name: str) -> tuple[dict[str, str], dict[str, str]]:
-    return CLAUDE_FAST if provider == "anthropic" and name == "fast" else CONTEXTS[name]
+    # only OpenAI sells speed as a service tier
+    return SPEED_FAST if name == "fast" and provider != "openai" else CONTEXTS[name]
 
 
 def listed(model: str, provider: str, when: datetime, counts: Counts, asked: dict[str, str]) -> int:

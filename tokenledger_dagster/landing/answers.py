@@ -50,12 +50,10 @@ def _salvaged(text: str) -> Answer:
         except (ValueError, RecursionError):
             return Answer(elements, whole=False)
         following = _past(text, end, " \t\r\n")
-        if following >= len(text):
-            # numbers and words may go on in what is missing; objects have their end
+        if following >= len(text) or text[following] not in ",]":
+            # numbers and words may go on in what is missing, as `1` in `1.5`; objects have their end
             return Answer([*elements, value] if isinstance(value, dict) else elements, whole=False)
         elements.append(value)
-        if text[following] not in ",]":
-            return Answer(elements, whole=False)
         position = following if text[following] == "]" else _past(text, following + 1, " \t\r\n")
     return Answer(elements, whole=position < len(text))
 
