@@ -9,8 +9,8 @@ from tokenledger_dagster.cli import common, output
 from tokenledger_dagster.cli.snapshot import check_month
 from tokenledger_dagster.contracts.costs import CostBreakdown, CostShare
 from tokenledger_dagster.errors import NothingToReport, UsageError
-from tokenledger_dagster.ingest.booked_usage import month_days
 from tokenledger_dagster.settings import Settings
+from tokenledger_dagster.usage.selection import month_days
 
 if TYPE_CHECKING:
     import argparse

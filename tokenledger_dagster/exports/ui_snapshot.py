@@ -13,11 +13,11 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 
 from tokenledger_dagster import home_files
-from tokenledger_dagster.errors import UsageError
 from tokenledger_dagster.fileio import write_atomic
 from tokenledger_dagster.ingest.meta import get_meta
 from tokenledger_dagster.plainjson import encode_plain
 from tokenledger_dagster.quarters import SLOT_US
+from tokenledger_dagster.usage.selection import day_number, month_days
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -284,10 +284,5 @@ def _month_of(day: int) -> str:
 
 def _days(month: str) -> tuple[int, int]:
     """First and last day of a month, days since 1970."""
-    try:
-        start = date.fromisoformat(f"{month}-01")
-        # the 28th is in every month, and four days later is the next
-        following = (start.replace(day=28) + timedelta(days=4)).replace(day=1)
-    except (ValueError, OverflowError) as error:
-        raise UsageError(f"--month {month}: no such month; write YYYY-MM") from error
-    return (start - _EPOCH).days, (following - _EPOCH).days - 1
+    first, last = month_days(month)
+    return day_number(first, "--month"), day_number(last, "--month")

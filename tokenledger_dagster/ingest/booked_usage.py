@@ -14,7 +14,6 @@ from pathlib import Path
 
 import msgspec
 
-from tokenledger_dagster.errors import UsageError
 from tokenledger_dagster.home import Home
 from tokenledger_dagster.ingest.manifest import connect
 from tokenledger_dagster.ingest.settling import settle
@@ -24,7 +23,7 @@ from tokenledger_dagster.pricing.context import booked_provider
 from tokenledger_dagster.pricing.rate_table import RateTable
 from tokenledger_dagster.pricing.rates import Rate
 from tokenledger_dagster.quarters import SLOT_US
-from tokenledger_dagster.usage.selection import as_date
+from tokenledger_dagster.usage.selection import as_date, month_days
 
 _SQL = Path(__file__).with_name("booked_usage.sql")
 _EPOCH = date(1970, 1, 1)
@@ -137,16 +136,6 @@ def month_bounds(month: str, zone: str) -> tuple[int, int]:
     """First microsecond of a month, YYYY-MM, and of the next.  Raises UsageError."""
     first, last = map(date.fromisoformat, month_days(month))
     return _local_us(first, Zone(zone)), _local_us(last + timedelta(days=1), Zone(zone))
-
-
-def month_days(month: str) -> tuple[str, str]:
-    """First and last day of a month, YYYY-MM-DD.  Raises UsageError."""
-    try:
-        first = date.fromisoformat(f"{month}-01")
-        following = (first.replace(day=28) + timedelta(days=4)).replace(day=1)
-    except (ValueError, OverflowError) as error:
-        raise UsageError(f"--month {month}: no such month; write YYYY-MM") from error
-    return first.isoformat(), (following - timedelta(days=1)).isoformat()
 
 
 def _local_us(day: date, zone: Zone) -> int:

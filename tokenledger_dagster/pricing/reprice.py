@@ -174,7 +174,10 @@ class _Comparison:
         return [_repriced(about, sums) for about, sums in sorted(merged.items())]
 
     def _run(self, name: str) -> sqlite3.Cursor:
-        return self._db.execute(self._statements[name].replace("{models}", self._listed))
+        text = self._statements[name]
+        for part in ("requests", "product"):
+            text = text.replace(f"{{{part}}}", self._statements[part])
+        return self._db.execute(text.replace("{models}", self._listed))
 
     def _found(self) -> Iterator[_Stretch]:
         """Days in order, joined where month and rates are the same."""

@@ -35,38 +35,41 @@ CREATE TEMP TABLE repriced (
     PRIMARY KEY (stretch_no, event_no)
 ) WITHOUT ROWID;
 
+-- statement: requests
+-- Requests with the stretch that they lie in; put in where { requests } stands.
+SELECT
+    e.event_no, e.list_price_nano, e.input_tokens, e.cache_read_tokens, e.cache_write_1h_tokens, e.output_tokens,
+    e.tool_input_tokens, e.tool_output_tokens, s.*,
+    e.cache_write_tokens - e.cache_write_1h_tokens AS five,
+    e.input_tokens + e.tool_input_tokens + e.cache_read_tokens + e.cache_write_tokens AS prompt,
+    e.input_tokens + e.output_tokens + e.cache_write_tokens + e.cache_read_tokens + e.tool_input_tokens
+        + e.tool_output_tokens AS tokens,
+    instr(e.booking_flags, 'sum_of_requests') > 0 AS is_sum
+FROM events e
+JOIN stretches s
+    ON s.model_no = e.model_no AND s.channel = e.channel AND s.context = e.requested_context
+    AND e.timestamp_us >= s.from_us AND e.timestamp_us < s.until_us
+WHERE e.model_no IN ({models})
+
+-- statement: product
+-- Counters times rates, below or above the tier; put in where { product } stands.
+CASE
+    WHEN NOT is_sum AND (prompt > tier OR (tier_inclusive AND prompt = tier))
+        THEN input_tokens * high_input + cache_read_tokens * high_read + five * high_five
+            + cache_write_1h_tokens * high_hour + output_tokens * high_output
+            + tool_input_tokens * high_tool_in + tool_output_tokens * high_tool_out
+    ELSE input_tokens * low_input + cache_read_tokens * low_read + five * low_five
+        + cache_write_1h_tokens * low_hour + output_tokens * low_output
+        + tool_input_tokens * low_tool_in + tool_output_tokens * low_tool_out
+END
+
 -- statement: price_whole
 -- Rates of whole nano-USD a token need no rounding; reprice.py has seen to it that no product leaves 64 bits.
 INSERT INTO repriced
 SELECT
     stretch_no, event_no, tokens, list_price_nano,
-    CASE
-        WHEN tokens = 0 THEN 0
-        WHEN has_rate THEN CASE
-            WHEN NOT is_sum AND (prompt > tier OR (tier_inclusive AND prompt = tier))
-                THEN input_tokens * high_input + cache_read_tokens * high_read + five * high_five
-                    + cache_write_1h_tokens * high_hour + output_tokens * high_output
-                    + tool_input_tokens * high_tool_in + tool_output_tokens * high_tool_out
-            ELSE input_tokens * low_input + cache_read_tokens * low_read + five * low_five
-                + cache_write_1h_tokens * low_hour + output_tokens * low_output
-                + tool_input_tokens * low_tool_in + tool_output_tokens * low_tool_out
-        END
-    END
-FROM (
-        SELECT
-            e.event_no, e.list_price_nano, e.input_tokens, e.cache_read_tokens, e.cache_write_1h_tokens,
-            e.output_tokens, e.tool_input_tokens, e.tool_output_tokens, s.*,
-            e.cache_write_tokens - e.cache_write_1h_tokens AS five,
-            e.input_tokens + e.tool_input_tokens + e.cache_read_tokens + e.cache_write_tokens AS prompt,
-            e.input_tokens + e.output_tokens + e.cache_write_tokens + e.cache_read_tokens + e.tool_input_tokens
-                + e.tool_output_tokens AS tokens,
-            instr(e.booking_flags, 'sum_of_requests') > 0 AS is_sum
-        FROM events e
-        JOIN stretches s
-            ON s.model_no = e.model_no AND s.channel = e.channel AND s.context = e.requested_context
-            AND e.timestamp_us >= s.from_us AND e.timestamp_us < s.until_us
-        WHERE s.how = 'whole' AND e.model_no IN ({models})
-);
+    CASE WHEN tokens = 0 THEN 0 WHEN has_rate THEN {product} END
+FROM ({requests} AND s.how = 'whole');
 
 -- statement: price_scaled
 -- The arithmetic of rates.price_nano: one division for each request, rounded half to even.
@@ -78,32 +81,7 @@ SELECT
         WHEN has_rate THEN scaled / 1000000
             + (2 * (scaled % 1000000) > 1000000 OR (2 * (scaled % 1000000) = 1000000 AND (scaled / 1000000) % 2 = 1))
     END
-FROM (
-    SELECT *, CASE
-            WHEN NOT is_sum AND (prompt > tier OR (tier_inclusive AND prompt = tier))
-                THEN input_tokens * high_input + cache_read_tokens * high_read + five * high_five
-                    + cache_write_1h_tokens * high_hour + output_tokens * high_output
-                    + tool_input_tokens * high_tool_in + tool_output_tokens * high_tool_out
-            ELSE input_tokens * low_input + cache_read_tokens * low_read + five * low_five
-                + cache_write_1h_tokens * low_hour + output_tokens * low_output
-                + tool_input_tokens * low_tool_in + tool_output_tokens * low_tool_out
-        END AS scaled
-    FROM (
-        SELECT
-            e.event_no, e.list_price_nano, e.input_tokens, e.cache_read_tokens, e.cache_write_1h_tokens,
-            e.output_tokens, e.tool_input_tokens, e.tool_output_tokens, s.*,
-            e.cache_write_tokens - e.cache_write_1h_tokens AS five,
-            e.input_tokens + e.tool_input_tokens + e.cache_read_tokens + e.cache_write_tokens AS prompt,
-            e.input_tokens + e.output_tokens + e.cache_write_tokens + e.cache_read_tokens + e.tool_input_tokens
-                + e.tool_output_tokens AS tokens,
-            instr(e.booking_flags, 'sum_of_requests') > 0 AS is_sum
-        FROM events e
-        JOIN stretches s
-            ON s.model_no = e.model_no AND s.channel = e.channel AND s.context = e.requested_context
-            AND e.timestamp_us >= s.from_us AND e.timestamp_us < s.until_us
-        WHERE s.how = 'scaled' AND e.model_no IN ({models})
-    )
-);
+FROM (SELECT *, {product} AS scaled FROM ({requests} AND s.how = 'scaled'));
 
 -- statement: one_by_one
 -- What has to be priced by itself: numbers beyond 64 bits.

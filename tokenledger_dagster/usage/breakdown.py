@@ -15,13 +15,21 @@ from decimal import ROUND_HALF_EVEN, Context, Decimal
 
 from tokenledger_dagster.contracts.costs import IDLE, CostBreakdown, CostShare, PlanShare
 from tokenledger_dagster.home import Home
-from tokenledger_dagster.ingest.booked_usage import month_days
 from tokenledger_dagster.ingest.manifest import connect
 from tokenledger_dagster.ingest.zones import DAY_US, Zone
 from tokenledger_dagster.pricing.economics import PlanMonth, comparability, idle_by_day
 from tokenledger_dagster.quarters import SLOT_US
 from tokenledger_dagster.usage.effective import Effective, effective
-from tokenledger_dagster.usage.selection import ModelDim, Selection, SessionDim, as_date, day_number, iso_day, parts
+from tokenledger_dagster.usage.selection import (
+    ModelDim,
+    Selection,
+    SessionDim,
+    as_date,
+    day_number,
+    iso_day,
+    month_days,
+    parts,
+)
 
 _EXACT = Context(prec=60, rounding=ROUND_HALF_EVEN)
 _NANO = Decimal("0.000000001")

@@ -132,6 +132,18 @@ def as_date(day: int) -> date:
     return date.fromordinal(min(max(day + _EPOCH, 1), date.max.toordinal()))
 
 
+def month_days(month: str) -> tuple[str, str]:
+    """First and last day of a month, YYYY-MM-DD.  Raises UsageError."""
+    try:
+        first = date.fromisoformat(f"{month}-01")
+        # the 28th is in every month, and four days later is the next
+        following = date.fromordinal(first.replace(day=28).toordinal() + 4).replace(day=1)
+        last = date.fromordinal(following.toordinal() - 1)
+    except (ValueError, OverflowError) as error:
+        raise UsageError(f"--month {month}: no such month; write YYYY-MM") from error
+    return first.isoformat(), last.isoformat()
+
+
 def parts(
     connection: sqlite3.Connection, selection: Selection, *, blocks: bool = False, costs: AtomCosts | None = None
 ) -> Iterator[Part]:

@@ -134,35 +134,13 @@ def current_lists(home: Home) -> list[ImportedList]:
 
 
 def raw_content(home: Home, imported: ImportedList) -> bytes:
-    """Return an imported list as it came.
-
-    Raises:
-        PriceListError: it is gone, or is not what came.
-    """
-    path = _kept(home, imported, "json")
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise PriceListError(f"{path}: cannot be read ({error.strerror}); {_AGAIN}") from error
-    if hashlib.sha256(content).hexdigest() != imported.sha256:
-        raise PriceListError(f"{path}: is not what was imported (other SHA-256); {_AGAIN}")
-    return content
+    """Return an imported list as it came.  Raises PriceListError where that is gone or changed."""
+    return _content(_kept(home, imported, "json"), imported.sha256)
 
 
 def rows_content(home: Home, imported: ImportedList) -> bytes:
-    """Return the rate rows of an imported list as the CSV file that holds them.
-
-    Raises:
-        PriceListError: it is gone, or is not what was written.
-    """
-    path = _kept(home, imported, "csv")
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise PriceListError(f"{path}: cannot be read ({error.strerror}); {_AGAIN}") from error
-    if hashlib.sha256(content).hexdigest() != imported.rows_sha256:
-        raise PriceListError(f"{path}: is not what was imported (other SHA-256); {_AGAIN}")
-    return content
+    """Return the CSV file of a list's rate rows.  Raises PriceListError where that is gone or changed."""
+    return _content(_kept(home, imported, "csv"), imported.rows_sha256)
 
 
 def list_rows(home: Home, imported: ImportedList) -> list[list[str]]:
@@ -213,6 +191,16 @@ def _converted(source: str, content: bytes, day: date, shown: str) -> Converted:
 
 def _kept(home: Home, imported: ImportedList, ending: str) -> Path:
     return home.root / FOLDER / imported.source / f"{imported.sha256}.{ending}"
+
+
+def _content(path: Path, sha256: str) -> bytes:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise PriceListError(f"{path}: cannot be read ({error.strerror}); {_AGAIN}") from error
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise PriceListError(f"{path}: is not what was imported (other SHA-256); {_AGAIN}")
+    return content
 
 
 def _index_path(home: Home) -> Path:
