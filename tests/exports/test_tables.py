@@ -326,3 +326,23 @@ def test_a_home_with_quotes_in_its_name(tmp_path: Path, con: Con) -> None:
     build_all(world, con)
 
     assert table_path(world.ledger, "usage_blocks").exists()
+
+
+def test_what_speed_tier_and_batch_add_or_save_is_told(tmp_path: Path, con: Con) -> None:
+    world = World(tmp_path)
+    usage = {"input_tokens": 1000, "output_tokens": 0}
+    world.claude(
+        claude("m1", "r1", model="claude-opus-5-5", usage={**usage, "speed": "fast"}, timestamp="2026-11-01T09:00:00Z"),
+        claude("m2", "r2", model="claude-opus-5-5", usage={**usage, "service_tier": "batch"},
+               timestamp="2026-11-01T10:00:00Z"),
+        claude("m3", "r3", model="claude-opus-5-5", usage=usage, timestamp="2026-11-01T11:00:00Z"),
+    )  # fmt: skip
+    world.sync()
+    build("event_costs", con, world.ledger, "UTC")
+
+    columns = ("requested_context", "list_price_usd", "standard_list_price_usd")
+    assert rows(world, "event_costs", *columns) == [
+        ("speed=fast", usd("0.008"), usd("0.004")),
+        ("processing=batch", usd("0.002"), usd("0.004")),
+        ("standard", usd("0.004"), usd("0.004")),
+    ]

@@ -226,6 +226,7 @@ _EVENT_COSTS = Table(
         _text("rate_model", "Model that the rate was looked up under; null = no rate known.", null=True),
         _text("rate_source", "Where the rate was taken from; null = no rate known.", null=True),
         _text("subscription", "Plan that carries the request, or whose overage it is; null = none.", null=True),
+        _usd("standard_list_price_usd", "List price without speed, tier or batch, USD; null = not known.", null=True),
     ),
     ("timestamp", "event_id"),
 )

@@ -24,7 +24,7 @@ from tokenledger_dagster.home import Home
 from tokenledger_dagster.ingest.accepted import standing
 from tokenledger_dagster.ingest.manifest import connect
 from tokenledger_dagster.models.names import resolve_model
-from tokenledger_dagster.pricing.context import channels
+from tokenledger_dagster.pricing.context import channels, plain_context
 from tokenledger_dagster.pricing.events import look_up
 from tokenledger_dagster.pricing.rate_table import RateTable
 from tokenledger_dagster.pricing.rates import MAKER_CONFIDENCE_CAP
@@ -74,6 +74,8 @@ class _Named(msgspec.Struct, frozen=True):
     priced_model: str
     """Under which the rate is looked up: the canonical model, or what the pricing book calls it."""
     requested_context: str
+    plain_context: str
+    """The same without speed, tier and batch."""
     name_confidence: int
     usable: bool
     reason: str | None
@@ -111,10 +113,8 @@ def prepare(cursor: duckdb.DuckDBPyConnection, events: Path, prices: Prices, mon
     load(cursor, "named", _NAMED_COLUMNS, columns_of(named))
     cursor.execute(sql("price_inputs"))
     cursor.execute("DROP TABLE price_facts")
-    distinct = (
-        "SELECT DISTINCT channel, model, requested_context, bucket, provider FROM events WHERE bucket IS NOT NULL"
-    )
-    keys = [RateKey(*row) for row in cursor.execute(distinct).fetchall()]
+    keys = [RateKey(*row) for row in cursor.execute(_DISTINCT).fetchall()]
+    keys += [msgspec.structs.replace(key, requested_context=plain_context(key.requested_context)) for key in keys]
     cursor.execute("DROP TABLE IF EXISTS resolved_rates")
     cursor.execute(resolved_rates_ddl())
     load(cursor, "resolved_rates", None, columns_of(resolve_distinct(table, keys)))
@@ -146,6 +146,7 @@ def _name(table: RateTable, row: tuple[Any, ...]) -> _Named:
         book_provider=found.provider,
         priced_model=found.name.model,
         requested_context=found.context,
+        plain_context=plain_context(found.context),
         name_confidence=found.name.confidence,
         usable=found.is_usable,
         reason=found.reason,
@@ -156,6 +157,6 @@ def _name(table: RateTable, row: tuple[Any, ...]) -> _Named:
 _NAMED_COLUMNS = (
     "client VARCHAR, model_raw VARCHAR, service_tier VARCHAR, speed VARCHAR, upstream VARCHAR, "
     "message_prefix VARCHAR, utc_day DATE, channel VARCHAR, model VARCHAR, book_provider VARCHAR, "
-    "priced_model VARCHAR, requested_context VARCHAR, name_confidence INTEGER, usable BOOLEAN, reason VARCHAR, "
-    "bucket_us BIGINT"
+    "priced_model VARCHAR, requested_context VARCHAR, plain_context VARCHAR, name_confidence INTEGER, "
+    "usable BOOLEAN, reason VARCHAR, bucket_us BIGINT"
 )

@@ -97,6 +97,12 @@ def requested_context(client: str, speed: str | None, service_tier: str | None, 
     return ";".join(parts) or STANDARD
 
 
+def plain_context(context: str) -> str:
+    """Return a context without speed, tier and batch: what is left says where and which model, not how fast."""
+    kept = [part for part in context.split(";") if part.startswith(("endpoint=", "variant="))]
+    return ";".join(kept) or STANDARD
+
+
 def channels(kind: str) -> dict[str, str]:
     """Return one kind of rows of `config/channels.csv` as key -> channel."""
     return _channels().get(kind, {})

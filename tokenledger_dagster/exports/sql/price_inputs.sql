@@ -2,7 +2,7 @@
 -- change, counted from 1970 and rounded down; it is null where the name is too uncertain to be priced, so that no rate joins.
 CREATE OR REPLACE TEMP TABLE events AS
 SELECT
-    f.event_id, n.channel, n.book_provider AS provider, n.priced_model AS model, n.requested_context,
+    f.event_id, n.channel, n.book_provider AS provider, n.priced_model AS model, n.requested_context, n.plain_context,
     CASE WHEN n.usable THEN (f.timestamp_us - ((f.timestamp_us % n.bucket_us) + n.bucket_us) % n.bucket_us) // n.bucket_us END AS bucket,
     f.input_tokens, f.cache_read_tokens, f.cache_write_5m_tokens, f.cache_write_1h_tokens, f.output_tokens,
     f.tool_input_tokens, f.tool_output_tokens,
