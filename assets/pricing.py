@@ -87,7 +87,7 @@ def price_list(home: LedgerHome, engine: Engine, metrics: Metrics) -> dg.Materia
     key=["pricing", "reprice"], deps=[key("pricing/price_list"), key("events/booked")], kinds={"sqlite"}, **SOURCE
 )
 def waiting_prices(home: LedgerHome) -> dg.MaterializeResult:
-    """What accepting today's prices would change of what is booked; nothing is changed here."""
+    """What accepting today's prices would change of what is booked; prices that change nothing are accepted here."""
     from tokenledger_dagster.pricing.reprice import reprice
 
     started = time.perf_counter()

@@ -11,7 +11,7 @@ import dagster as dg
 
 from assets.common import OWNERS, figures, key, on_change
 from resources import LedgerHome, RunOptions
-from tokenledger_dagster.ingest.fingerprints import document_digest
+from tokenledger_dagster.ingest.fingerprints import document_digest, texts_digest
 
 OPTIONS: dict[str, Any] = {"group_name": "reconcile", "kinds": {"json"}, "owners": OWNERS, "code_version": "1"}
 
@@ -54,10 +54,11 @@ def summary(home: LedgerHome, options: RunOptions) -> dg.MaterializeResult:
 @dg.asset(key=["reconcile", "coverage"], deps=[key("reconcile/summary")], automation_condition=on_change(), **OPTIONS)
 def coverage(home: LedgerHome) -> dg.MaterializeResult:
     """Which models of the month have no rate under today's prices, and what they might be."""
-    from tokenledger_dagster.pricing.standing import last_coverage
+    from tokenledger_dagster.pricing.standing import last_reconciled
 
     started = time.perf_counter()
-    report = last_coverage(home.open())
+    summary = last_reconciled(home.open())
+    report = None if summary is None else summary.coverage
     taken = round((time.perf_counter() - started) * 1000)
     if report is None:
         return dg.MaterializeResult(data_version=dg.DataVersion("none"), metadata=figures(rows=0, duration_ms=taken))
@@ -83,7 +84,7 @@ def gate(home: LedgerHome, options: RunOptions) -> dg.MaterializeResult:
         raise dg.Failure(description="; ".join(reasons[:5]), metadata={"reasons": reasons}, allow_retries=False)
     numbers = figures(rows=len(reasons), duration_ms=round((time.perf_counter() - started) * 1000))
     told = {**numbers, "would_fail": "; ".join(reasons[:5]) or "nothing"}
-    return dg.MaterializeResult(data_version=dg.DataVersion(f"{len(reasons)} reasons"), metadata=told)
+    return dg.MaterializeResult(data_version=dg.DataVersion(texts_digest(reasons)), metadata=told)
 
 
 ASSETS = [summary, coverage, gate]

@@ -10,8 +10,8 @@ import pytest
 from tests.exports.small import build_all
 from tests.governance.conftest import Audit
 from tokenledger_dagster.pricing.lists.store import import_list
-from tokenledger_dagster.pricing.reconcile import reconcile
 from tokenledger_dagster.pricing.reprice import reprice
+from tokenledger_dagster.pricing.standing import reconcile_if_changed
 
 MAX = "schema_version: 1\nsubscriptions:\n  - {name: max, plan: anthropic/max-20x, from: 2026-02-01, to: 2026-03-01}\n"
 
@@ -64,7 +64,7 @@ def test_a_fee_that_does_not_add_up_blocks(audit: Audit) -> None:
 
 
 def test_usage_without_a_rate_is_listed_with_the_patch_that_waits_for_it(audit: Audit) -> None:
-    reconcile(audit.world.ledger)
+    reconcile_if_changed(audit.world.ledger, month=None, zone="UTC")
 
     found = audit.inspect("everything_priced")
     assert (found.passed, found.actual) == (False, 1)
@@ -91,7 +91,7 @@ def test_sources_that_differ_are_told(audit: Audit, read: float, passed: bool) -
     path = audit.world.home_dir / "list.json"
     path.write_text(json.dumps({"claude-sonnet-4-5": entry}), encoding="utf-8")
     import_list(audit.world.ledger, "litellm", str(path))
-    reconcile(audit.world.ledger)
+    reconcile_if_changed(audit.world.ledger, month=None, zone="UTC")
 
     found = audit.inspect("price_sources_agree")
     assert found.passed is passed, found.rows

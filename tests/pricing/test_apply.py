@@ -466,3 +466,19 @@ def test_of_patches_at_the_same_time_none_is_lost_without_a_word(tmp_path: Path)
     with pytest.raises(BookError, match="was changed meanwhile; apply the patch again"):
         write_book(home, other, write_backup=False)
     assert "first" in json.loads(home.pricing_book_path.read_bytes())["providers"]["claude"]["models"]
+
+
+# -------------------------------------------------------------------- what a provider says besides
+
+
+def test_a_fee_that_a_patch_brings_is_told() -> None:
+    found = applied(json.dumps({"providers": {"codex": {"subscription_usd_month": 200}}}).encode())
+
+    assert (found.summary.providers_added, found.summary.fields_added) == (["codex"], ["codex.subscription_usd_month"])
+    assert document(found)["providers"]["codex"]["subscription_usd_month"] == 200
+
+
+def test_a_fee_that_the_book_has_stays() -> None:
+    found = applied(json.dumps({"providers": {"claude": {"subscription_usd_month": 100}}}).encode())
+
+    assert (found.changed, found.summary.fields_added) == (False, [])

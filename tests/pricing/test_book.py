@@ -16,9 +16,9 @@ from tokenledger_dagster.models.names import resolve_model
 from tokenledger_dagster.pricing.book import (
     Book,
     BookError,
-    load_book,
     parse_book,
     parse_document,
+    read_bytes,
 )
 from tokenledger_dagster.pricing.book_problems import alias_cycle
 from tokenledger_dagster.pricing.book_rows import book_rows, canonical
@@ -107,15 +107,34 @@ def usd(found: Book | None, model: str = "claude-opus-5", **rest: Any) -> float 
 
 
 def test_no_file_is_no_book(tmp_path: Path) -> None:
-    assert load_book(tmp_path / "pricing.json") is None
+    assert read_bytes(tmp_path / "pricing.json") is None
 
 
 def test_the_shipped_example_is_a_book() -> None:
-    example = load_book(EXAMPLE)
-    assert example is not None
+    example = parse_book(EXAMPLE.read_bytes(), "p")
     assert example.as_of == date(2026, 11, 21)
-    assert list(example.subscriptions()) == []
+    assert example.subscriptions() == {}
     assert all(len(cells) == len(BOOK_COLUMNS) for cells in example.rows)
+
+
+@pytest.mark.parametrize(
+    ("providers", "aliases", "fees"),
+    [
+        ({"codex": 200}, {}, {"codex": 200}),
+        # as a person calls it, with or without the alias that leads requests there
+        ({"openai": 200}, {}, {"codex": 200}),
+        ({"openai": 200}, {"codex": "openai"}, {"codex": 200}),
+        ({"at-work": 200}, {"claude": "at-work"}, {"claude": 200}),
+        ({"anthropic": 100, "claude": 20}, {}, {"claude": 120}),
+        ({"mine": 5, "cursor": 0}, {}, {"mine": 5}),
+    ],
+)
+def test_a_fee_belongs_to_the_provider_that_requests_are_booked_under(
+    providers: dict[str, int], aliases: dict[str, str], fees: dict[str, int]
+) -> None:
+    entries = {name: {"subscription_usd_month": fee, "models": {}} for name, fee in providers.items()}
+    content = json.dumps({"providers": entries, "provider_aliases": aliases}).encode()
+    assert parse_book(content, "p").subscriptions() == fees
 
 
 def test_a_byte_order_mark_is_no_fault() -> None:
@@ -128,12 +147,12 @@ def test_unknown_keys_are_passed_over() -> None:
 
 def test_a_folder_and_a_file_beyond_all_size_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BookError, match="make it a readable file or remove it"):
-        load_book(tmp_path)
+        read_bytes(tmp_path)
     monkeypatch.setattr("tokenledger_dagster.pricing.book.MOST_BYTES", 1)
     path = tmp_path / "pricing.json"
     path.write_text("{}")
     with pytest.raises(BookError, match="a pricing book is a few kilobytes"):
-        load_book(path)
+        read_bytes(path)
 
 
 def one(**members: Any) -> dict[str, Any]:
@@ -422,7 +441,7 @@ def test_a_rate_is_exact_to_the_nano_dollar() -> None:
 
 def test_a_monthly_fee_above_zero_is_a_subscription() -> None:
     providers = {"claude": {"subscription_usd_month": 99.5}, "codex": {"subscription_usd_month": 0}}
-    assert list(book(providers=providers).subscriptions()) == [("claude", Decimal("99.5"))]
+    assert book(providers=providers).subscriptions() == {"claude": Decimal("99.5")}
 
 
 def test_a_rate_names_its_source_or_the_books() -> None:

@@ -18,11 +18,9 @@ from tokenledger_dagster.pricing.economics import (
     AtomCost,
     Economics,
     PlanMonth,
-    apportion,
     comparability,
     economics,
     idle_by_day,
-    request_weight,
 )
 from tokenledger_dagster.pricing.plan_types import Fee, Plans, ProviderTerms, Subscription
 from tokenledger_dagster.pricing.plans import load_catalogue
@@ -89,7 +87,7 @@ def only_month(atoms: list[Atom], *subscriptions: Subscription) -> PlanMonth:
 
 
 def test_without_a_plan_a_request_costs_its_list_price() -> None:
-    assert run([atom()]).costs == [AtomCost(USD, 0, 0, "token", None, 0)]
+    assert run([atom()]).costs == [AtomCost(USD, 0, 0, "token", None)]
 
 
 def test_a_request_without_a_price_is_counted_as_not_costed() -> None:
@@ -125,7 +123,7 @@ def test_terms_are_the_providers_own() -> None:
 
 def test_a_carried_request_costs_its_share_of_the_fee_and_nothing_else() -> None:
     (cost,) = run([atom(unpriced_count=1)], paid(20 * USD)).costs
-    assert cost == AtomCost(0, 20 * USD, 0, "subscription_manual", "plan", 10**15)
+    assert cost == AtomCost(0, 20 * USD, 0, "subscription_manual", "plan")
 
 
 @pytest.mark.parametrize(
@@ -143,7 +141,7 @@ def test_a_carried_request_costs_its_share_of_the_fee_and_nothing_else() -> None
 def test_a_request_outside_the_plan_is_in_token_mode(other: dict[str, Any]) -> None:
     one = atom(**{"account_hash": "a"} | other)
     plan = paid(20 * USD, clients=("claude-code",), account_hash="a")
-    assert run([one], plan).costs == [AtomCost(USD, 0, 0, "token", None, 0)]
+    assert run([one], plan).costs == [AtomCost(USD, 0, 0, "token", None)]
 
 
 @pytest.mark.parametrize(
@@ -261,18 +259,6 @@ def test_idle_fees_belong_to_the_days_evenly() -> None:
 
 def test_a_month_without_idle_fees_has_no_idle_days() -> None:
     assert idle_by_day(only_month([atom()], paid(62))) == {}
-
-
-def test_a_requests_weights_add_up_to_its_atoms() -> None:
-    mixed = atom(event_count=2, list_nano=500, total_tokens=50, unpriced_tokens=20, unpriced_count=1)
-    found = run([mixed], paid(1_000))
-    (month,) = found.months
-    priced = request_weight(month, list_nano=500, total_tokens=30, unpriced_tokens=0)
-    unpriced = request_weight(month, list_nano=0, total_tokens=20, unpriced_tokens=20)
-    # 500 nano-USD for 30 tokens are 16,666,666 a million
-    assert [priced, unpriced] == [500_000_000, 333_333_320]
-    assert priced + unpriced == found.costs[0].weight
-    assert apportion(found.costs[0].allocated_nano, [priced, unpriced]) == [600, 400]
 
 
 # months of plans
@@ -450,10 +436,9 @@ def test_the_days_add_up_to_the_months_and_these_to_the_total(atoms: list[Atom],
 @given(ATOMS, PLANS, THROUGH)
 def test_no_cost_is_negative_and_token_mode_takes_no_share(atoms: list[Atom], plans: Plans, through: date) -> None:
     for cost in economics(atoms, plans, CATALOGUE, through).costs:
-        assert min(cost.variable_nano, cost.allocated_nano, cost.uncosted_count, cost.weight) >= 0
+        assert min(cost.variable_nano, cost.allocated_nano, cost.uncosted_count) >= 0
         assert (cost.mode == "token") == (cost.subscription is None)
         assert cost.mode != "token" or cost.allocated_nano == 0
-        assert cost.weight == 0 or cost.variable_nano == 0
 
 
 @settings(max_examples=60)

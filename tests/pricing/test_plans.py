@@ -105,11 +105,6 @@ def test_a_plan_says_what_it_costs_includes_and_carries(
     )
 
 
-def test_weights_hold_from_their_day_on() -> None:
-    plan = CATALOGUE.plans["openai/pro-100"]
-    assert [plan.weight_on(date(2026, 10, 28)), plan.weight_on(date(2026, 10, 29))] == [5, 10]
-
-
 def test_before_the_first_price_none_is_known(tmp_path: Path) -> None:
     path = tmp_path / "catalogue.yaml"
     path.write_text(SHIPPED.replace("{from: null, usd_month: 200}", "{from: 2026-02-01, usd_month: 200}", 1))

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tokenledger_dagster.pricing.rate_table import RateTable
+from tokenledger_dagster.pricing.rate_table import RateTable, RateTableError
 from tokenledger_dagster.pricing.rates import COLUMNS, Rate, price_nano
 
 
@@ -43,7 +43,7 @@ def test_the_snapshot_id_is_the_content_of_the_file(table: RateTable, config_dir
 def test_foreign_columns_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "rates.csv"
     path.write_text("model,price\n", encoding="utf-8")
-    with pytest.raises(ValueError, match="unexpected columns"):
+    with pytest.raises(RateTableError, match="has the columns of another version of this program"):
         RateTable.load(path)
 
 

@@ -90,6 +90,7 @@ def test_a_run_leaves_three_files_and_a_pointer_to_the_latest(world: World) -> N
             "models_overwritten": [],
             "models_without_rates": ["claude:acme-coder-9", "claude:claude-sonet-4-5"],
             "aliases_skipped_existing": [],
+            "fields_added": [],
         },
     }
     assert document["pricing_check"] == {
@@ -326,3 +327,19 @@ def test_agreement_within_a_percent_is_none_of_our_business(world: World) -> Non
         found = disagreements(booked_usage(connection), current(world.ledger))
 
     assert found == []
+
+
+def test_a_rate_of_the_day_leaves_only_the_nights_requests_without_a_price(world: World) -> None:
+    day = {"input_usd_per_mtok": 1, "output_usd_per_mtok": 2, "tod_from": "08:00", "tod_to": "20:00"}
+    models = {"acme-coder-9": {"rates": [day]}}
+    world.ledger.pricing_book_path.write_text(json.dumps({"providers": {"claude": {"models": models}}}))
+    night = {"timestamp": "2026-03-08T21:00:00Z", "model": "acme-coder-9"}
+    world.claude(claude("n1", "r7", **night), name="night.jsonl")
+    world.sync()
+
+    summary = run(world)
+
+    events = Path(summary.artifacts.unpriced_events_path).read_bytes().splitlines()
+    missing = [json.loads(line)["timestamp"] for line in events if b"acme-coder-9" in line]
+    assert missing == ["2026-03-08T21:00:00Z"]
+    assert summary.coverage.unpriced_count == len(events)

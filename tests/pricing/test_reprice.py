@@ -426,3 +426,28 @@ def test_a_pipe_is_not_waited_for(world: World, place: str) -> None:
 def effective_costs(world: World) -> None:
     with closing(connect(world.ledger, read_only=True)) as manifest:
         effective(manifest, str(world.ledger.root))
+
+
+def test_a_standard_price_that_nobody_paid_is_told_as_it_is_now(tmp_path: Path) -> None:
+    """All requests were fast ones, and that rate stays: no price changes, but what speed costs does."""
+    fast = {"input_usd_per_mtok": 8, "output_usd_per_mtok": 40}
+    world = World(tmp_path)
+    usage = {"input_tokens": 1000, "output_tokens": 0, "speed": "fast"}
+    world.claude(claude("m1", "r1", model="claude-opus-5-5", usage=usage, timestamp="2026-11-01T09:00:00Z"))
+    columns = ("list_price_usd", "standard_list_price_usd", "rate_source")
+    told = []
+    for usd, source in ((4, "a bill"), (5, "a bill"), (5, "another bill")):
+        entry = {"input_usd_per_mtok": usd, "output_usd_per_mtok": 20, "contexts": {"speed=fast": fast}}
+        book = {"meta": {"source": source}, "providers": {"claude": {"models": {"claude-opus-5-5": entry}}}}
+        world.ledger.pricing_book_path.write_text(json.dumps(book), encoding="utf-8")
+        world.sync()
+        reprice(world.ledger, write=True)
+        with duckdb.connect() as con:
+            build("event_costs", con, world.ledger, "UTC")
+        told += rows(world, "event_costs", *columns)
+
+    assert told == [
+        (Decimal("0.008"), Decimal("0.004"), "a bill"),
+        (Decimal("0.008"), Decimal("0.005"), "a bill"),
+        (Decimal("0.008"), Decimal("0.005"), "another bill"),
+    ]

@@ -175,7 +175,7 @@ def _tell_reprice(applied: PricingApply) -> None:
     """Says what is left to do where the book has other rates now."""
     names = applied.summary
     rates = len(names.models_added) > len(names.models_without_rates) or names.models_filled or names.models_overwritten
-    if applied.wrote_pricing and (rates or names.aliases_added):
+    if applied.wrote_pricing and (rates or names.aliases_added or names.fields_added):
         common.note(_REPRICE)
 
 

@@ -35,6 +35,7 @@ _APPLIED = {
     "models_skipped_existing": "models left as they are",
     "aliases_added": "aliases added",
     "aliases_skipped_existing": "aliases left as they are",
+    "fields_added": "fields added",
 }
 
 

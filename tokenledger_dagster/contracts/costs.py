@@ -41,7 +41,7 @@ class CostShare(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PlanShare(msgspec.Struct, frozen=True, kw_only=True):
-    """One plan's fee within the period."""
+    """One plan's fee, of the whole segment, also where the period asked for holds a part of it."""
 
     subscription: str
     provider: str

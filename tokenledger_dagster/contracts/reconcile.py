@@ -145,6 +145,8 @@ class ApplySummary(msgspec.Struct, frozen=True, kw_only=True):
     models_without_rates: list[str] = []
     """Of those added: entries whose rates are unknown; they stay unpriced."""
     aliases_skipped_existing: list[str] = []
+    fields_added: list[str] = []
+    """What the book did not say of a provider, as `provider.field`; a monthly fee changes costs of all its months."""
 
 
 class PricingApply(msgspec.Struct, frozen=True, kw_only=True):

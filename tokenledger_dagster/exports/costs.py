@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -99,7 +100,29 @@ def month_keys(cursor: duckdb.DuckDBPyConnection, events: Path, prices: Prices, 
     """By UTC month, a key of everything that its rows of ``event_costs`` depend on; ``also`` stands for the rest."""
     found = cursor.execute(sql("price_months", events=literal(events))).fetchall()
     default = prices.snapshot.snapshot_id
-    return {month: f"{count} {digest} {prices.months.get(month, default)} {also}" for month, count, digest in found}
+    rates = _rates_key(prices.snapshot.table)
+    return {
+        month: f"{count} {digest} {prices.months.get(month, default)} {rates(models)} {also}"
+        for month, count, digest, models in found
+    }
+
+
+def _rates_key(table: RateTable) -> Callable[[list[dict[str, str]]], str]:
+    """What stands for all rates of some models: a label says only that the price of a request is not another one."""
+    rows: dict[str, list[tuple[object, ...]]] = {}
+    for layer in table.layers:
+        for (whose, model), listed in layer.rows.items():
+            rows.setdefault(model, []).extend((layer.name, whose, *row) for row in listed)
+
+    def key(models: list[dict[str, str]]) -> str:
+        digest = hashlib.blake2b(digest_size=8)
+        for one in models:
+            name = table.named(one["provider"], resolve_model(one["model"], "", ""))
+            for model in sorted({one["model"], name.model}):
+                digest.update(repr((name, model, rows.get(model))).encode())
+        return digest.hexdigest()
+
+    return key
 
 
 def prepare(cursor: duckdb.DuckDBPyConnection, events: Path, prices: Prices, months: list[str]) -> str:

@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime
 import msgspec
 
 from tokenledger_dagster.contracts.pricing_lint import LintFinding
-from tokenledger_dagster.contracts.reconcile import Disagreement, PricingReconcileSummary
+from tokenledger_dagster.contracts.reconcile import Disagreement
 from tokenledger_dagster.exports.engine import literal
 from tokenledger_dagster.governance.outcome import Finding, Inspection
 from tokenledger_dagster.governance.sqlfiles import statement
@@ -25,7 +25,7 @@ from tokenledger_dagster.pricing.audit import audit, audit_price_list, deprecate
 from tokenledger_dagster.pricing.book import read_bytes
 from tokenledger_dagster.pricing.lint import lint
 from tokenledger_dagster.pricing.rate_table import rate_table
-from tokenledger_dagster.pricing.standing import installed_version, last_coverage, models_in_use
+from tokenledger_dagster.pricing.standing import installed_version, last_reconciled, models_in_use
 
 NO_BOOK = "There is no pricing book: prices are those of the built-in list."
 
@@ -69,7 +69,7 @@ def prices_accepted(look: Inspection) -> Finding:
 
 def everything_priced(look: Inspection) -> Finding:
     """Whether today's prices know every model of the month that was reconciled last."""
-    summary = _summary(look)
+    summary = last_reconciled(look.home)
     if summary is None:
         return Finding(passed=True, skipped=True, message="Nothing was reconciled yet.")
     report = summary.coverage
@@ -90,7 +90,7 @@ def everything_priced(look: Inspection) -> Finding:
 
 def price_sources_agree(look: Inspection) -> Finding:
     """Whether the sources of prices agree within 1 % on every model that is used."""
-    summary = _summary(look)
+    summary = last_reconciled(look.home)
     if summary is None:
         return Finding(passed=True, skipped=True, message="Nothing was reconciled yet.")
     found = [one for one in summary.disagreements if isinstance(one, Disagreement)]
@@ -132,17 +132,11 @@ def gate(home: Home) -> list[str]:
         findings += lint(content, place, today=_today(), price_list=rate_table()).findings
         findings += audit(content, place, today=_today()).findings
     reasons = [f"{one.place}: {one.message} [{one.rule}]" for one in findings if one.severity == "error"]
-    report = last_coverage(home)
+    summary = last_reconciled(home)
+    report = None if summary is None else summary.coverage
     if report is not None and report.unpriced_count:
         reasons.append(f"{report.unpriced_count} requests of {report.month} have no price [everything_priced]")
     return reasons
-
-
-def _summary(look: Inspection) -> PricingReconcileSummary | None:
-    try:
-        return msgspec.json.decode(look.home.reconcile_summary_path.read_bytes(), type=PricingReconcileSummary)
-    except (OSError, msgspec.DecodeError):
-        return None
 
 
 def _judged(findings: list[LintFinding], passed: bool, fine: str) -> Finding:

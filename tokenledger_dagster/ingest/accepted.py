@@ -19,13 +19,14 @@ from tokenledger_dagster.models.names import ModelName
 from tokenledger_dagster.pricing.context import billing_provider, channels
 from tokenledger_dagster.pricing.rate_table import RateTable
 from tokenledger_dagster.pricing.rates import BOOK_COLUMNS
-from tokenledger_dagster.pricing.snapshots import Snapshot, SnapshotError, by_id, current, keep
+from tokenledger_dagster.pricing.snapshots import Snapshot, by_id, current, keep
 from tokenledger_dagster.usage.declared import BOOK_FEES
 
 KEY = "price_snapshot"
 """Key of the manifest's meta table: id of the accepted snapshot."""
 WAITING = "prices of models in this ledger have changed; `tokenledger pricing reprice` shows what that changes"
 """What a person is told while a snapshot waits."""
+_STAY = "(prices stay as they were accepted; before the first time the built-in list's are used)"
 _ABOUT = {"price_list_model", "source", "source_version"}
 """Cells that change no price."""
 _PRICING = [place for place, name in enumerate(BOOK_COLUMNS) if name not in _ABOUT]
@@ -50,8 +51,7 @@ def standing(home: Home, connection: sqlite3.Connection | None) -> Standing:
     try:
         now = current(home)
     except TokenLedgerError as error:
-        problem = f"{error} (prices stay as they were accepted)"
-        return _without(home, accepted_id, problem)
+        return _without(home, accepted_id, f"{error} {_STAY}")
     if problem := _usable(now):
         return _without(home, accepted_id, problem)
     if connection is None or accepted_id is None or accepted_id == now.snapshot_id:
@@ -70,8 +70,7 @@ def accept(home: Home, connection: sqlite3.Connection, snapshot: Snapshot) -> No
     if get_meta(connection, KEY) != snapshot.snapshot_id or not (home.prices / f"{snapshot.snapshot_id}.json").exists():
         keep(home, snapshot)
         set_meta(connection, KEY, snapshot.snapshot_id)
-        fees = {name: str(fee) for name, fee in snapshot.book.subscriptions()} if snapshot.book is not None else {}
-        if fees:
+        if fees := _fees(snapshot):
             set_meta(connection, BOOK_FEES, msgspec.json.encode(fees).decode())
         else:
             connection.execute("DELETE FROM meta WHERE key = ?", (BOOK_FEES,))
@@ -96,16 +95,18 @@ def touched(before: RateTable, after: RateTable, connection: sqlite3.Connection)
 
 def fees_changed(before: Snapshot, after: Snapshot, connection: sqlite3.Connection) -> dict[str, tuple[str, str]]:
     """Return old and new monthly fee of the book, USD, by provider, of those that have booked requests."""
-    fees = [
-        {name: str(fee) for name, fee in one.book.subscriptions()} if one.book is not None else {}
-        for one in (before, after)
-    ]
+    fees = [_fees(one) for one in (before, after)]
     booked = {provider for (provider,) in connection.execute("SELECT DISTINCT provider FROM models")}
     return {
         name: (fees[0].get(name, "0"), fees[1].get(name, "0"))
         for name in sorted((fees[0].keys() | fees[1].keys()) & booked)
         if fees[0].get(name) != fees[1].get(name)
     }
+
+
+def _fees(snapshot: Snapshot) -> dict[str, str]:
+    found = {} if snapshot.book is None else snapshot.book.subscriptions()
+    return {name: str(fee) for name, fee in found.items()}
 
 
 def booked_models(connection: sqlite3.Connection) -> Iterator[tuple[int, str, str | None, ModelName]]:
@@ -134,14 +135,17 @@ def _without(home: Home, accepted_id: str | None, problem: str) -> Standing:
 
 def _usable(snapshot: Snapshot) -> str:
     try:
-        _ = snapshot.book
+        snapshot.check()
     except TokenLedgerError as error:
-        return f"{error} (prices stay as they were accepted)"
+        return f"{error} {_STAY}"
     return ""
 
 
 def _kept(home: Home, snapshot_id: str) -> Snapshot | None:
     try:
-        return by_id(home, snapshot_id)
-    except SnapshotError:
+        found = by_id(home, snapshot_id)
+        if found is not None:
+            found.check()
+    except TokenLedgerError:
         return None
+    return found

@@ -28,6 +28,7 @@ from tokenledger_dagster.usage.selection import as_date, month_days
 _SQL = Path(__file__).with_name("booked_usage.sql")
 _EPOCH = date(1970, 1, 1)
 _SLOTS_A_DAY = DAY_US // SLOT_US
+HALF_HOUR_US = 2 * SLOT_US
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,12 +70,17 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
         """False for messages that a client made up itself."""
         return self.name.model != SYNTHETIC and self.tokens > 0
 
+    @property
+    def half_hours(self) -> int:
+        """Half hours since 1970, UTC."""
+        return self.day * (DAY_US // HALF_HOUR_US) + self.half_hour
+
     def rate(self, table: RateTable) -> Rate | None:
         """The rate that a table has for these; None where there is none that may be used."""
         found = table.named(self.biller, self.name)
         if found.confidence < 60:
             return None
-        at = self.day * DAY_US + self.half_hour * 2 * SLOT_US
+        at = self.half_hours * HALF_HOUR_US
         return table.resolve(self.channel, found.model, self.requested_context, at, self.biller)
 
 

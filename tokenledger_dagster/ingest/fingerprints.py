@@ -20,7 +20,15 @@ from tokenledger_dagster.fileio import encode_json
 from tokenledger_dagster.home import Home
 from tokenledger_dagster.ingest.manifest import connect, get_meta
 
-__all__ = ["ClientTotals", "LogFiles", "all_logs_digest", "client_totals", "document_digest", "log_files"]
+__all__ = [
+    "ClientTotals",
+    "LogFiles",
+    "all_logs_digest",
+    "client_totals",
+    "document_digest",
+    "log_files",
+    "texts_digest",
+]
 
 
 class LogFiles(NamedTuple):
@@ -86,6 +94,11 @@ def document_digest(document: Any) -> str:
     """Digest of a published document, whenever it was generated."""
     timeless = msgspec.structs.replace(document, generated_at="")
     return hashlib.blake2b(encode_json(timeless, indent=0), digest_size=16).hexdigest()
+
+
+def texts_digest(texts: Iterable[str]) -> str:
+    """Digest of some texts in their order."""
+    return hashlib.blake2b(encode_json(list(texts), indent=0), digest_size=16).hexdigest()
 
 
 def _added_roots(home: Home, client: str) -> list[Root]:

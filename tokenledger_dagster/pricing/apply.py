@@ -203,7 +203,6 @@ class _Merge:
         self._overwrite = allow_overwrite
         self._names: dict[str, list[str]] = {name: [] for name in ApplySummary.__struct_fields__}
         self.changed = False
-        self._brings_more = False
 
     def summary(self) -> ApplySummary:
         """What was added and what was not, by name."""
@@ -221,7 +220,7 @@ class _Merge:
         for name, key in keys.items():
             entry = providers[name]
             self._refuse_twice(f"providers.{name}.models", {one: _spelling(one) for one in entry.get("models", {})})
-            if key not in known and (entry.get("models") or entry.get("model_aliases")):
+            if key not in known and any(value not in (None, {}, []) for value in entry.values()):
                 known[key] = {}
                 self._note("providers_added", key)
             if key in known:
@@ -231,7 +230,7 @@ class _Merge:
         for part, value in entry.items():
             if part not in ("models", "model_aliases") and value is not None and own.get(part) is None:
                 own[part] = value
-                self.changed = self._brings_more = True
+                self._note("fields_added", f"{key}.{part}")
         models, aliases = _child(own, "models"), _child(own, "model_aliases")
         spelled = {_spelling(name): name for name in reversed(models)}
         if len(spelled) < len(models):
@@ -302,8 +301,8 @@ class _Merge:
         names = self._names
         added = len(names["models_added"]) > len(names["models_without_rates"])
         return bool(
-            self._brings_more
-            or added
+            added
+            or names["fields_added"]
             or names["models_filled"]
             or names["models_overwritten"]
             or names["aliases_added"]

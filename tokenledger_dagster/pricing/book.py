@@ -7,7 +7,6 @@ rows (`book_rows.py`), what is merely suspicious (`lint.py`), changing it (`appl
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from tokenledger_dagster.pricing.book_rows import (
     look_up_key,
     superseded,
 )
+from tokenledger_dagster.pricing.context import is_provider_key, provider_key
 
 ALIAS_CONFIDENCE = 85
 ALIAS_RULE = "book.alias"
@@ -89,7 +89,7 @@ class Book:
         while target is not None:
             spelling = look_up_key(canonical(target))
             if spelling in seen:
-                return name  # `load_book` refuses cycles; a book made in memory must not hang
+                return name  # `parse_book` refuses cycles; a book made in memory must not hang
             seen.add(spelling)
             following = None if spelling in self._models[key] else self._aliases[key].get(look_up_key(target))
             if following is None:
@@ -99,21 +99,21 @@ class Book:
             target = following
         return name
 
-    def subscriptions(self) -> Iterator[tuple[str, Decimal]]:
-        """Yield every provider with a monthly fee above 0, and the fee in USD."""
+    def subscriptions(self) -> dict[str, Decimal]:
+        """Return the monthly fee in USD of every provider that has one above 0, by the key requests are booked under.
+
+        That is the book's own key, or what is usual for it (`openai`: `codex`), or that of one of its aliases.
+        """
+        found: dict[str, Decimal] = {}
         for name, provider in self.document.providers.items():
             if provider.subscription_usd_month > 0:
-                yield name, provider.subscription_usd_month
+                key = next(filter(is_provider_key, map(provider_key, self._names(name))), name)
+                found[key] = found.get(key, Decimal(0)) + provider.subscription_usd_month
+        return found
 
-
-def load_book(path: Path) -> Book | None:
-    """Return the book in a file, None where there is no such file.
-
-    Raises:
-        BookError: it is no pricing book, or says something that cannot be meant.
-    """
-    content = read_bytes(path)
-    return None if content is None else parse_book(content, str(path))
+    def _names(self, key: str) -> list[str]:
+        """A provider's own key, then its aliases."""
+        return [key, *(name for name, target in self._providers.items() if target == key and name != key)]
 
 
 def read_bytes(path: Path) -> bytes | None:

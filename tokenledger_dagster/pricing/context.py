@@ -1,7 +1,7 @@
 """Under which channel and in which context a request is looked up in the rate table.
 
 The channel is who bills, under the price list's own provider id (`config/channels.csv`); the context is what changes
-the price of the same model on the same channel: speed, service tier, batch processing, endpoint. Rates are `rates.py`.
+the price of the same model on the same channel: speed, service tier, batch, endpoint. Rates: `rate_table.py`.
 """
 
 from __future__ import annotations
@@ -76,6 +76,16 @@ def booked_provider(client: str, name: ModelName, upstream: str | None, channel:
     if channel == channel_for(client, name, None, upstream):
         return billing_provider(client, name, None, upstream)
     return provider_of_channel(channel)
+
+
+def provider_key(name: str) -> str:
+    """Return the key that requests are booked under for a provider, however a person calls it (`openai`: `codex`)."""
+    return _providers("upstream").get(name, name)
+
+
+def is_provider_key(name: str) -> bool:
+    """Say whether requests are booked under this very name by the rules of `config/providers.csv`."""
+    return any(name in _providers(kind).values() for kind in ("client", "upstream", "maker", "channel"))
 
 
 def provider_of_channel(channel: str) -> str:

@@ -26,7 +26,7 @@ from tokenledger_dagster.contracts.reconcile import (
     UnpricedEvent,
     UsageTotals,
 )
-from tokenledger_dagster.ingest.booked_usage import Usage, month_bounds
+from tokenledger_dagster.ingest.booked_usage import HALF_HOUR_US, Usage, month_bounds
 from tokenledger_dagster.ingest.zones import DAY_US
 from tokenledger_dagster.models.names import ModelName
 from tokenledger_dagster.pricing.book import ALIAS_RULE
@@ -167,7 +167,7 @@ def unpriced_events(
     numbers = ",".join(map(str, sorted({gap.usage.model_no for gap in gaps.values()})))
     for row in connection.execute(_EVENTS.format(numbers), month_bounds(month, zone)):
         event_id, at, model_no, channel, context, session, *counts = row
-        gap = gaps.get((model_no, channel, context, at // DAY_US))
+        gap = gaps.get((model_no, channel, context, at // HALF_HOUR_US))
         if gap is not None:
             yield UnpricedEvent(
                 event_id=event_id,
@@ -190,7 +190,7 @@ def rfc3339(moment: datetime) -> str:
 
 
 def _key(usage: Usage) -> tuple[int, str, str, int]:
-    return usage.model_no, usage.channel, usage.requested_context, usage.day
+    return usage.model_no, usage.channel, usage.requested_context, usage.half_hours
 
 
 # -------------------------------------------------------------------- what is missing

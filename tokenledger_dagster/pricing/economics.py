@@ -1,7 +1,7 @@
 """What requests cost the person who pays: list price where each is billed, a share of the fee where a plan carries it.
 
 Here: pure integer arithmetic in nano-USD over `Atom`s. Not here: the plans (`plans.py`), their billing periods
-(`periods.py`), list prices (`rates.py`), and where the sums are kept.
+(`periods.py`), list prices (`rate_table.py`), and where the sums are kept.
 
 - A subscription carries an atom when provider, client, account and UTC day fit and it was not billed as `api`. Its cost
   is then a share of the segment's fee and nothing else: nobody pays for a request twice.
@@ -46,7 +46,6 @@ __all__ = [
     "comparability",
     "economics",
     "idle_by_day",
-    "request_weight",
 ]
 
 PricingMode = Literal["token", "subscription_derived", "subscription_manual"]
@@ -99,8 +98,6 @@ class AtomCost(NamedTuple):
     mode: PricingMode
     subscription: str | None
     """Name of the plan they belong to, overage included."""
-    weight: int
-    """In units of `request_weight`; 0 where no share of a fee is taken."""
 
 
 class PlanMonth(msgspec.Struct, frozen=True, kw_only=True):
@@ -178,10 +175,10 @@ def economics(atoms: Sequence[Atom], plans: Plans, catalogue: Catalogue, through
             continue
         variable, uncosted = terms.get(atom.provider, list_terms).cost(atom, discounted=share is None)
         if share is None:
-            costs.append(AtomCost(variable, 0, uncosted, "token", None, 0))
+            costs.append(AtomCost(variable, 0, uncosted, "token", None))
         else:
             share.overage_nano += variable
-            costs.append(AtomCost(variable, 0, uncosted, share.subscription.mode, share.subscription.name, 0))
+            costs.append(AtomCost(variable, 0, uncosted, share.subscription.mode, share.subscription.name))
     months = [_spread(share, atoms, costs, catalogue, through) for share in shares]
     months.sort(key=lambda month: (month.segment_start, month.subscription))
     return Economics(costs, months)
@@ -194,18 +191,6 @@ def idle_by_day(month: PlanMonth) -> dict[date, int]:
     count = (month.segment_end - month.segment_start).days
     days = [month.segment_start + timedelta(days=index) for index in range(count)]
     return dict(zip(days, apportion(month.idle_nano, [1] * count), strict=True))
-
-
-def request_weight(
-    month: PlanMonth, *, list_nano: int, total_tokens: int, unpriced_tokens: int, event_count: int = 1
-) -> int:
-    """Return the weight of carried requests in their month, by the method that was used there.
-
-    Weights add up: an atom's is the sum of its requests'. By list price they are in millionths of a nano-USD.
-    """
-    if month.weight_method == "list_price":
-        return list_nano * _MTOK + unpriced_tokens * (month.median_nano_per_mtok or 0)
-    return total_tokens if month.weight_method == "tokens" else event_count
 
 
 def comparability(
@@ -232,7 +217,7 @@ def comparability(
     return not found, found
 
 
-_CARRIED = AtomCost(0, 0, 0, "token", None, 0)
+_CARRIED = AtomCost(0, 0, 0, "token", None)
 
 
 class _Share:
@@ -293,8 +278,8 @@ def _spread(
     fee = segment.fee(period_nano or 0)
     is_idle = not any(weights)
     parts = [0] * len(carried) if is_idle else apportion(fee, weights, carried)
-    for index, part, weight in zip(share.carried, parts, weights, strict=True):
-        costs[index] = AtomCost(0, part, 0, subscription.mode, subscription.name, weight)
+    for index, part in zip(share.carried, parts, strict=True):
+        costs[index] = AtomCost(0, part, 0, subscription.mode, subscription.name)
     list_nano = sum(atom.list_nano for atom in carried)
     flags = {
         "fee_unknown": period_nano is None,

@@ -1,6 +1,6 @@
 """Everything that is wrong with a pricing book, said at once.
 
-Here: one report of the bytes as they are. `book.load_book` refuses a broken book with its first fault, and takes what
+Here: one report of the bytes as they are. `book.parse_book` refuses a broken book with its first fault, and takes what
 is merely suspicious; lint names every fault and every suspicion with its place and remedy, and whatever passes it can
 be loaded. Not here: the rules (`lint_shape.py`, `lint_names.py`, `lint_rows.py`, `lint_list.py`, `lint_history.py`),
 and whether the book is recent (`audit.py`).

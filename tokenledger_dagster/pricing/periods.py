@@ -1,7 +1,8 @@
 """When a subscription is billed, and how a sum of money is cut into whole nano-USD.
 
-Here: billing periods counted from a plan's first day, their segments, and `apportion`, the one way in which money is
-divided in this package. Not here: what a period costs (`plans.py`) and who bears it (`economics.py`).
+Here: billing periods counted from a plan's first day, their segments, and `apportion`, by which money is divided
+(`plan_costs.sql` does the same within a quarter hour). Not here: what a period costs (`plan_types.py`) and who bears it
+(`economics.py`).
 
 A segment is a billing period cut at the UTC month's border: what a fee did to a month that is over never changes again,
 whatever the next month brings. All days are UTC and all stretches half-open.

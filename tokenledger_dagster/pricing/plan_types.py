@@ -95,11 +95,6 @@ class CataloguePlan(Given, frozen=True):
         """Return the price in force on a day, None where none is known."""
         return max((row for row in self.prices if _start(row) <= day), key=_start, default=None)
 
-    def weight_on(self, day: date) -> Decimal | None:
-        """Return the usage weight in force on a day, None where none is known."""
-        row = max((row for row in self.weights if _start(row) <= day), key=_start, default=None)
-        return None if row is None else row.weight
-
 
 class Catalogue(msgspec.Struct, frozen=True):
     """The plans on sale, by id such as `anthropic/max-20x`."""

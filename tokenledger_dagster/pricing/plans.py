@@ -19,6 +19,7 @@ from typing import Any, TypeVar, get_args
 
 import msgspec
 
+from tokenledger_dagster.pricing.context import provider_key
 from tokenledger_dagster.pricing.plan_types import (
     CATALOGUE,
     FIRST_DAY,
@@ -115,7 +116,7 @@ def _completed(one: Subscription, catalogue: Catalogue) -> Subscription:
             raise ValueError("has neither plan nor fees; name a plan of config/plans.yaml or list what was billed")
         if not one.provider:
             raise ValueError("provider is missing; add the pricing book's key, such as claude or codex")
-        return msgspec.structs.replace(one, clients=one.clients or ())
+        return msgspec.structs.replace(one, provider=provider_key(one.provider), clients=one.clients or ())
     plan = catalogue.plans.get(one.plan)
     if plan is None:
         raise ValueError(f"plan: {_shown(one.plan)} is not in the catalogue; {_nearest(one.plan, catalogue)}")
@@ -124,7 +125,7 @@ def _completed(one: Subscription, catalogue: Catalogue) -> Subscription:
     if not one.fees and one.annual_billing and any(price.usd_month_annual is None for price in plan.prices):
         raise ValueError(f"annual_billing: no yearly price of {one.plan} is known; remove it or use fees")
     clients = plan.clients if one.clients is None else one.clients
-    return msgspec.structs.replace(one, provider=one.provider or plan.provider, clients=clients)
+    return msgspec.structs.replace(one, provider=provider_key(one.provider or plan.provider), clients=clients)
 
 
 def _check_apart(one: Subscription, other: Subscription) -> None:

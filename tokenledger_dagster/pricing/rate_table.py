@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from tokenledger_dagster.errors import TokenLedgerError
 from tokenledger_dagster.models.names import SYNTHETIC
 from tokenledger_dagster.models.rules import CONFIG_DIRECTORY
 from tokenledger_dagster.pricing.rates import (
@@ -54,6 +55,13 @@ _FIRST_UNIT = _COLUMN["input"]
 _FIRST_TOOL = _COLUMN["tool_input"]
 _PROVIDER = _COLUMN["provider"]
 _CONFIDENCE = _COLUMN["confidence"]
+
+
+class RateTableError(TokenLedgerError):
+    """A file of rates cannot be used; the message names it and the remedy."""
+
+
+_REMEDY = "import an imported list again, regenerate the built-in one (`tokenledger rates generate`)"
 
 
 class _Period(msgspec.Struct, frozen=True):
@@ -126,7 +134,7 @@ class RateTable:
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: the file's columns are not `COLUMNS`; regenerate it.
+            RateTableError: the file's columns are not `COLUMNS`.
         """
         content = path.read_bytes()
         return cls(read_rows(content, str(path)), hashlib.sha256(content).hexdigest()[:16])
@@ -205,13 +213,20 @@ class RateTable:
 
 
 def read_rows(content: bytes, path: str) -> Iterable[Row]:
-    """Return the rows of a rate table as CSV.  Raises ValueError where its columns are not `COLUMNS`."""
+    """Return the rows of a rate table as CSV.
+
+    Raises:
+        RateTableError: it is none, or its columns are not `COLUMNS`.
+    """
     import csv
 
-    reader = csv.reader(content.decode("utf-8").splitlines())
-    header = next(reader, [])
+    try:
+        reader = csv.reader(content.decode("utf-8").splitlines())
+        header = next(reader, [])
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise RateTableError(f"{path}: is no rate table ({error}); {_REMEDY}") from error
     if tuple(header) != COLUMNS:
-        raise ValueError(f"{path}: unexpected columns {header}; regenerate the rate table")
+        raise RateTableError(f"{path}: has the columns of another version of this program; {_REMEDY}")
     return reader
 
 

@@ -1,8 +1,8 @@
 """Rates for many events at once: one row per distinct key, for `price_events.sql` to multiply.
 
 A million events share a few thousand keys, so rates are looked up once per key in Python and the arithmetic is done
-by DuckDB. Which rate a key has is `rates.py`; whether a mapping is good enough to be priced is decided by the caller,
-who leaves the keys of unusable names out (see `rates.MIN_CONFIDENCE`).
+by DuckDB. Which rate a key has is `rate_table.py`; whether a mapping is good enough to be priced is decided by the
+caller, who leaves the keys of unusable names out (see `rates.MIN_CONFIDENCE`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ PRICE_EVENTS_SQL = Path(__file__).with_name("price_events.sql")
 
 
 class RateKey(msgspec.Struct, frozen=True):
-    """What decides an event's rate; `bucket` comes from `RateTable.bucket`."""
+    """What decides an event's rate; `bucket` is that of `RateTable.bucket`, in SQL `price_inputs.sql`."""
 
     channel: str
     model: str

@@ -20,15 +20,15 @@ from tokenledger_dagster.errors import TokenLedgerError
 from tokenledger_dagster.fileio import write_atomic, write_json_atomic
 from tokenledger_dagster.home import Home
 from tokenledger_dagster.models.rules import CONFIG_DIRECTORY
-from tokenledger_dagster.pricing.rates import BOOK, BUILT_IN
+from tokenledger_dagster.pricing.rates import BOOK, BUILT_IN, COLUMNS
 
 if TYPE_CHECKING:
     from tokenledger_dagster.pricing.book import Book
-    from tokenledger_dagster.pricing.lists.store import ImportedList
     from tokenledger_dagster.pricing.rate_table import RateTable
 
 SCHEMA_VERSION = 1
 ID_LENGTH = 16
+_AGAIN = "`tokenledger pricing import` takes it again"
 
 
 class SnapshotError(TokenLedgerError):
@@ -71,6 +71,19 @@ class Snapshot:
         from tokenledger_dagster.pricing.book import parse_book  # few ledgers have one, and every report would pay
 
         return parse_book(self._read(BOOK), self._place)
+
+    def check(self) -> None:
+        """See whether the table could be made, without making it.
+
+        Raises:
+            BookError: the book cannot be used.
+            SnapshotError: a part is gone, or has the columns of another version of this program.
+        """
+        header = ",".join(COLUMNS).encode()
+        for name in self.parts:
+            if name != BOOK and self._read(name).partition(b"\n")[0].rstrip(b"\r") != header:
+                raise SnapshotError(f"price list {name}: has the columns of another version of this program; {_AGAIN}")
+        _ = self.book
 
     @cached_property
     def table(self) -> RateTable:
@@ -155,18 +168,6 @@ def by_id(home: Home, snapshot_id: str) -> Snapshot | None:
     except TokenLedgerError:
         now = current(None)
     return now if now.snapshot_id == snapshot_id else kept(home, snapshot_id)
-
-
-def _rows_of(home: Home, imported: ImportedList) -> bytes:
-    """The rate rows of an imported list as `lists.store` wrote them.  Raises SnapshotError."""
-    path = home.price_lists / imported.source / f"{imported.sha256}.csv"
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise SnapshotError(f"{path}: {error.strerror or error}; import the list again") from error
-    if hashlib.sha256(content).hexdigest() != imported.rows_sha256:
-        raise SnapshotError(f"{path}: is not what was imported; import the list again")
-    return content
 
 
 def _id_of(parts: dict[str, str]) -> str:

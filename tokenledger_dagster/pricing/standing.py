@@ -10,10 +10,11 @@ import hashlib
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
-from tokenledger_dagster.contracts.reconcile import CoverageReport, PricingReconcileSummary
+from tokenledger_dagster.contracts.reconcile import PricingReconcileSummary
 from tokenledger_dagster.errors import NothingToReport
 from tokenledger_dagster.exports.state import booked_state
 from tokenledger_dagster.fileio import write_json_atomic
@@ -22,10 +23,11 @@ from tokenledger_dagster.ingest.booked_usage import last_used
 from tokenledger_dagster.pricing.book import BookError, parse_book, read_bytes
 from tokenledger_dagster.pricing.lists import litellm
 from tokenledger_dagster.pricing.lists.store import ImportedList, current_lists, raw_content
-from tokenledger_dagster.pricing.reconcile import reconcile
+from tokenledger_dagster.pricing.reconcile import SUMMARY, reconcile
 from tokenledger_dagster.pricing.snapshots import current
 
 _KEPT = "_reconciled.json"
+_Document = TypeVar("_Document")
 
 
 class BookFigures(msgspec.Struct, frozen=True):
@@ -103,36 +105,47 @@ def reconcile_if_changed(
 ) -> Reconciled | None:
     """Reconcile, unless usage, prices and question are those of the last time.
 
-    None where nothing was booked, and where the book cannot be used: its own check says what is wrong with it.
+    None where nothing was booked in the month, and where the book cannot be used: its own check says what is wrong
+    with it.  What is returned, `last_reconciled` returns until the next call, whoever reconciles by hand meanwhile.
+
+    Raises:
+        BookError: the run's own patch cannot be applied.
     """
+    kept = home.tables / _KEPT
     try:
-        key = f"{booked_state(home)} {current(home).snapshot_id} {month} {zone} {write}"
-        kept = home.tables / _KEPT
-        known = _read(home.reconcile_summary_path)
-        if known is not None and not write and _read_key(kept) == key and Path(known.workdir).exists():
-            return Reconciled(known, is_new=False)
-        made = reconcile(home, month=month, zone=zone, dry_run=not write, write_backup=write_backup)
-    except (NothingToReport, BookError):
+        if (content := read_bytes(home.pricing_book_path)) is not None:
+            parse_book(content, str(home.pricing_book_path))
+    except BookError:
+        kept.unlink(missing_ok=True)
         return None
-    write_json_atomic(kept, {"key": key})
+    key = f"{booked_state(home)} {current(home).snapshot_id} {month} {zone} {write}"
+    last = _read(kept, _Kept)
+    if last is not None and not write and last.key == key and (known := last_reconciled(home)) is not None:
+        return Reconciled(known, is_new=False)
+    try:
+        made = reconcile(home, month=month, zone=zone, dry_run=not write, write_backup=write_backup)
+    except NothingToReport:
+        kept.unlink(missing_ok=True)
+        return None
+    write_json_atomic(kept, _Kept(key, made.workdir))
     return Reconciled(made, is_new=True)
 
 
-def last_coverage(home: Home) -> CoverageReport | None:
-    """Return the coverage of the last reconciliation, None where there was none."""
-    found = _read(home.reconcile_summary_path)
-    return None if found is None else found.coverage
+def last_reconciled(home: Home) -> PricingReconcileSummary | None:
+    """Return what `reconcile_if_changed` found last, None where it found nothing to judge."""
+    last = _read(home.tables / _KEPT, _Kept)
+    return None if last is None else _read(Path(last.workdir) / SUMMARY, PricingReconcileSummary)
 
 
-def _read(path: Path) -> PricingReconcileSummary | None:
+class _Kept(msgspec.Struct, frozen=True):
+    """Of the last reconciliation: what it stood on, and its folder."""
+
+    key: str
+    workdir: str
+
+
+def _read(path: Path, type_: type[_Document]) -> _Document | None:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=PricingReconcileSummary)
-    except (OSError, msgspec.DecodeError):
-        return None
-
-
-def _read_key(path: Path) -> str | None:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, str]).get("key")
+        return msgspec.json.decode(path.read_bytes(), type=type_)
     except (OSError, msgspec.DecodeError):
         return None

@@ -2,7 +2,7 @@
 
 Here: likeness of names, and when to say nothing. A name is never shortened silently: a suggestion says what it leaves
 out. Another number is another model (`claude-opus-5` and `claude-opus-5-5` have prices of their own), so numbers have
-to agree. Not here: which models have a price (`coverage.py`), and accepting a suggestion (`apply.py`).
+to agree. Not here: which models have a price (`coverage.py`), and accepting a suggestion (`patch.py`).
 """
 
 from __future__ import annotations

@@ -68,6 +68,8 @@ class Declared(NamedTuple):
 def effective(connection: sqlite3.Connection, home: str, today: date | None = None) -> Effective | None:
     """Return effective costs by quarter hour, None where nothing is declared: then cost is the list price.
 
+    From here on the connection reads one state of the ledger.
+
     Args:
         connection: the manifest.
         home: root of the ledger's home.
@@ -78,6 +80,9 @@ def effective(connection: sqlite3.Connection, home: str, today: date | None = No
     """
     if not is_declared(connection, home):
         return None
+    if not connection.in_transaction:
+        # whoever reads further must read the same state of the ledger: these costs know no other quarter hours
+        connection.execute("BEGIN")
     keys: list[AtomKey] = []
     atoms: list[Atom] = []
     for session, model, *values in connection.execute(_SQL.read_text("utf-8")):

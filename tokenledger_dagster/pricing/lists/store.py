@@ -143,21 +143,6 @@ def rows_content(home: Home, imported: ImportedList) -> bytes:
     return _content(_kept(home, imported, "csv"), imported.rows_sha256)
 
 
-def list_rows(home: Home, imported: ImportedList) -> list[list[str]]:
-    """Return the rate rows of an imported list, in the order of `rates.COLUMNS`.
-
-    Raises:
-        PriceListError: they are gone, are not what was written, or have another version's columns.
-    """
-    import csv
-
-    content = rows_content(home, imported)
-    header, *rows = csv.reader(content.decode("utf-8").split("\n")[:-1])
-    if tuple(header) != COLUMNS:
-        raise PriceListError(f"{_kept(home, imported, 'csv')}: has the columns of another version; {_AGAIN}")
-    return rows
-
-
 def remove_list(home: Home, source: str) -> bool:
     """Make no list of this source current, and say whether one was; its files stay.
 
