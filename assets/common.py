@@ -13,9 +13,6 @@ from resources import Engine, LedgerHome, Metrics
 from tokenledger_dagster.contracts.tables import TABLES, column_rows
 
 OWNERS = ["team:ledger"]
-WRITER_POOL = "ledger_writer"
-"""Of the steps that write the lake one runs at a time: the others would find the home locked and read nothing."""
-
 ASSET_OF_TABLE = {
     "sources": "events/log_files",
     "events": "events/booked",
@@ -113,19 +110,17 @@ def table_result(
     )
 
 
-def table_asset(
-    table: str, deps: list[str], *, code_version: str = "1", pool: str | None = None
-) -> dg.AssetsDefinition:
+def table_asset(table: str, deps: list[str], *, code_version: str = "1") -> dg.AssetsDefinition:
     """The asset that builds one public table and does nothing else."""
 
-    @dg.asset(**table_options(table, deps, code_version=code_version, pool=pool))
+    @dg.asset(**table_options(table, deps, code_version=code_version))
     def build_table(home: LedgerHome, engine: Engine, metrics: Metrics) -> dg.MaterializeResult:
         return table_result(table, home, engine, metrics)
 
     return build_table
 
 
-def table_options(table: str, deps: list[str], *, code_version: str = "1", pool: str | None = None) -> dict[str, Any]:
+def table_options(table: str, deps: list[str], *, code_version: str = "1") -> dict[str, Any]:
     """Arguments of `@asset` for a public table; `deps` are keys written as stage/noun."""
     own = key(ASSET_OF_TABLE[table])
     return {
@@ -136,7 +131,6 @@ def table_options(table: str, deps: list[str], *, code_version: str = "1", pool:
         "kinds": {"duckdb", "parquet"},
         "owners": OWNERS,
         "code_version": code_version,
-        "pool": pool,
         "automation_condition": on_change(),
         "metadata": {"dagster/column_schema": column_schema(table), "dagster/table_name": table},
     }

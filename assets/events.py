@@ -10,7 +10,7 @@ from collections.abc import Callable
 import dagster as dg
 import msgspec
 
-from assets.common import OWNERS, WRITER_POOL, figures, key, on_change, table_asset, table_options, table_result
+from assets.common import OWNERS, figures, key, on_change, table_asset, table_options, table_result
 from assets.landing import LANDED_BEFORE
 from assets.sources import noun
 from resources import Engine, LedgerHome, Metrics, RunOptions
@@ -20,6 +20,8 @@ from tokenledger_dagster.ingest.fingerprints import ClientTotals, client_totals
 
 CLIENT_EVENTS = [f"events/{noun(client)}" for client in clients()]
 PROGRESS_EVERY_SECONDS = 2.0
+WAIT_SECONDS = 600.0
+"""Steps in processes of their own take turns by the home's lock: it dies with its holder, a pool's slot does not."""
 
 
 def client_events(client: str) -> dg.AssetsDefinition:
@@ -33,7 +35,6 @@ def client_events(client: str) -> dg.AssetsDefinition:
         kinds={"python", "parquet"},
         owners=OWNERS,
         code_version=str(clients()[client].parser_version),
-        pool=WRITER_POOL,
         automation_condition=on_change(),
         metadata={"client": client},
     )
@@ -43,7 +44,13 @@ def client_events(client: str) -> dg.AssetsDefinition:
         from tokenledger_dagster.ingest.sync import SyncOptions, sync
 
         place = home.open()
-        wanted = SyncOptions(only=(client,), no_cache=options.no_cache, zone=home.zone, host=home.settings.host)
+        wanted = SyncOptions(
+            only=(client,),
+            no_cache=options.no_cache,
+            zone=home.zone,
+            host=home.settings.host,
+            wait_seconds=WAIT_SECONDS,
+        )
         summary = sync(place, home.environ, wanted, metrics.backend(), progress_log(context))
         for problem in summary.problems:
             context.log.warning(problem)
@@ -72,12 +79,12 @@ def client_result(summary: IngestSummary, total: ClientTotals) -> dg.Materialize
     )
 
 
-@dg.asset(**table_options("events", CLIENT_EVENTS, pool=WRITER_POOL))
+@dg.asset(**table_options("events", CLIENT_EVENTS))
 def booked(home: LedgerHome, engine: Engine, metrics: Metrics) -> dg.MaterializeResult:
     """The journals become Parquet segments first: only now have their hashes been checked."""
     from tokenledger_dagster.ingest.compaction import compact
 
-    done = compact(home.open())
+    done = compact(home.open(), WAIT_SECONDS)
     return table_result(
         "events", home, engine, metrics, journals_compacted=done.journals, segments_written=done.segments_written
     )

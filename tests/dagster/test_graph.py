@@ -7,6 +7,8 @@ import json
 import os
 from pathlib import Path
 
+import dagster as dg
+
 from tokenledger_dagster.definitions import defs
 
 SNAPSHOT = Path(__file__).with_name("asset_graph.json")
@@ -62,3 +64,10 @@ def test_every_check_says_what_a_breach_means() -> None:
     resolved = defs.resolve_asset_graph()
 
     assert [key.name for key in resolved.asset_check_keys if not resolved.get_check_spec(key).description] == []
+
+
+def test_no_step_takes_a_slot_that_outlives_its_process() -> None:
+    """A pool's slot is held by the run and not by its process: a killed run would keep every later one waiting."""
+    made = [one for one in defs.assets or () if isinstance(one, dg.AssetsDefinition)]
+    assert len(made) > 10
+    assert [one.key for one in made if one.op.pool] == []

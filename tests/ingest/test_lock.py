@@ -160,3 +160,15 @@ def test_a_manifest_of_another_version_is_refused(world: World) -> None:
 
     with pytest.raises(ManifestError, match="version 99"):
         world.sync()
+
+
+def test_a_step_that_waits_reads_when_the_other_is_done(world: World) -> None:
+    path = world.claude(claude("m1", "r1"))
+    world.sync()
+    world.append(path, claude("m2", "r2"))
+    process = hold(world, 0.5)
+    try:
+        summary = world.sync(wait_seconds=60)
+    finally:
+        stop(process)
+    assert (summary.synced, summary.emitted_total) == (True, 1)

@@ -209,3 +209,9 @@ def test_another_installed_version_is_named_beside_the_one_it_was_built_from() -
 @pytest.mark.parametrize("meta", [{}, {"as_of": None}, {"as_of": 5}, {"as_of": "soon"}])
 def test_a_list_without_a_day_is_broken(meta: dict[str, Any]) -> None:
     assert [(one.rule, one.severity) for one in audit_price_list(meta, TODAY)] == [("price_list_bad_as_of", "error")]
+
+
+def test_our_own_patch_is_no_source_of_rates() -> None:
+    meta = {"source": "tokenledger pricing reconcile", "updated_at": "2026-11-20T08:00:00Z"}
+    assert told(book(meta)) == [("row_without_source", "error", f"{MODEL}.source")]
+    assert told(book(meta, source="a page")) == []

@@ -340,6 +340,7 @@ def changed(month: PlanMonth, **fields: Any) -> PlanMonth:
     [
         ([], 0, ["token"], ()),
         ([WHOLE, WHOLE], 9, ["subscription_manual"], ()),
+        ([WHOLE], 0, ["subscription_manual", "subscription_derived"], ()),
         ([WHOLE], 0, ["subscription_manual", "token"], ("mixed_modes",)),
         ([WHOLE, changed(WHOLE, weight_method="tokens")], 0, ["subscription_manual"], ("mixed_weights",)),
         ([WHOLE, changed(WHOLE, is_complete=False)], 0, ["subscription_manual"], ("billing_period_incomplete",)),

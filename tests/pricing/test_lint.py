@@ -135,7 +135,12 @@ def test_the_shipped_example_passes_and_only_announces() -> None:
     table = RateTable.load(EXAMPLE.parent / "rates.csv")
     report = lint(EXAMPLE.read_bytes(), "example", today=TODAY, price_list=table)
     assert report.passed
-    assert {one.rule for one in report.findings} == {"scheduled_in_future"}
+    assert {one.rule for one in report.findings} == {"scheduled_in_future", "differs_from_price_list"}
+    # a book is there to correct a list: these two rates are a reseller's
+    differing = {
+        ".".join(one.place.split(".")[1:4]) for one in report.findings if one.rule == "differs_from_price_list"
+    }
+    assert differing == {"deepseek.models.deepseek-v3", "moonshotai.models.kimi-k2"}
 
 
 # one fault each

@@ -79,6 +79,8 @@ class SyncOptions(msgspec.Struct, frozen=True):
     """Zone in which cells are cut."""
     host: str | None = None
     """Name recorded with new records; None = this machine's."""
+    wait_seconds: float = 0
+    """How long to wait for another process that writes this ledger before answering without a sync."""
 
 
 def sync(
@@ -98,7 +100,7 @@ def sync(
     deadline = time.monotonic() + FIRST_FILL_WAIT_SECONDS
     crew = early()
     while True:
-        with writer_lock(home) as held:
+        with writer_lock(home, options.wait_seconds) as held:
             if held:
                 older = set_aside_older(home)
                 connection = connect(home)

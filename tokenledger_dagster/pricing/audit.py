@@ -18,6 +18,7 @@ from tokenledger_dagster.pricing.lint_history import scheduled_findings
 from tokenledger_dagster.pricing.lint_names import is_time
 from tokenledger_dagster.pricing.lint_rows import Look
 from tokenledger_dagster.pricing.lint_shape import read
+from tokenledger_dagster.pricing.patch import SOURCE as PATCH_SOURCE
 from tokenledger_dagster.pricing.rate_table import RateTable
 
 MAX_AGE_DAYS = 30
@@ -165,8 +166,8 @@ def _rows(look: Look, max_age_days: int, sourceless: str | None) -> Iterator[Lin
     for one in look.live:
         if not look.is_dated(one) or (one.row.valid_to and one.row.valid_to <= today):
             continue
-        if not one.row.source and not look.document.meta.source:
-            message = "has no source, and neither has the book; name the page or the price list"
+        if not one.row.source and look.document.meta.source in (None, "", PATCH_SOURCE):
+            message = "has no source, and neither has the book but our own patch; name the page or the price list"
             yield error("row_without_source", f"{one.place}.source", message, waived=sourceless)
         try:
             checked = day(one.row.checked)

@@ -206,7 +206,7 @@ def comparability(
     """
     months = list(months)
     reasons = {
-        "mixed_modes": len(set(modes)) > 1,
+        "mixed_modes": "token" in modes and len(set(modes)) > 1,
         "mixed_weights": len({month.weight_method for month in months}) > 1,
         "billing_period_incomplete": not all(month.is_complete for month in months),
         "idle_over_half": 0 < sum(month.fee_nano for month in months) <= 2 * sum(month.idle_nano for month in months),
