@@ -28,7 +28,7 @@ BOOTSTRAP := $(filter .uv/bin/uv,$(UV))
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: setup setup-dev
 setup: $(STAMP) ## install what running needs (quick when nothing changed)
@@ -66,6 +66,20 @@ type: setup-dev ## check types
 .PHONY: dev
 dev: setup ## serve the Dagster UI on PORT with this checkout's dagster.yaml
 	@env -u DAGSTER_HOME DAGSTER_DISABLE_TELEMETRY=1 $(RUN) dagster dev --port $(PORT)
+
+.PHONY: ledger ledger-diff ledger-refresh pareto
+ledger: setup ## make ledger/ and docs/images/pareto.svg anew from config/
+	@$(RUN) tokenledger ledger build
+	@$(RUN) tokenledger ledger pareto --committed --svg docs/images/pareto.svg
+
+ledger-diff: setup ## compare ledger/ with what config/ gives; fails, with a diff, where they differ
+	@$(RUN) tokenledger ledger diff
+
+ledger-refresh: setup ## make the ledger of your home: your prices, models, usage mix and latencies
+	@$(RUN) tokenledger ledger refresh --allow-missing-snapshot
+
+pareto: setup ## print which models nobody beats, of the committed ledger
+	@$(RUN) tokenledger ledger pareto --committed
 
 .PHONY: bench bench-growth bench-chart bench-profile bench-clients
 bench: setup ## measure all scenarios on SIZE_MB of made-up logs

@@ -16,7 +16,7 @@ from resources import Engine, LedgerHome, Metrics, RunOptions
 from tokenledger_dagster.ingest.fingerprints import document_digest
 
 # every other table stands behind these, so that a change reaches the database once, when all of it has arrived
-LAST_TABLES = [name for name in ASSET_OF_TABLE.values() if name.startswith("usage/")]
+LAST_TABLES = [name for name in ASSET_OF_TABLE.values() if name.startswith(("usage/", "ledger/"))]
 SUMMARISED = ["exports/warehouse", "exports/ui_snapshot"]
 
 

@@ -19,7 +19,12 @@ from tokenledger_dagster.fileio import write_json_atomic
 
 __all__ = ["RunFacts", "is_error", "run_facts", "write_run_summary"]
 
-_STAGES = {"daily": "usage/daily", "monthly": "usage/monthly", "pricing_reconcile": "reconcile/summary"}
+_STAGES = {
+    "daily": "usage/daily",
+    "monthly": "usage/monthly",
+    "pricing_reconcile": "reconcile/summary",
+    "ledger": "ledger/unified_model_provider_ledger",
+}
 """Stage of the summary -> the asset that it is."""
 
 
@@ -96,6 +101,7 @@ def _stage(made: dict[str, Any]) -> Stage:
         *("dagster/row_count", "total_tokens", "list_price_usd", "cache_hit_ratio"),
         *("month", "priced_count", "unpriced_count", "disagreements", "check_passed", "wrote_pricing", "dry_run"),
         *("patch", "summary"),
+        *("ledger_rows", "mapped", "priced", "runtime_rows"),
     )
     details = {name.removeprefix("dagster/"): made[name] for name in shown if name in made}
     return Stage(duration_ms=made["duration_ms"], details=details)

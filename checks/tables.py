@@ -20,6 +20,9 @@ GROUPS = {
     "subscription_checks": ("subscriptions",),
     "coverage_checks": ("coverage",),
     "reconcile_checks": ("reconcile",),
+    "runtime_checks": ("runtime_metrics",),
+    "model_ledger_checks": ("unified_model_provider_ledger",),
+    "pareto_checks": ("unified_model_provider_pareto",),
     "usage_checks": (
         "usage_daily",
         "usage_weekly",

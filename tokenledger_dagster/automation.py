@@ -29,6 +29,9 @@ EXECUTORS: dict[str, dg.ExecutorDefinition] = {
 
 EVERYTHING = dg.AssetSelection.all(include_sources=True)
 TABLES = dg.AssetSelection.groups("sources", "events", "pricing", "usage", include_sources=True)
+LEDGER = dg.AssetSelection.groups("ledger").upstream(include_self=True) - dg.AssetSelection.groups(
+    "usage", "reconcile", "exports"
+)
 PRICING = dg.AssetSelection.groups("sources", "events", "pricing", "reconcile", include_sources=True)
 
 orchestrate = dg.define_asset_job(
@@ -40,6 +43,13 @@ refresh = dg.define_asset_job(
     "refresh",
     selection=TABLES,
     description="Read the logs, build and check the tables, publish nothing.",
+)
+
+
+refresh_ledger = dg.define_asset_job(
+    "refresh_ledger",
+    selection=LEDGER,
+    description="The unified ledger alone: models, list prices, latencies of own requests, and who is beaten by none.",
 )
 
 
@@ -108,5 +118,5 @@ by_condition = dg.AutomationConditionSensorDefinition(
     "stage. Off until you turn it on; `on_change` is faster.",
 )
 
-JOBS = [orchestrate, refresh, pricing_ci]
+JOBS = [orchestrate, refresh, refresh_ledger, pricing_ci]
 SENSORS = [on_change, by_condition]

@@ -7,7 +7,7 @@ import os
 
 import dagster as dg
 
-from assets import events, exports, landing, pricing, reconcile, sources, usage
+from assets import events, exports, landing, ledger, pricing, reconcile, sources, usage
 from checks import exports as export_checks
 from checks import tables as table_checks
 from resources import default_resources
@@ -21,6 +21,7 @@ defs = dg.Definitions(
         *pricing.ASSETS,
         *usage.ASSETS,
         *reconcile.ASSETS,
+        *ledger.ASSETS,
         *exports.ASSETS,
     ],
     asset_checks=[*table_checks.CHECKS, *export_checks.CHECKS],

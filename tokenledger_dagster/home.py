@@ -53,7 +53,7 @@ class Home(msgspec.Struct, frozen=True):
     @property
     def overrides_path(self) -> Path:
         """The user's model overrides, optional."""
-        return self.root / "overrides.yaml"
+        return self.root / home_files.OVERRIDES
 
     @property
     def price_lists(self) -> Path:

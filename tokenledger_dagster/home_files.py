@@ -26,6 +26,7 @@ UI_SNAPSHOT = "ui-snapshot.json"
 INGEST_SUMMARY = "ingest-summary.json"
 PRICING_BOOK = "pricing.json"
 PLANS = "plans.yaml"
+OVERRIDES = "overrides.yaml"
 PRICE_LISTS = "price-lists/index.json"
 RECONCILE_SUMMARY = "reconcile-latest-summary.json"
 

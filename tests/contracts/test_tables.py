@@ -53,6 +53,9 @@ def test_the_public_tables_in_the_order_they_are_built() -> None:
         "prices",
         "subscriptions",
         "unpriced",
+        "runtime_metrics",
+        "unified_model_provider_ledger",
+        "unified_model_provider_pareto",
         "sources",
         "runs",
     ]

@@ -96,7 +96,7 @@ def test_a_change_runs_on_only_as_far_as_it_reaches(machine: Machine) -> None:
     assert machine.run("events/codex")
     assert machine.tick() == {"events/booked", "events/log_files"}
     assert machine.run("events/booked", "events/log_files")
-    priced = ("events/duplicates", "pricing/event_costs", "pricing/reprice")
+    priced = ("events/duplicates", "pricing/event_costs", "pricing/reprice", "ledger/runtime_metrics")
     assert machine.tick() == set(priced)
     assert machine.run(*priced)
     after = {"pricing/unpriced", "pricing/subscriptions", "reconcile/summary"}

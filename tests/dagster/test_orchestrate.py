@@ -58,7 +58,7 @@ def test_usage_without_a_price_fails_only_where_asked(capfd: pytest.CaptureFixtu
 
 
 def test_skipped_stages_are_not_run(capfd: pytest.CaptureFixture[str]) -> None:
-    stages = ("sources", "events", "pricing", "usage", "reconcile")
+    stages = ("sources", "events", "pricing", "usage", "reconcile", "ledger")
     code = main(["orchestrate", *(part for stage in stages for part in ("--skip", stage))])
 
     err = capfd.readouterr().err

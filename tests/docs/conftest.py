@@ -44,10 +44,15 @@ def published(sample: Sample) -> Path:
     import duckdb
 
     from tokenledger_dagster.contracts.tables import TABLES
+    from tokenledger_dagster.exports.model_ledger import write_ledger, write_runtime, write_seed
     from tokenledger_dagster.exports.tables import build
     from tokenledger_dagster.exports.warehouse import publish
 
     with duckdb.connect() as con:
+        build("events", con, sample.home, "UTC")
+        write_seed(sample.home)
+        write_runtime(sample.home, sample.environ, con)
+        write_ledger(sample.home, con)
         for name in TABLES:
             build(name, con, sample.home, "UTC")
     return publish(sample.home).path

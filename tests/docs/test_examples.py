@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import importlib.util
 import json
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 import tomllib
+from contextlib import closing
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from tests.docs.conftest import Sample
@@ -80,8 +84,6 @@ def test_every_field_of_a_json_line_is_documented(sample: Sample, command: str, 
 
 
 def test_event_ids_follow_the_identity_table(published: Path) -> None:
-    import duckdb
-
     with duckdb.connect(published, read_only=True) as con:
         events = con.execute(
             "SELECT event_id, client, message_id, request_id FROM events WHERE message_id IS NOT NULL"
@@ -109,8 +111,6 @@ def test_every_sql_block_names_its_columns() -> None:
 
 @pytest.mark.parametrize(("query", "columns"), _QUERIES)
 def test_query_fits_the_tables_of_the_contract(query: str, columns: list[str]) -> None:
-    import duckdb
-
     with duckdb.connect() as con:
         for table in TABLES.values():
             con.execute(create_statement(table))
@@ -120,12 +120,33 @@ def test_query_fits_the_tables_of_the_contract(query: str, columns: list[str]) -
 
 @pytest.mark.parametrize(("query", "columns"), _QUERIES)
 def test_query_finds_rows_in_the_published_sample(published: Path, query: str, columns: list[str]) -> None:
-    import duckdb
-
     with duckdb.connect(published, read_only=True) as con:
         rows = con.execute(query).fetchall()
         assert [column[0] for column in con.description or []] == columns
     assert rows
+
+
+# ------------------------------------------------------------------ the committed ledger
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "duckdb"])
+def test_committed_ledger_loads_and_answers_as_its_readme_says(engine: str) -> None:
+    page = ROOT / "ledger" / "README.md"
+    (load,), (query,) = blocks(page, "sh load"), blocks(page, "sql")
+    files = re.findall(r"\b[\w.]+\.sql\b", load.partition(">")[0])
+    script = "".join((ROOT / "ledger" / name).read_text("utf-8") for name in files)
+    if engine == "sqlite":
+        with closing(sqlite3.connect(":memory:")) as sqlite:
+            sqlite.executescript(script)
+            found = sqlite.execute(query).fetchall()
+    else:
+        with duckdb.connect() as con:
+            con.execute(script)
+            found = con.execute(query).fetchall()
+    with (ROOT / "ledger" / "unified_model_provider_pareto.csv").open(newline="") as handle:
+        rows = [row for row in csv.DictReader(handle) if row["is_frontier"] == "true"]
+    assert len(found) == len(rows) > 0
+    assert {row[1] for row in found} == {row["source_model"] for row in rows}
 
 
 # ------------------------------------------------------------------ prices and plans

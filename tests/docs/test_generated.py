@@ -6,6 +6,7 @@ import ast
 import itertools
 import re
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 
 import msgspec
@@ -17,11 +18,13 @@ from tokenledger_dagster.cli.main import COMMANDS
 from tokenledger_dagster.clients import values, walk
 from tokenledger_dagster.clients.registry import clients
 from tokenledger_dagster.contracts import bench, costs, pricing_book, pricing_lint, reconcile, reprice
+from tokenledger_dagster.contracts.ledger import OBJECTIVES
 from tokenledger_dagster.contracts.report import ModelRow, Report, Row
 from tokenledger_dagster.contracts.snapshot import Snapshot, SnapshotRow, SnapshotTotals
 from tokenledger_dagster.contracts.summaries import IngestSummary, PipelineSummary, ProviderCounts
 from tokenledger_dagster.contracts.tables import TABLES
 from tokenledger_dagster.errors import TokenLedgerError
+from tokenledger_dagster.exports.pareto_chart import pareto_picture
 from tokenledger_dagster.governance import price_book
 from tokenledger_dagster.governance.doctor import CLAUDE_DEFAULT_DAYS
 from tokenledger_dagster.governance.invariants import INVARIANTS
@@ -30,6 +33,8 @@ from tokenledger_dagster.ingest import compaction, folding, journal, reading, wo
 from tokenledger_dagster.ingest.ledger import SUM_FLAG
 from tokenledger_dagster.ingest.scan import NO_USAGE
 from tokenledger_dagster.ingest.sync import BATCH_RECORDS, FIRST_FILL_WAIT_SECONDS
+from tokenledger_dagster.models import artifacts, list_price, pareto, scores
+from tokenledger_dagster.models.comparison import load_comparison
 from tokenledger_dagster.pricing import audit, lint_rows
 from tokenledger_dagster.pricing.book import ALIAS_CONFIDENCE
 from tokenledger_dagster.pricing.events import MIN_CONFIDENCE
@@ -40,6 +45,7 @@ from tokenledger_dagster.pricing.rate_table import RateTable
 from tokenledger_dagster.pricing.rates import MAKER_CONFIDENCE_CAP
 
 BENCH_SHAPES = [found for found in vars(bench).values() if isinstance(found, type)]
+LEDGER_TABLES = ("runtime_metrics", "unified_model_provider_ledger", "unified_model_provider_pareto")
 PRICE_SHAPES = {
     "costs": [costs],
     "pricing": [reprice],
@@ -58,10 +64,15 @@ def _read(name: str) -> str:
     return (DOCS / name).read_text("utf-8")
 
 
+def _lines(page: str, header: str) -> Iterator[str]:
+    """Rows of the table that begins with ``header``."""
+    lines = _read(page).split(f"\n{header}", 1)[1].splitlines()[2:]
+    return itertools.takewhile(lambda line: line.startswith("|"), lines)
+
+
 def _cells(page: str, header: str) -> list[str]:
     """First cells of the table that begins with ``header``."""
-    lines = _read(page).split(f"\n{header}", 1)[1].splitlines()[2:]
-    return [line.split("|")[1].strip() for line in itertools.takewhile(lambda line: line.startswith("|"), lines)]
+    return [line.split("|")[1].strip() for line in _lines(page, header)]
 
 
 def _table(page: str, header: str) -> list[str]:
@@ -184,9 +195,17 @@ def test_rules_of_lint_and_audit_are_those_of_the_code() -> None:
     assert told == code
 
 
-def test_checks_of_prices_are_explained() -> None:
-    checks = {name for name, one in INVARIANTS.items() if one.run.__module__ == price_book.__name__}
-    assert set(_table("operations.md", "| check |")) == checks
+def test_checks_of_prices_and_of_the_unified_ledger_are_explained() -> None:
+    code = {
+        name: ("error" if one.severity == "ERROR" else "warning") + (", blocks" if one.blocking else "")
+        for name, one in INVARIANTS.items()
+        if one.run.__module__ == price_book.__name__ or one.table in LEDGER_TABLES
+    }
+    told = {}
+    for line in _lines("operations.md", "| check |"):
+        _, names, _, severity, *_ = line.split("|")
+        told |= dict.fromkeys(re.findall(r"`(\w+)`", names), severity.partition(";")[0].strip())
+    assert told == code
 
 
 @pytest.mark.parametrize(("header", "names"), [("| flag |", "flags"), ("| reason |", "reasons")])
@@ -231,6 +250,7 @@ def test_every_client_has_a_page() -> None:
             if isinstance(struct, type) and struct.__module__ == module.__name__
         ),
         ("contracts/pricing.md", ImportedList.__struct_fields__),
+        *(("contracts/ledger.md", TABLES[name].column_names) for name in LEDGER_TABLES),
         *(
             ("contracts/plans.md", struct.__struct_encode_fields__)
             for struct in (CataloguePlan, Price, Subscription, Fee, ProviderTerms)
@@ -240,6 +260,38 @@ def test_every_client_has_a_page() -> None:
 def test_page_names_every_field(page: str, names: list[str]) -> None:
     text = _read(page)
     assert [name for name in names if not re.search(rf"`(?:\w+[.])?{name}(?:\[\]|[.]\w+)?`", text)] == []
+
+
+def test_ledger_page_names_every_file_of_a_build() -> None:
+    text = _read("contracts/ledger.md")
+    assert [name for name in artifacts.committed_build().files if f"`{name}`" not in text] == []
+
+
+def test_ledger_page_tells_the_scale_that_is_in_force() -> None:
+    comparison = load_comparison()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in _lines("contracts/ledger.md", "| component |")]
+    for name, worst, best, _, *weights in rows:
+        objective, _, basis = name.partition(", ")
+        bounds = comparison.bounds[basis.strip("`") or objective]
+        assert [_number(worst), _number(best)] == [bounds.worst, bounds.best]
+        told = {one: _number(cell) for one, cell in zip(OBJECTIVES, weights, strict=True) if cell}
+        assert told == {one: comparison.weights[one][objective] for one in told}
+    assert len(rows) == len(comparison.bounds)
+    text = " ".join(_read("contracts/ledger.md").split())
+    mix = ", ".join(f"{share * 100:.0f} % `{name}`" for name, share in comparison.usage_mix.items())
+    fewest, prior = comparison.minimum_requests, comparison.prior_requests
+    shrunk = f"(n * own + {prior} * benchmark) / (n + {prior})"
+    sentences = (f"Committed: {mix}", f"from {fewest} on", f"of {fewest} requests)", f"fewer than {fewest}", shrunk)
+    assert [one for one in sentences if one not in text] == []
+
+
+def _number(cell: str) -> Decimal:
+    return Decimal(re.sub(r"[^0-9.]", "", cell))
+
+
+def test_picture_of_the_frontier_is_current() -> None:
+    drawn = pareto_picture(artifacts.committed_build().pareto, OBJECTIVES)
+    assert (DOCS / "images" / "pareto.svg").read_text("utf-8") == drawn, "run `make ledger`"
 
 
 def test_ingest_summary_names_the_counts_of_a_client() -> None:
@@ -331,6 +383,9 @@ def test_home_page_names_every_path_of_a_home() -> None:
         ("contracts/pricing.md", "have confidence {}, and so", converted.CONFIDENCE),
         ("contracts/pricing.md", "names a model ({})", ALIAS_CONFIDENCE),
         ("contracts/reconcile.md", "`--max-age-days` ({})", audit.MAX_AGE_DAYS),
+        ("contracts/ledger.md", "which model it is ({} or more)", list_price.MIN_CONFIDENCE),
+        ("contracts/ledger.md", "share of {:,} samples", pareto.DRAWS),
+        ("contracts/ledger.md", "in steps of {:.2f}", 1 / scores.STEP),
         ("operations.md", "nobody looked within {} days", audit.MAX_AGE_DAYS),
         ("performance.md", "{:.0%} more", TAIL_SHARE),
         ("operations.md", "({} where it does not say)", CLAUDE_DEFAULT_DAYS),

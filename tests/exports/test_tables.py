@@ -249,7 +249,8 @@ def test_a_new_event_rebuilds_what_it_changes(world: World, con: Con) -> None:
     world.sync()
 
     again = build_all(world, con)
-    assert {name for name, hit in again.items() if hit} == {"prices", "subscriptions", "runs"}
+    ledger = {"runtime_metrics", "unified_model_provider_ledger", "unified_model_provider_pareto"}
+    assert {name for name, hit in again.items() if hit} == {"prices", "subscriptions", "runs", *ledger}
     assert rows(world, "usage_clients", "event_count")[0] == (5,)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ import pytest
 
 from tests.exports.small import build_all, small_world
 from tests.support import World
+from tokenledger_dagster.exports.model_ledger import write_ledger, write_runtime, write_seed
 from tokenledger_dagster.exports.tables import table_path
 from tokenledger_dagster.exports.ui_snapshot import make_snapshot, write_snapshot
 from tokenledger_dagster.exports.warehouse import publish
@@ -46,6 +48,10 @@ class Audit(NamedTuple):
 def _audit(folder: Path) -> Iterator[Audit]:
     world = small_world(folder)
     with duckdb.connect() as con:
+        build_all(world, con)
+        write_seed(world.ledger)
+        write_runtime(world.ledger, {}, con)
+        write_ledger(world.ledger, con, datetime(2026, 3, 1, tzinfo=UTC))
         build_all(world, con)
         publish(world.ledger)
         with closing(connect(world.ledger, read_only=True)) as manifest:

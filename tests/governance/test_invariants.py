@@ -19,8 +19,8 @@ WARNINGS = {
     *("unpriced_share", "rate_table_current", "prices_audited", "prices_accepted"),
     *("everything_priced", "price_sources_agree"),
 }
-TELLS = {*WARNINGS, "book_lints"}
-"""A broken book spreads nothing: prices stay as they were accepted."""
+TELLS = {*WARNINGS, "book_lints", "ledger_files_load"}
+"""A broken book spreads nothing: prices stay as they were accepted. Nor do files that no table is made of."""
 WANT_A_RECONCILIATION = {"everything_priced", "price_sources_agree"}
 
 
@@ -42,6 +42,10 @@ def test_the_invariants_and_a_contract_for_every_table() -> None:
         "fees_spread_exactly",
         "everything_priced",
         "price_sources_agree",
+        "prices_are_their_own",
+        "usage_joins_once",
+        "frontier_is_undominated",
+        "ledger_files_load",
         "tables_present",
         "ui_snapshot_schema",
         *(f"contract_{name}" for name in TABLES),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tokenledger_dagster.models.names import ModelName, resolve_model
+from tokenledger_dagster.models.names import ModelName, resolve, resolve_model
 
 DAY = "2026-11-20"
 
@@ -44,7 +44,7 @@ def resolved(raw: str | None, client: str = "claude-code", day: str = DAY) -> Mo
         ("kimi-k2-thinking", "kimi-k2-thinking", {}, 100),
         ("grok-4-fast", "grok-4-fast", {}, 100),
         ("z-ai/glm-4.6", "glm-4.6", {}, 98),
-        ("GLM-4.7-FP8", "glm-4.7", {"quantisation": "fp8"}, 90),
+        ("GLM-4.7-FP8", "glm-4.7", {"quant": "fp8"}, 90),
     ],
 )
 def test_a_name_resolves_to_its_model_and_keeps_the_rest_as_modifiers(
@@ -127,3 +127,16 @@ def test_codex_auto_review_is_the_newest_codex_model_of_the_day(day: str, model:
 
 def test_the_deciding_rule_is_the_least_certain_one() -> None:
     assert resolved("openrouter/anthropic/claude-opus-4.5-20251101[1m]").rule == "context.window"
+
+
+def test_a_moving_label_without_a_day_is_no_model() -> None:
+    found = resolve("codex-auto-review", "codex", None)
+    assert (found.name.model, found.name.maker, found.name.confidence) == ("codex-auto-review", "openai", 30)
+
+
+def test_the_channel_of_an_unknown_name_is_kept() -> None:
+    assert resolve("openrouter/anthropic/claude-opus-9-9", "opencode", DAY).channel == "openrouter"
+
+
+def test_the_maker_of_a_hosted_name_is_told_by_the_model() -> None:
+    assert resolve("gemini-claude-opus-4-5-thinking", "antigravity", DAY).name.maker == "anthropic"

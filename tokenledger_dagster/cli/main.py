@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "pricing",
         "lint, audit, check, coverage, apply, reconcile and reprice: the price book and its sources",
     ),
+    "ledger": ("ledger", "models and providers with prices and benchmarks, and which models nobody beats"),
     "proxy": ("proxy", "land the usage queue of a CLIProxyAPI"),
     "feeder": ("feeder", "hold files of a feeder against its contract"),
     "bench": ("bench", "speed, memory and exactness on made-up logs"),

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from resources import LedgerHome, RunOptions
     from tokenledger_dagster.contracts.summaries import PipelineSummary
 
-STAGES = ("sources", "events", "pricing", "usage", "reconcile", "exports")
+STAGES = ("sources", "events", "pricing", "usage", "reconcile", "ledger", "exports")
 EXAMPLES = {
     "orchestrate": """
 examples:

@@ -64,6 +64,31 @@ class Table(msgspec.Struct, frozen=True):
         return tuple(column.name for column in self.columns)
 
 
+def text_column(name: str, description: str, *, null: bool = False, allowed: tuple[str, ...] = ()) -> Column:
+    """A text."""
+    return Column(name, "VARCHAR", description, null, allowed=allowed)
+
+
+def count_column(name: str, description: str, *, null: bool = False) -> Column:
+    """A whole number from 0 on."""
+    return Column(name, "BIGINT", description, null, minimum=0)
+
+
+def time_column(name: str, description: str, *, null: bool = False) -> Column:
+    """A time, naive UTC."""
+    return Column(name, "TIMESTAMP", f"{description}; naive UTC.", null)
+
+
+def usd_column(name: str, description: str, *, null: bool = False) -> Column:
+    """An amount or rate from 0 on, nine places."""
+    return Column(name, "DECIMAL(18,9)", description, null, minimum=0)
+
+
+def percent_column(name: str, description: str) -> Column:
+    """A whole number from 0 to 100."""
+    return Column(name, "INTEGER", description, minimum=0, maximum=100)
+
+
 class ColumnRow(NamedTuple):
     """A column as a user interface lists it."""
 

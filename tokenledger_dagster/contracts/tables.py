@@ -19,6 +19,12 @@ from tokenledger_dagster.contracts.columns import (
     markdown,
     pandera_schema,
 )
+from tokenledger_dagster.contracts.columns import count_column as _count
+from tokenledger_dagster.contracts.columns import percent_column as _percent
+from tokenledger_dagster.contracts.columns import text_column as _text
+from tokenledger_dagster.contracts.columns import time_column as _time
+from tokenledger_dagster.contracts.columns import usd_column as _usd
+from tokenledger_dagster.contracts.ledger import PARETO, RUNTIME_METRICS, UNIFIED_LEDGER
 
 __all__ = [
     "COUNTERS",
@@ -34,26 +40,6 @@ __all__ = [
     "markdown",
     "pandera_schema",
 ]
-
-
-def _text(name: str, description: str, *, null: bool = False, allowed: tuple[str, ...] = ()) -> Column:
-    return Column(name, "VARCHAR", description, null, allowed=allowed)
-
-
-def _count(name: str, description: str, *, null: bool = False) -> Column:
-    return Column(name, "BIGINT", description, null, minimum=0)
-
-
-def _time(name: str, description: str, *, null: bool = False) -> Column:
-    return Column(name, "TIMESTAMP", f"{description}; naive UTC.", null)
-
-
-def _usd(name: str, description: str, *, null: bool = False) -> Column:
-    return Column(name, "DECIMAL(18,9)", description, null, minimum=0)
-
-
-def _percent(name: str, description: str) -> Column:
-    return Column(name, "INTEGER", description, minimum=0, maximum=100)
 
 
 _COUNTERS = (
@@ -461,6 +447,9 @@ TABLES: dict[str, Table] = {
         _PRICES,
         _SUBSCRIPTIONS,
         _UNPRICED,
+        RUNTIME_METRICS,
+        UNIFIED_LEDGER,
+        PARETO,
         _SOURCES,
         _RUNS,
     )

@@ -22,9 +22,11 @@ import msgspec
 
 from tokenledger_dagster.exports.engine import columns_of, literal, load, sql
 from tokenledger_dagster.home import Home
+from tokenledger_dagster.ingest import overridden
 from tokenledger_dagster.ingest.accepted import standing
 from tokenledger_dagster.ingest.manifest import connect
 from tokenledger_dagster.models.names import resolve_model
+from tokenledger_dagster.models.overrides import Overrides
 from tokenledger_dagster.pricing.context import channels, plain_context
 from tokenledger_dagster.pricing.events import look_up
 from tokenledger_dagster.pricing.rate_table import RateTable
@@ -50,6 +52,8 @@ class Prices(msgspec.Struct, frozen=True):
     snapshot: Snapshot
     months: dict[str, str]
     """UTC month -> snapshot under which its events have the prices that they have."""
+    overrides: Overrides
+    """Names that a person gave, as events were booked with them."""
 
     @property
     def key(self) -> str:
@@ -86,9 +90,9 @@ class _Named(msgspec.Struct, frozen=True):
 def prices_of(home: Home) -> Prices:
     """The accepted snapshot of a ledger, and that of each month.  Raises ManifestError."""
     if not home.manifest_path.exists():
-        return Prices(standing(home, None).snapshot, {})
+        return Prices(standing(home, None).snapshot, {}, Overrides())
     with closing(connect(home, read_only=True)) as manifest:
-        return Prices(standing(home, manifest).snapshot, month_labels(manifest))
+        return Prices(standing(home, manifest).snapshot, month_labels(manifest), overridden.booked(manifest))
 
 
 def month_labels(manifest: sqlite3.Connection) -> dict[str, str]:
@@ -132,7 +136,7 @@ def prepare(cursor: duckdb.DuckDBPyConnection, events: Path, prices: Prices, mon
     labels = [(month, prices.months.get(month, prices.snapshot.snapshot_id)) for month in months]
     load(cursor, "priced_months", "month VARCHAR, price_snapshot_id VARCHAR", list(zip(*labels, strict=True)))
     cursor.execute(sql("price_facts", events=literal(events)))
-    named = [_name(table, row) for row in cursor.execute(sql("priced_names")).fetchall()]
+    named = [_name(prices, row) for row in cursor.execute(sql("priced_names")).fetchall()]
     load(cursor, "named", _NAMED_COLUMNS, columns_of(named))
     cursor.execute(sql("price_inputs"))
     cursor.execute("DROP TABLE price_facts")
@@ -144,9 +148,11 @@ def prepare(cursor: duckdb.DuckDBPyConnection, events: Path, prices: Prices, mon
     return sql("event_costs", price_events=price_events_sql(), maker_cap=str(MAKER_CONFIDENCE_CAP))
 
 
-def _name(table: RateTable, row: tuple[Any, ...]) -> _Named:
+def _name(prices: Prices, row: tuple[Any, ...]) -> _Named:
     client, model_raw, service_tier, speed, upstream, prefix, day, _ = row
-    name = resolve_model(model_raw or None, client, day.isoformat())
+    table = prices.snapshot.table
+    said = prices.overrides.named(model_raw or None, client, day.isoformat())
+    name = said or resolve_model(model_raw or None, client, day.isoformat())
     found = look_up(
         table,
         client=client,

@@ -14,16 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tokenledger_dagster.contracts.tables import USAGE_TABLES
+from tokenledger_dagster.contracts.tables import TABLES, USAGE_TABLES
 from tokenledger_dagster.exports import allocation, costs
 from tokenledger_dagster.exports.blocks import block_starts
 from tokenledger_dagster.exports.engine import columns_of, literal, load, sql
 from tokenledger_dagster.exports.runs import past_runs, summary_paths
 from tokenledger_dagster.exports.state import booked_state, events_state, source_rows
 from tokenledger_dagster.home import Home
-from tokenledger_dagster.ingest.booking_key import booking_key
 from tokenledger_dagster.ingest.manifest import connect
+from tokenledger_dagster.ingest.overridden import key_in, key_of
 from tokenledger_dagster.ingest.zones import Zone
+from tokenledger_dagster.models import artifacts
 from tokenledger_dagster.pricing.rates import BOOK_COLUMNS
 from tokenledger_dagster.pricing.resolve import price_events_sql
 from tokenledger_dagster.pricing.snapshots import Snapshot
@@ -93,11 +94,15 @@ def _from_lake(name: str) -> Recipe:
     return Recipe(query=query, inputs=lambda site: events_state(site.home), sql_files=(name,))
 
 
+def _event_costs_key(site: Site) -> str:
+    return f"{key_in(site.home)} {costs.prices_of(site.home).key} {price_events_sql()} {_due_key(site)}"
+
+
 def _event_costs(cursor: duckdb.DuckDBPyConnection, site: Site) -> str:
     """Only months that changed are priced; the others' rows are read back from the table."""
     events, prices = site.path_of("events"), costs.prices_of(site.home)
     plans = _declared(site, cursor, events)
-    also = f"{booking_key()} {site.code} {_plans_key(site)}"
+    also = f"{key_of(prices.overrides)} {site.code} {_plans_key(site)}"
     today = allocation.today().isoformat()
     for month, key in costs.month_keys(cursor, events, prices, also).items():
         # fees are due by the day: a request of a day to come is carried when that day is there
@@ -236,6 +241,36 @@ _RUN_ROWS = (
     "failed_names VARCHAR[]"
 )
 
+
+def _ledger_file(name: str, file_name: str) -> Recipe:
+    """A table that lies below ``ledger/`` of the home as CSV; no rows where it was not made."""
+
+    def query(cursor: duckdb.DuckDBPyConnection, site: Site) -> str:
+        kinds = {column.name: column.type for column in TABLES[name].columns}
+        # an empty text and nothing look alike in CSV; the contract knows which of them a column has
+        texts = ", ".join(
+            f"coalesce({column.name}, '') AS {column.name}"
+            for column in TABLES[name].columns
+            if column.type == "VARCHAR" and not column.nullable
+        )
+        path = site.home.ledger / file_name
+        if not path.exists():
+            return f"SELECT {', '.join(f'CAST(NULL AS {kind}) AS {one}' for one, kind in kinds.items())} WHERE false"
+        columns = ", ".join(f"{literal(one)}: {literal(kind)}" for one, kind in kinds.items())
+        return (
+            f"SELECT * REPLACE ({texts}) FROM read_csv({literal(path)}, header = true, columns = {{{columns}}}, "
+            "delim = ',', quote = '\"', escape = '\"', nullstr = '', auto_detect = false)"
+        )
+
+    def inputs(site: Site) -> str:
+        try:
+            return hashlib.blake2b((site.home.ledger / file_name).read_bytes(), digest_size=16).hexdigest()
+        except FileNotFoundError:
+            return ""
+
+    return Recipe(query=query, inputs=inputs)
+
+
 _PRICED = ("events", "event_costs")
 
 RECIPES: dict[str, Recipe] = {
@@ -244,7 +279,7 @@ RECIPES: dict[str, Recipe] = {
     "event_costs": Recipe(
         query=_event_costs,
         # names and channels are files that the booking key is made of
-        inputs=lambda site: f"{booking_key()} {costs.prices_of(site.home).key} {price_events_sql()} {_due_key(site)}",
+        inputs=_event_costs_key,
         needs=("events",),
         sql_files=(
             *("price_months", "price_facts", "priced_names", "price_inputs", "event_costs", "unchanged_costs"),
@@ -258,6 +293,9 @@ RECIPES: dict[str, Recipe] = {
         query=_prices, inputs=lambda site: costs.prices_of(site.home).snapshot.snapshot_id, sql_files=("prices",)
     ),
     "unpriced": Recipe(query=_unpriced, needs=_PRICED, sql_files=("unpriced",)),
+    "runtime_metrics": _ledger_file("runtime_metrics", artifacts.RUNTIME_CSV),
+    "unified_model_provider_ledger": _ledger_file("unified_model_provider_ledger", artifacts.LEDGER_CSV),
+    "unified_model_provider_pareto": _ledger_file("unified_model_provider_pareto", artifacts.PARETO_CSV),
     "sources": Recipe(query=_sources, inputs=_sources_key),
     "runs": Recipe(query=_runs, inputs=_runs_key),
 }

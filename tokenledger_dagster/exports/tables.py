@@ -51,10 +51,10 @@ class BuiltTable(msgspec.Struct, frozen=True, kw_only=True):
     row_count: int
     digest: str
     """Content digest, hex; equal for equal rows in any order."""
-    total_tokens: int
-    """Sum of the table's tokens; 0 where it has none."""
-    list_price_usd: Decimal
-    """Sum of its list prices, USD; 0 where it has none."""
+    total_tokens: int | None
+    """Sum of the table's tokens; None where it has no such column."""
+    list_price_usd: Decimal | None
+    """Sum of its list prices, USD; None where it has no such column."""
     duration_ms: int
     """Time this call took."""
     cache_hit: bool
@@ -224,7 +224,7 @@ class _Builder:
         if name == "event_costs":
             self._metrics.histogram(names.PRICING_DURATION, result.duration_ms / 1000)
         if name == "unpriced":
-            self._metrics.gauge(names.PRICING_UNPRICED_TOKENS, result.total_tokens)
+            self._metrics.gauge(names.PRICING_UNPRICED_TOKENS, result.total_tokens or 0)
 
 
 def _code(name: str, recipe: Recipe) -> str:
@@ -246,21 +246,26 @@ def _is_untouched(known: _Stored, path: Path) -> bool:
     return (stat.st_size, stat.st_mtime_ns) == (known.bytes, known.mtime_ns)
 
 
+_NO_COLUMN = "0"
+"""What is summed where a table has no such column."""
+
+
 def _sums(table: Table | None) -> tuple[str, str]:
     """Expressions for the tokens and list price of a table."""
     columns = table.column_names if table else ()
-    tokens = next((f"sum({name})" for name in ("total_tokens", "unpriced_tokens") if name in columns), "0")
-    return tokens, "sum(list_price_usd)" if "list_price_usd" in columns else "0"
+    tokens = next((f"sum({name})" for name in ("total_tokens", "unpriced_tokens") if name in columns), _NO_COLUMN)
+    return tokens, "sum(list_price_usd)" if "list_price_usd" in columns else _NO_COLUMN
 
 
 def _result(name: str, path: Path, kept: _Stored, started: float, *, cache_hit: bool) -> BuiltTable:
+    tokens, price = _sums(TABLES.get(name))
     return BuiltTable(
         name=name,
         path=path,
         row_count=kept.row_count,
         digest=kept.digest,
-        total_tokens=kept.total_tokens,
-        list_price_usd=kept.list_price_usd,
+        total_tokens=None if tokens == _NO_COLUMN else kept.total_tokens,
+        list_price_usd=None if price == _NO_COLUMN else kept.list_price_usd,
         duration_ms=round((time.perf_counter() - started) * 1000),
         cache_hit=cache_hit,
     )

@@ -21,8 +21,8 @@ from tokenledger_dagster.clients.logs import agents_environ
 from tokenledger_dagster.clients.registry import clients, finder, roots_of
 from tokenledger_dagster.errors import TokenLedgerError
 from tokenledger_dagster.home import Home
+from tokenledger_dagster.ingest import overridden
 from tokenledger_dagster.ingest.accepted import WAITING, standing
-from tokenledger_dagster.ingest.booking_key import booking_key
 from tokenledger_dagster.ingest.journal import SegmentDamagedError
 from tokenledger_dagster.ingest.manifest import ManifestError, connect, get_meta
 from tokenledger_dagster.ingest.segments import segments, verify
@@ -129,7 +129,13 @@ def _counts(home: Home, connection: sqlite3.Connection) -> list[Finding]:
     health = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if health != "ok":
         found.append(Finding("error", "manifest", f"{home.manifest_path}: {health}; restore it from a backup"))
-    if get_meta(connection, "booking_key") not in (None, booking_key()):
+    given = overridden.wanted(home, connection)
+    if given.problem:
+        found.append(Finding("error", "names", given.problem))
+    elif given.overrides:
+        listed = ", ".join(one.name for one in given.overrides.entries[:5])
+        found.append(Finding("ok", "names", f"{len(given.overrides.entries):,} model names are yours ({listed})"))
+    if get_meta(connection, "booking_key") not in (None, overridden.key_of(given.overrides)):
         found.append(Finding("info", "names", "rules or names changed since the last sync; the next one books anew"))
     missing = connection.execute("SELECT count(*) FROM sources WHERE status = 'missing'").fetchone()[0]
     if missing:

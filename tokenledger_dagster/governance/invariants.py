@@ -15,7 +15,7 @@ import msgspec
 from tokenledger_dagster.contracts.tables import TABLES, USAGE_TABLES
 from tokenledger_dagster.exports.tables import stored
 from tokenledger_dagster.fileio import write_json_atomic
-from tokenledger_dagster.governance import artifacts, contracts, lake, price_book, prices, sums
+from tokenledger_dagster.governance import artifacts, contracts, lake, model_ledger, price_book, prices, sums
 from tokenledger_dagster.governance.outcome import SHOWN_ROWS, CheckOutcome, Finding, Inspection, Invariant
 
 __all__ = ["INVARIANTS", "CheckOutcome", "Inspection", "Invariant", "inspect"]
@@ -137,6 +137,35 @@ _PROPERTIES = (
         blocking=False,
         severity="WARN",
         description="Sources of prices agree within 1 % on models in use; else one of them states a wrong cost.",
+    ),
+    Invariant(
+        name="prices_are_their_own",
+        table="unified_model_provider_ledger",
+        run=model_ledger.prices_are_their_own,
+        reads=("unified_model_provider_ledger", "prices"),
+        description="No row carries another model's price; else models are chosen by prices that nobody asks.",
+    ),
+    Invariant(
+        name="usage_joins_once",
+        table="unified_model_provider_ledger",
+        run=model_ledger.usage_joins_once,
+        reads=("unified_model_provider_ledger", "events"),
+        description="All usage joins to exactly one canonical row; else joined usage is lost or counted twice.",
+    ),
+    Invariant(
+        name="frontier_is_undominated",
+        table="unified_model_provider_pareto",
+        run=model_ledger.frontier_is_undominated,
+        reads=("unified_model_provider_pareto",),
+        description="No frontier row is beaten by an eligible one, and every other is; else the view misleads.",
+    ),
+    Invariant(
+        name="ledger_files_load",
+        table="unified_model_provider_pareto",
+        run=model_ledger.ledger_files_load,
+        state=model_ledger.ledger_files_state,
+        blocking=False,
+        description="SQLite and DuckDB load the ledger's SQL files; else who builds on them has nothing.",
     ),
     Invariant(
         name="tables_present",

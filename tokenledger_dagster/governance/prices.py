@@ -17,7 +17,7 @@ from tokenledger_dagster.exports.recipes import attach_once
 from tokenledger_dagster.exports.state import booked_state
 from tokenledger_dagster.governance.outcome import Finding, Inspection
 from tokenledger_dagster.governance.sqlfiles import statement
-from tokenledger_dagster.ingest.booking_key import booking_key
+from tokenledger_dagster.ingest.overridden import key_in
 from tokenledger_dagster.models.rules import CONFIG_DIRECTORY
 
 UNPRICED_LIMIT = 0.01
@@ -26,7 +26,7 @@ UNPRICED_LIMIT = 0.01
 
 def booked_prices_state(look: Inspection) -> str:
     """Stands for booking's prices."""
-    return f"{booking_key()} {booked_state(look.home)}"
+    return f"{key_in(look.home)} {booked_state(look.home)}"
 
 
 def costs_agree(look: Inspection) -> Finding:

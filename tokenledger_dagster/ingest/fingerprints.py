@@ -27,6 +27,7 @@ __all__ = [
     "client_totals",
     "document_digest",
     "log_files",
+    "log_paths",
     "texts_digest",
 ]
 
@@ -52,11 +53,14 @@ class ClientTotals(NamedTuple):
 
 def log_files(home: Home, environ: Mapping[str, str], client: str) -> LogFiles:
     """Fingerprint of the files of `client`: path, size and time of each, nothing is opened."""
-    finding = finder(client)
-    roots = [*finding.roots(agents_environ(environ)), *_added_roots(home, client)]
-    found = {path: (stat.st_size, stat.st_mtime_ns) for root in roots for path, _, stat in finding.entries(root)}
+    found = _stats(home, environ, client)
     stats = [(path, *stat) for path, stat in sorted(found.items())]
     return LogFiles(_digest(stats), len(stats), sum(size for _, size, _ in stats))
+
+
+def log_paths(home: Home, environ: Mapping[str, str], client: str) -> list[str]:
+    """Paths of the files of `client`, in order."""
+    return sorted(_stats(home, environ, client))
 
 
 def all_logs_digest(home: Home, environ: Mapping[str, str]) -> str:
@@ -99,6 +103,13 @@ def document_digest(document: Any) -> str:
 def texts_digest(texts: Iterable[str]) -> str:
     """Digest of some texts in their order."""
     return hashlib.blake2b(encode_json(list(texts), indent=0), digest_size=16).hexdigest()
+
+
+def _stats(home: Home, environ: Mapping[str, str], client: str) -> dict[str, tuple[int, int]]:
+    """Size and time of change of the files of `client`, by path."""
+    finding = finder(client)
+    roots = [*finding.roots(agents_environ(environ)), *_added_roots(home, client)]
+    return {path: (stat.st_size, stat.st_mtime_ns) for root in roots for path, _, stat in finding.entries(root)}
 
 
 def _added_roots(home: Home, client: str) -> list[Root]:

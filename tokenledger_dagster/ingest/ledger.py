@@ -26,6 +26,7 @@ from tokenledger_dagster.ingest.cells import Cells
 from tokenledger_dagster.ingest.packs import Packs
 from tokenledger_dagster.ingest.zones import DAY_US, Zone
 from tokenledger_dagster.models.names import ModelName, resolve_model
+from tokenledger_dagster.models.overrides import Overrides
 from tokenledger_dagster.pricing.context import provider_for
 from tokenledger_dagster.pricing.events import look_up, price_event, sum_of, token_prices
 from tokenledger_dagster.pricing.rate_table import RateTable
@@ -78,8 +79,16 @@ class Billing(NamedTuple):
 class Ledger:
     """Reads and replaces booked state inside the caller's transaction.  Implements ``booking.Store``."""
 
-    def __init__(self, connection: sqlite3.Connection, zone: Zone, rates: RateTable, lake: Path) -> None:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        zone: Zone,
+        rates: RateTable,
+        lake: Path,
+        overrides: Overrides | None = None,
+    ) -> None:
         self._db = connection
+        self._overrides = overrides or None
         self.rates = rates
         self.packs = Packs(connection, lake)
         self.cells = Cells(connection, zone)
@@ -382,11 +391,13 @@ class Ledger:
         found = self._models.get(key)
         if found is None:
             raw, upstream, *billed = how
-            name = resolve_model(raw, client, _utc_day(key[2]))
+            day = _utc_day(key[2])
+            said = self._overrides.named(raw, client, day) if self._overrides is not None else None
+            name = said or resolve_model(raw, client, day)
             provider = provider_for(client, name, upstream)
             modifiers = msgspec.json.encode(name.modifiers).decode()
-            said = (client, raw, upstream, provider, name.model, name.maker, modifiers, name.rule, name.confidence)
-            row = (*said, *billed)
+            resolved = (client, raw, upstream, provider, name.model, name.maker, modifiers, name.rule, name.confidence)
+            row = (*resolved, *billed)
             query = (
                 "SELECT model_no FROM models WHERE client = ? AND model_raw IS ? AND upstream IS ? AND provider = ? "
                 "AND model = ? AND maker IS ? AND modifiers = ? AND rule = ? AND confidence = ? "

@@ -10,8 +10,7 @@ import sqlite3
 
 from tokenledger_dagster.errors import TokenLedgerError
 from tokenledger_dagster.home import Home
-from tokenledger_dagster.ingest import accepted, bookkeeping
-from tokenledger_dagster.ingest.booking_key import booking_key
+from tokenledger_dagster.ingest import accepted, bookkeeping, overridden
 from tokenledger_dagster.ingest.ledger import Ledger
 from tokenledger_dagster.ingest.manifest import connect, get_meta, set_meta, transaction, writer_lock
 from tokenledger_dagster.ingest.zones import Zone
@@ -44,8 +43,9 @@ def settle_packs(home: Home, connection: sqlite3.Connection) -> None:
     """The same for who holds the writer lock already."""
     if has_packs(connection):
         prices = accepted.standing(home, connection)
-        ledger = Ledger(connection, Zone(get_meta(connection, "zone") or "UTC"), prices.snapshot.table, home.lake)
-        key = booking_key()
+        zone, overrides = Zone(get_meta(connection, "zone") or "UTC"), overridden.booked(connection)
+        ledger = Ledger(connection, zone, prices.snapshot.table, home.lake, overrides)
+        key = overridden.key_of(overrides)
         with transaction(connection):
             accepted.accept(home, connection, prices.snapshot)
             if get_meta(connection, "booking_key") == key and not prices.is_lost:

@@ -28,8 +28,7 @@ from tokenledger_dagster.contracts.summaries import (
 )
 from tokenledger_dagster.fileio import write_json_atomic
 from tokenledger_dagster.home import Home, keep_apart
-from tokenledger_dagster.ingest import accepted, bookkeeping, resolved
-from tokenledger_dagster.ingest.booking_key import booking_key
+from tokenledger_dagster.ingest import accepted, bookkeeping, overridden, resolved
 from tokenledger_dagster.ingest.commit import Batch
 from tokenledger_dagster.ingest.folding import fold
 from tokenledger_dagster.ingest.ledger import Ledger
@@ -155,13 +154,15 @@ class _Sync:
         self._progress = progress or (lambda *_: None)
         self._walked = walked
         self._host = options.host or _node()
-        self._key = booking_key()
+        found = overridden.wanted(home, connection)
+        self._overrides = found.overrides
+        self._key = overridden.key_of(self._overrides)
         self._rates: KeptRates | None = None
         self._started = time.time()
         self._now_us = int(self._started * 1_000_000)
         self._is_new = False
         self._prices = accepted.standing(home, connection)
-        self._problems: list[str] = []
+        self._problems: list[str] = [found.problem] if found.problem else []
         self._notes: list[str] = []
         self._providers: dict[str, ProviderCounts] = {}
         self._sources = SourceCounts()
@@ -203,6 +204,8 @@ class _Sync:
         with transaction(self._db):
             if self._rates is not None:
                 resolved.store(self._db, self._key, self._rates)
+            if overridden.booked(self._db) != self._overrides:  # another reason for the same names
+                overridden.keep(self._db, self._overrides)
             # where adapters of other packages log cannot be told without importing them
             if not self._options.only and not self._problems and not plugins():
                 remember(str(self._home.root), self._db, self._environ, self._found)
@@ -210,7 +213,7 @@ class _Sync:
 
     def _ledger(self) -> Ledger:
         self._rates = self._rates or resolved.load(self._db, self._key, self._prices.snapshot)
-        return Ledger(self._db, Zone(self._options.zone), self._rates, self._home.lake)
+        return Ledger(self._db, Zone(self._options.zone), self._rates, self._home.lake, self._overrides)
 
     def _price(self) -> None:
         """Says how the prices stand, and takes today's where they change nothing that is booked."""
@@ -299,6 +302,7 @@ class _Sync:
             elif get_meta(self._db, "zone") not in (None, self._options.zone):
                 ledger.cells.recut()
             set_meta(self._db, "booking_key", self._key)
+            overridden.keep(self._db, self._overrides)
             set_meta(self._db, "zone", self._options.zone)
 
     def _read(self, ledger: Ledger, work: Sequence[Task]) -> None:

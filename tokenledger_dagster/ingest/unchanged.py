@@ -146,6 +146,7 @@ def _fingerprint(home: str, environ: Mapping[str, str], seen: list[tuple[str, st
         _content(f"{home}/{home_files.HOME_JSON}"),
         _content(f"{home}/{home_files.PRICING_BOOK}"),
         _content(f"{home}/{home_files.PRICE_LISTS}"),
+        _content(f"{home}/{home_files.OVERRIDES}"),
         sorted(_files(CONFIG, times=True)),
         sorted(_files(f"{home}/{home_files.JOURNAL}")),
         sorted(_files(f"{home}/{home_files.RECORDS}")),

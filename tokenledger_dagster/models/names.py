@@ -28,6 +28,11 @@ CODEX_FALLBACK_MODEL = "gpt-5"
 
 # a name passes at most: channel, region, maker, version, date and a few modes
 _MAX_REWRITES = 12
+# the longest real ones are ARNs of some 150 characters; beyond this it is text, which no pattern should search
+_LONGEST_NAME = 300
+
+MAKER_BY_NAME_CONFIDENCE = 90
+"""How sure a maker is that only the family's name in an otherwise unknown id tells."""
 
 
 class ModelName(msgspec.Struct, frozen=True):
@@ -43,6 +48,17 @@ class ModelName(msgspec.Struct, frozen=True):
     """The least certain rule on the way, or `exact`."""
     confidence: int
     """100 exact, 98 prefix, 95 date or version, 92 spelling, 90 mode, 85 curated alias, below 60 never priced."""
+
+
+class Resolution(msgspec.Struct, frozen=True):
+    """A resolved name with how it was found."""
+
+    name: ModelName
+    channel: str | None
+    """Who bills, where the name's prefix tells; kept even where the name stays unknown."""
+    maker_rule: str
+    """The row of `model_makers.csv` that told the maker, `catalogue`, or empty."""
+    maker_confidence: int
 
 
 class _Step(msgspec.Struct, frozen=True):
@@ -71,24 +87,33 @@ def resolve_model(model_raw: str | None, client: str, day: str) -> ModelName:
     kept = kept_names()
     found = kept.get((client, model_raw), day)
     if found is MISSING:
-        found = _resolved(model_raw, client, day)
+        found = resolve(model_raw, client, day).name
         if kept.recording:
             kept.add((client, model_raw), *rules.steady_days(day), found)
     return found  # type: ignore[no-any-return]
 
 
-def _resolved(model_raw: str | None, client: str, day: str) -> ModelName:
+def resolve(model_raw: str | None, client: str, day: str | None) -> Resolution:
+    """Return the same with the reason for its maker, and nothing kept.
+
+    Args:
+        model_raw: the string as logged.
+        client: the program that wrote the log.
+        day: UTC day of the event; None where it is not known: moving labels then stay unresolved.
+    """
     raw = (model_raw or "").strip()
     if not raw:
-        return _without_name(client)
+        return _reasoned(_without_name(client), None)
     if raw == SYNTHETIC:
-        return ModelName(model=SYNTHETIC, maker=None, modifiers={}, rule="synthetic", confidence=100)
+        return _reasoned(ModelName(model=SYNTHETIC, maker=None, modifiers={}, rule="synthetic", confidence=100), None)
     step = _Step(text=re.sub(r"\s+", "-", raw.lower()), modifiers={}, rule="exact", confidence=100)
+    if len(raw) > _LONGEST_NAME:
+        return _reasoned(_named_by_itself(raw, None), None)
     for _ in range(_MAX_REWRITES):
         if step.text in rules.reserved_names():
             break
         if found := _look_up(step, client, day):
-            return found
+            return _reasoned(found, step)
         rewritten = _rewrite(step)
         if rewritten is None:
             break
@@ -109,7 +134,7 @@ def _without_name(client: str) -> ModelName:
     return ModelName(model=UNKNOWN, maker=None, modifiers={}, rule="missing", confidence=0)
 
 
-def _look_up(step: _Step, client: str, day: str) -> ModelName | None:
+def _look_up(step: _Step, client: str, day: str | None) -> ModelName | None:
     if step.text in rules.catalog():
         return _named(step.text, step)
     spelling = rules.squash(step.text)
@@ -146,16 +171,35 @@ def _named(model: str, step: _Step) -> ModelName:
     )
 
 
-def _unknown(raw: str, step: _Step) -> ModelName:
+def _unknown(raw: str, step: _Step) -> Resolution:
     # the stripped modifiers are not trusted either: an unknown suffix may be part of the identity
+    channel = step.modifiers.get("channel")
     if step.text in rules.reserved_names():
         kind, maker = rules.reserved_names()[step.text]
-        model = UNKNOWN if kind == "non_model" else raw
-        return ModelName(model=model, maker=maker, modifiers={}, rule=f"reserved.{kind}", confidence=0)
-    maker = None if "+" in step.text else _maker_by_pattern(step.text)
-    confidence = 30 if maker else 10
-    return ModelName(model=raw, maker=maker, modifiers={}, rule="unknown_name", confidence=confidence)
+        rule = f"reserved.{kind}"
+        name = ModelName(
+            model=UNKNOWN if kind == "non_model" else raw, maker=maker, modifiers={}, rule=rule, confidence=0
+        )
+        return Resolution(name, channel, rule if maker else "", MAKER_BY_NAME_CONFIDENCE if maker else 0)
+    found = _maker_rule(step.text)
+    if found is None or found.maker is None:
+        return Resolution(_named_by_itself(raw, None), channel, found.name if found else "", 0)
+    return Resolution(_named_by_itself(raw, found.maker), channel, found.name, MAKER_BY_NAME_CONFIDENCE)
 
 
-def _maker_by_pattern(text: str) -> str | None:
-    return next((maker for pattern, maker in rules.maker_patterns() if pattern.search(text)), None)
+def _named_by_itself(raw: str, maker: str | None) -> ModelName:
+    return ModelName(model=raw, maker=maker, modifiers={}, rule="unknown_name", confidence=30 if maker else 10)
+
+
+def _reasoned(name: ModelName, step: _Step | None) -> Resolution:
+    channel = step.modifiers.get("channel") if step else None
+    if name.maker is None:
+        return Resolution(name, channel, "", 0)
+    found = _maker_rule(name.model)
+    told = found is not None and found.maker == name.maker
+    sure = max(name.confidence, MAKER_BY_NAME_CONFIDENCE) if told else name.confidence
+    return Resolution(name, channel, found.name if told and found else "catalogue", sure)
+
+
+def _maker_rule(text: str) -> rules.MakerRule | None:
+    return next((rule for rule in rules.maker_rules() if rule.pattern.search(text)), None)

@@ -1,4 +1,4 @@
-"""The naming data, read once: catalogue, aliases, rewriting rules, makers and reserved words.
+"""The naming data, read once: catalogue, aliases, rewriting rules, makers, reserved words and contexts.
 
 Here: loading and indexing the CSV files under `config/`, nothing else. How the rules are applied to a name is
 `names.py`. Every table is read on first use and kept for the life of the process.
@@ -25,6 +25,27 @@ class RewriteRule(msgspec.Struct, frozen=True):
     replacement: str
     modifiers: tuple[tuple[str, str], ...]
     confidence: int
+    added: str
+    """Day on which the rule was first written down, `YYYY-MM-DD`."""
+
+
+class MakerRule(msgspec.Struct, frozen=True):
+    """One row of `model_makers.csv`: a pattern and the maker it tells, None for what must be nobody's."""
+
+    name: str
+    pattern: re.Pattern[str]
+    maker: str | None
+    added: str
+    """Day on which the rule was first written down, `YYYY-MM-DD`."""
+
+
+class Context(msgspec.Struct, frozen=True):
+    """One row of `model_contexts.csv`: whose log or table a name stands in."""
+
+    client: str
+    """The client's own id (`claude-code`), for aliases that hold for one client only."""
+    channel: str
+    """Who bills whatever runs there; empty where that depends on the model."""
 
 
 class Alias(msgspec.Struct, frozen=True):
@@ -37,13 +58,16 @@ class Alias(msgspec.Struct, frozen=True):
     modifiers: tuple[tuple[str, str], ...]
     confidence: int
 
-    def applies(self, client: str, day: str) -> bool:
-        """Say whether the alias holds for this client on this UTC day (empty bounds and clients match all)."""
-        return (
-            (not self.client or self.client == client)
-            and self.valid_from <= day
-            and (not self.valid_to or day < self.valid_to)
-        )
+    def applies(self, client: str, day: str | None) -> bool:
+        """Say whether the alias holds for this client on this UTC day (empty bounds and clients match all).
+
+        Without a day only what holds on every day does.
+        """
+        if self.client and self.client != client:
+            return False
+        if day is None:
+            return not self.valid_from and not self.valid_to
+        return self.valid_from <= day and (not self.valid_to or day < self.valid_to)
 
 
 def squash(name: str) -> str:
@@ -111,6 +135,7 @@ def rewrite_rules() -> tuple[RewriteRule, ...]:
             replacement=row["replacement"],
             modifiers=_pairs(row["modifiers"]),
             confidence=int(row["confidence"]),
+            added=row["added"],
         )
         for row in read_config("model_rules.csv")
     )
@@ -123,9 +148,32 @@ def reserved_names() -> dict[str, tuple[str, str | None]]:
 
 
 @cache
-def maker_patterns() -> tuple[tuple[re.Pattern[str], str], ...]:
-    """Return the patterns by which the maker of an otherwise unknown id is recognised."""
-    return tuple((re.compile(row["pattern"]), row["maker"]) for row in read_config("model_makers.csv"))
+def maker_rules() -> tuple[MakerRule, ...]:
+    """Return the rules by which the maker of an otherwise unknown id is recognised, in the order they are tried."""
+    return tuple(
+        MakerRule(name=row["rule"], pattern=re.compile(row["pattern"]), maker=row["maker"] or None, added=row["added"])
+        for row in read_config("model_makers.csv")
+    )
+
+
+def context(name: str) -> Context:
+    """Return the context of a client's or tool's name in any spelling; an unknown one is its own client."""
+    key = re.sub(r"[._\s-]+", "-", name.strip().lower())
+    return _contexts().get(key) or Context(client=key, channel="")
+
+
+@cache
+def maker_channels() -> dict[str, str]:
+    """Return the channel on which each maker sells its own models (`channels.csv`), where it is not the maker's id."""
+    return {row["key"]: row["channel"] for row in read_config("channels.csv") if row["kind"] == "maker"}
+
+
+@cache
+def _contexts() -> dict[str, Context]:
+    return {
+        row["context"]: Context(client=row["client"], channel=row["channel"])
+        for row in read_config("model_contexts.csv")
+    }
 
 
 def _pairs(text: str) -> tuple[tuple[str, str], ...]:

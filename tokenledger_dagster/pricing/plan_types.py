@@ -15,6 +15,7 @@ import msgspec
 
 from tokenledger_dagster.errors import TokenLedgerError
 from tokenledger_dagster.models.rules import CONFIG_DIRECTORY
+from tokenledger_dagster.plainyaml import Given
 from tokenledger_dagster.pricing.periods import half_even, months_between, period_start
 
 CATALOGUE = CONFIG_DIRECTORY / "plans.yaml"
@@ -37,10 +38,6 @@ _Seats = Annotated[int, msgspec.Meta(ge=1, le=100_000)]
 
 class PlansError(TokenLedgerError):
     """A file of plans says something that cannot be used."""
-
-
-class Given(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What was written in a file: no key may be unknown."""
 
 
 class Price(Given, frozen=True):

@@ -1,0 +1,187 @@
+"""The Pareto view and a leaderboard's frontier as a person or a program reads them.
+
+Here: rendering, with everything that the score depends on beside it.  Not here: any figure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from tokenledger_dagster.cli import output
+from tokenledger_dagster.contracts.ledger import ParetoRow
+from tokenledger_dagster.models.comparison import Comparison
+from tokenledger_dagster.models.frontier import eligible_count
+from tokenledger_dagster.models.leaderboard import Placed
+
+_HEADERS = ["Model", "Rank", "Quality %", "Cost USD", "Latency", "Score", "p(frontier)", "Wins", "Beaten by"]
+
+
+def pareto_document(
+    rows: Sequence[ParetoRow], comparison: Comparison, mix: Mapping[str, Decimal], now: datetime
+) -> dict[str, Any]:
+    """The view as one JSON document."""
+    return {
+        "schema_version": 1,
+        "generated_at": now,
+        "usage_mix": dict(mix),
+        "weights": comparison.weights,
+        "bounds": {name: msgspec.structs.asdict(one) for name, one in comparison.bounds.items()},
+        "rows": [msgspec.structs.asdict(row) for row in rows],
+    }
+
+
+def pareto_table(
+    rows: Sequence[ParetoRow],
+    shown: Sequence[ParetoRow],
+    sets: Sequence[str],
+    comparison: Comparison,
+    mix: Mapping[str, Decimal],
+    form: str,
+) -> str:
+    """The view as table, CSV or Markdown; as a table with the scale it was made on."""
+    if form == "csv":
+        found = [["" if cell is None else _plain(cell) for cell in msgspec.structs.astuple(row)] for row in shown]
+        return output.render(list(ParetoRow.__struct_fields__), found, "csv")
+    parts = []
+    for name in sets:
+        mine = sorted((row for row in shown if row.objectives == name), key=_order)
+        eligible, frontier = eligible_count(rows, name)
+        first = next((row for row in rows if row.objectives == name), None)
+        parts.append(f"{name}: {frontier} of {eligible} eligible models are beaten by none\n")
+        if first is not None:
+            scale = _scale(first, comparison, mix)
+            parts.append(_lines(scale) if form == "table" else _list(scale))
+        if mine:
+            parts.append(output.render(_HEADERS, [_cells(row) for row in mine], form))
+        lacking = [row for row in rows if row.objectives == name and row.eligibility != "eligible"]
+        if lacking and not set(map(id, lacking)) <= set(map(id, shown)):
+            parts.append(f"{len(lacking)} models lack a figure; --all shows which\n")
+        parts.append("\n")
+    return "".join(parts).rstrip("\n") + "\n"
+
+
+def leaderboard_document(found: Sequence[Placed], shown: Sequence[Placed], path: str, now: datetime) -> dict[str, Any]:
+    """A leaderboard's frontier as one JSON document."""
+    return {
+        "schema_version": 1,
+        "generated_at": now,
+        "leaderboard": path,
+        "runs": len(found),
+        "eligible": sum(one.standing is not None for one in found),
+        "frontier": sum(one.standing is not None and one.standing.is_frontier for one in found),
+        "rows": [dict(zip(_LEADERBOARD, _run_values(one), strict=True)) for one in shown],
+    }
+
+
+def leaderboard_table(found: Sequence[Placed], shown: Sequence[Placed], form: str) -> str:
+    """The same as table, CSV or Markdown."""
+    if form == "csv":
+        cells = [["" if cell is None else _plain(cell) for cell in _run_values(one)] for one in shown]
+        return output.render(list(_LEADERBOARD), cells, "csv")
+    eligible = sum(one.standing is not None for one in found)
+    frontier = sum(one.standing is not None and one.standing.is_frontier for one in found)
+    headers = ["Model", "Rank", "Quality %", "USD per task", "s per task", "p(frontier)", "Beaten by"]
+    rows = []
+    for one in shown:
+        standing, run = one.standing, one.run
+        rows.append(
+            [
+                run.model,
+                "-" if standing is None else str(standing.front_rank),
+                _figure(run.pass_rate),
+                _figure(run.cost_per_case_usd),
+                _figure(run.seconds_per_case),
+                _figure(one.frontier_probability),
+                (", ".join(run.missing) and f"lacks {', '.join(run.missing)}") or one.dominated_by or "",
+            ]
+        )
+    head = f"{frontier} of {eligible} eligible runs are beaten by none; {len(found) - eligible} lack cost or latency\n"
+    return (head if form == "table" else "") + output.render(headers, rows, form)
+
+
+_LEADERBOARD = (
+    *("run_id", "model", "date", "test_cases", "pass_rate_2", "cost_per_case_usd", "seconds_per_case", "eligibility"),
+    *("is_frontier", "front_rank", "n_dominated_by", "dominated_by_example", "frontier_probability"),
+)
+
+
+def _run_values(one: Placed) -> tuple[Any, ...]:
+    run, standing = one.run, one.standing
+    return (
+        run.run_id,
+        run.model,
+        run.date,
+        run.test_cases,
+        run.pass_rate,
+        run.cost_per_case_usd,
+        run.seconds_per_case,
+        f"missing: {', '.join(run.missing)}" if run.missing else "eligible",
+        standing is not None and standing.is_frontier,
+        None if standing is None else standing.front_rank,
+        None if standing is None else standing.dominators,
+        one.dominated_by,
+        one.frontier_probability,
+    )
+
+
+def _order(row: ParetoRow) -> tuple[int, Decimal, int]:
+    return row.front_rank or 2**31, -(row.pareto_score or Decimal(0)), row.ledger_row_id
+
+
+def _cells(row: ParetoRow) -> list[str]:
+    return [
+        row.source_model,
+        "-" if row.front_rank is None else str(row.front_rank),
+        _figure(row.quality),
+        _figure(row.cost_usd),
+        _figure(row.latency),
+        _figure(row.pareto_score),
+        _figure(row.frontier_probability),
+        _figure(row.weight_win_share),
+        row.dominated_by_example or (row.eligibility if row.front_rank is None else ""),
+    ]
+
+
+def _lines(scale: Sequence[tuple[str, str]]) -> str:
+    return "".join(f"{name:<13}{value}\n" for name, value in scale)
+
+
+def _list(scale: Sequence[tuple[str, str]]) -> str:
+    return "\n" + "".join(f"- {name}: {value}\n" for name, value in scale) + "\n"
+
+
+def _scale(row: ParetoRow, comparison: Comparison, mix: Mapping[str, Decimal]) -> list[tuple[str, str]]:
+    weights = ", ".join(f"{name} {_plain(value)}" for name, value in comparison.weights[row.objectives].items())
+    basis = [("quality", "quality"), ("cost", row.cost_basis)]
+    if row.latency_basis is not None:
+        basis.append(("latency", row.latency_basis))
+    bounds = ", ".join(
+        f"{name} {_plain(comparison.bounds[key].worst)} to {_plain(comparison.bounds[key].best)}" for name, key in basis
+    )
+    lines = [("quality", row.quality_name), ("cost", row.cost_basis)]
+    if row.cost_basis == "usd_per_mtok":
+        shares = ", ".join(f"{name} {Decimal(value) * 100:.1f} %" for name, value in mix.items())
+        lines.append(("usage mix", shares))
+    if row.latency_basis is not None:
+        lines.append(("latency", row.latency_basis))
+    return [*lines, ("weights", weights), ("bounds", bounds)]
+
+
+def _figure(value: Decimal | int | None) -> str:
+    if value is None:
+        return "-"
+    found = Decimal(value)
+    text = f"{found:.4f}" if 0 < abs(found) < 1 else f"{found:.2f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, Decimal):
+        text = f"{value:f}"
+        return text.rstrip("0").rstrip(".") if "." in text else text
+    return str(value).lower() if isinstance(value, bool) else str(value)
