@@ -1,6 +1,9 @@
 # TokenLedger. `make` alone lists the targets. Nothing is installed outside the checkout.
 #   EXTRAS="ui gx"   optional dependency sets to install beside the base ones
 #   PORT=3000        where `make dev` serves the UI
+#   DOCS_PORT=8000   where `make docs-serve` serves the documentation
+#   DUCKDB=1.5.0     version that `make test-duckdb` tests with
+#   ACCEPT=1         with `make golden-lock`: also lock figures that changed
 #   SIZE_MB=200      logs of `make bench`;  SIZES=200,1000,4000  those of `make bench-growth`
 #   PYTHON=python3   the interpreter that bootstraps uv where uv is missing
 
@@ -11,10 +14,15 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= python3
 EXTRAS ?= ui
 PORT ?= 3000
+DOCS_PORT ?= 8000
+DUCKDB ?= 1.5.0
 SIZE_MB ?= 200
 SIZES ?= 200,1000,4000
 UV ?= $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 VENV := $(or $(UV_PROJECT_ENVIRONMENT),.venv)
+
+# the gates of `make ci`
+GATES := lint type graph ledger-diff pricing-ci golden-verify sample-ci quality-ci test bench-gate docs
 
 # the lock decides versions, so nothing is resolved and a second run is served from uv's cache without a network
 SYNC := $(UV) sync --quiet --frozen --inexact $(addprefix --extra ,$(EXTRAS))
@@ -46,6 +54,10 @@ test: setup-dev ## run the tests but the slow ones
 test-slow: setup-dev ## run the slow tests (process kills, large corpora, feeders end to end)
 	@$(RUN) pytest -m slow
 
+.PHONY: test-duckdb
+test-duckdb: setup-dev ## run the tests but the slow ones with DUCKDB instead of the locked one
+	@$(RUN) --with 'duckdb==$(DUCKDB)' pytest -m "not slow" -n auto --dist worksteal
+
 .PHONY: feeders
 feeders: setup-dev ## run each feeder end to end: land, validate, sync, orchestrate, summaries
 	@$(RUN) pytest tests/feeders tests/landing -m "slow or not slow"
@@ -67,7 +79,7 @@ type: setup-dev ## check types
 dev: setup ## serve the Dagster UI on PORT with this checkout's dagster.yaml
 	@env -u DAGSTER_HOME DAGSTER_DISABLE_TELEMETRY=1 $(RUN) dagster dev --port $(PORT)
 
-.PHONY: ledger ledger-diff ledger-refresh pareto
+.PHONY: ledger ledger-diff pareto
 ledger: setup ## make ledger/ and docs/images/pareto.svg anew from config/
 	@$(RUN) tokenledger ledger build
 	@$(RUN) tokenledger ledger pareto --committed --svg docs/images/pareto.svg
@@ -75,13 +87,43 @@ ledger: setup ## make ledger/ and docs/images/pareto.svg anew from config/
 ledger-diff: setup ## compare ledger/ with what config/ gives; fails, with a diff, where they differ
 	@$(RUN) tokenledger ledger diff
 
-ledger-refresh: setup ## make the ledger of your home: your prices, models, usage mix and latencies
-	@$(RUN) tokenledger ledger refresh --allow-missing-snapshot
-
 pareto: setup ## print which models nobody beats, of the committed ledger
 	@$(RUN) tokenledger ledger pareto --committed
 
-.PHONY: bench bench-growth bench-chart bench-profile bench-clients
+.PHONY: orchestrate orchestrate-ui refresh-ledger reconcile do-all-next
+orchestrate orchestrate-ui refresh-ledger reconcile do-all-next: setup
+	@$(RUN) tokenledger orchestrate --job $(subst -,_,$@)
+
+orchestrate: ## read your logs, build and check every table, publish
+orchestrate-ui: ## read your logs and publish the UI snapshot alone
+refresh-ledger: ## the stage of the unified ledger alone, with its checks
+reconcile: ## hold prices against usage
+do-all-next: ## everything there is, and all that it publishes in one file
+
+.PHONY: ci pricing-ci sample-ci graph
+ci: ## every gate, in the order of what fails fastest
+	@for gate in $(GATES); do \
+	  printf '\n== %s\n' $$gate; \
+	  $(MAKE) $$gate || { echo "make ci: $$gate failed" >&2; exit 1; }; \
+	done
+
+pricing-ci: setup ## gate: everything that the sample used has a price, by a book that somebody looked at
+	@$(RUN) .ci/on_sample --book fixtures/gate/pricing.json tokenledger orchestrate --job pricing_ci
+
+sample-ci: setup ## gate: the whole pipeline on the sample, every check
+	@$(RUN) .ci/on_sample tokenledger orchestrate --job do_all_next
+
+graph: setup-dev ## gate: the asset graph is the committed one
+	@$(RUN) pytest -q tests/dagster/test_graph.py
+
+.PHONY: golden-lock golden-verify
+golden-lock: setup ## lock the figures of the sample; ACCEPT=1 where locked ones change on purpose
+	@$(RUN) tokenledger bench golden lock $(if $(ACCEPT),--accept)
+
+golden-verify: setup ## gate: the sample gives the locked figures, to the token and the nano-USD
+	@$(RUN) tokenledger bench golden verify
+
+.PHONY: bench bench-growth bench-chart bench-profile bench-clients bench-gate bench-trend
 bench: setup ## measure all scenarios on SIZE_MB of made-up logs
 	@$(RUN) tokenledger bench run --size-mb $(SIZE_MB)
 
@@ -97,6 +139,27 @@ bench-profile: setup ## profile SIZE_MB, kept in docs/performance/profile.json
 bench-clients: setup ## measure every client's fixtures many times over, kept in docs/performance/clients.json
 	@$(RUN) tokenledger bench clients --out docs/performance/clients.json
 
+bench-gate: setup ## gate: not slower than config/perf_baseline.json, as ratios to a reference
+	@$(RUN) tokenledger bench gate
+
+bench-trend: setup ## compare the last bench of your home with those before it
+	@$(RUN) tokenledger bench trend
+
+.PHONY: docs docs-serve
+# the theme's advertisement of its successor is no warning of ours
+docs: $(STAMP)-docs ## build the documentation as a site, into build/site
+	@NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs build --quiet --strict -f config/mkdocs.yml
+
+docs-serve: $(STAMP)-docs ## show it while you write, on DOCS_PORT
+	@NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs serve --strict -f config/mkdocs.yml -a localhost:$(DOCS_PORT)
+
+.PHONY: quality quality-ci
+quality: setup ## recompute what your home publishes, and hold it against what is expected; EXTRAS="ui gx" for all of it
+	@$(RUN) tokenledger quality
+
+quality-ci: setup ## gate: what is published of the sample is what its events sum to, and looks as expected
+	@$(RUN) .ci/on_sample sh -c 'tokenledger orchestrate >/dev/null 2>&1 && tokenledger quality'
+
 .PHONY: clean
 clean: ## remove the environment, caches and Dagster's history (never a ledger)
 	rm -rf $(VENV) .uv .dagster .tmp_dagster_home_* .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
@@ -109,6 +172,10 @@ $(STAMP): $(LOCKED) | $(BOOTSTRAP)
 $(STAMP)-dev: $(LOCKED) | $(BOOTSTRAP)
 	@$(SYNC) --group dev
 	@touch $@ $(STAMP)
+
+$(STAMP)-docs: $(LOCKED) | $(BOOTSTRAP)
+	@$(UV) sync --quiet --frozen --inexact --only-group docs
+	@touch $@
 
 # only where no uv is on the PATH
 .uv/bin/uv:

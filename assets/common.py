@@ -4,6 +4,7 @@ Here: the same words and figures everywhere, so that the UI plots one asset like
 figure's computation.
 """
 
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -39,6 +40,11 @@ ASSET_OF_TABLE = {
 def key(text: str) -> dg.AssetKey:
     """The asset key written as stage/noun."""
     return dg.AssetKey(text.split("/"))
+
+
+def fresh(warn_days: float, fail_days: float) -> dg.FreshnessPolicy:
+    """Told as stale in the UI when it was not made for so long; nothing fails by it."""
+    return dg.FreshnessPolicy.time_window(fail_window=timedelta(days=fail_days), warn_window=timedelta(days=warn_days))
 
 
 def on_change() -> dg.AutomationCondition:

@@ -5,12 +5,11 @@ Here: the analyst's database, the UI snapshot and the summary of the run. Not he
 """
 
 import time
-from contextlib import closing
 from pathlib import Path
 
 import dagster as dg
 
-from assets.common import ASSET_OF_TABLE, OWNERS, figures, key, on_change
+from assets.common import ASSET_OF_TABLE, OWNERS, figures, fresh, key, on_change
 from assets.run_facts import write_run_summary
 from resources import Engine, LedgerHome, Metrics, RunOptions
 from tokenledger_dagster.ingest.fingerprints import document_digest
@@ -29,6 +28,7 @@ SUMMARISED = ["exports/warehouse", "exports/ui_snapshot"]
     owners=OWNERS,
     code_version="1",
     automation_condition=on_change(),
+    freshness_policy=fresh(1.5, 7),
 )
 def warehouse(home: LedgerHome, engine: Engine, metrics: Metrics) -> dg.MaterializeResult:
     """Every public table in one file; the list of runs has no asset of its own, since each run makes it longer."""
@@ -58,17 +58,20 @@ def warehouse(home: LedgerHome, engine: Engine, metrics: Metrics) -> dg.Material
     owners=OWNERS,
     code_version="1",
     automation_condition=on_change(),
+    freshness_policy=fresh(1.5, 7),
 )
-def ui_snapshot(home: LedgerHome, options: RunOptions) -> dg.MaterializeResult:
-    """Made from the manifest's sums, in the shape of the v1 contract."""
-    from tokenledger_dagster.exports.ui_snapshot import make_snapshot, write_snapshot
-    from tokenledger_dagster.ingest.manifest import connect
-    from tokenledger_dagster.usage.effective import effective
+def ui_snapshot(home: LedgerHome, engine: Engine, options: RunOptions) -> dg.MaterializeResult:
+    """Made from the manifest's sums, in the shape of the v1 contract, with the suggestions of its month."""
+    from tokenledger_dagster.exports.suggestions import keep_suggestions
+    from tokenledger_dagster.exports.ui_snapshot import write_snapshot
+    from tokenledger_dagster.usage.aggregates import open_aggregates
+    from tokenledger_dagster.usage.read_suggestions import snapshot_with_suggestions
 
     started, place, settings = time.perf_counter(), home.open(), home.settings
-    with closing(connect(place, read_only=True)) as manifest:
-        month, plans = options.month or settings.month, effective(manifest, str(place.root))
-        made = make_snapshot(manifest, options.snapshot_mode, home.zone, month, settings.snapshot_top_n, plans=plans)
+    with open_aggregates(place, home.zone, enabled=not options.no_cache) as kept:
+        made = kept.snapshot(options.month or settings.month, options.snapshot_mode, settings.snapshot_top_n)
+    with engine.connect() as connection:
+        made = snapshot_with_suggestions(made, place, keep_suggestions(place, connection, home.zone, made.month))
     path = write_snapshot(place, made)
     if options.ui_snapshot_path:
         write_snapshot(place, made, Path(options.ui_snapshot_path))
@@ -79,7 +82,7 @@ def ui_snapshot(home: LedgerHome, options: RunOptions) -> dg.MaterializeResult:
         usd=made.totals.list_price_usd,
     )
     return dg.MaterializeResult(
-        data_version=dg.DataVersion(document_digest(made)),
+        data_version=dg.DataVersion(document_digest(made, "suggestions_path")),
         metadata={**numbers, "month": made.month, "mode": made.mode, "path": dg.MetadataValue.path(str(path))},
     )
 
@@ -93,6 +96,7 @@ def ui_snapshot(home: LedgerHome, options: RunOptions) -> dg.MaterializeResult:
     owners=OWNERS,
     code_version="1",
     automation_condition=on_change(),
+    freshness_policy=fresh(1.5, 7),
 )
 def pipeline_summary(context: dg.AssetExecutionContext, home: LedgerHome, options: RunOptions) -> dg.MaterializeResult:
     """Told from the events of this very run; `tokenledger orchestrate` completes it when the last check is done."""
@@ -102,4 +106,27 @@ def pipeline_summary(context: dg.AssetExecutionContext, home: LedgerHome, option
     return dg.MaterializeResult(metadata={**numbers, "path": dg.MetadataValue.path(str(path))})
 
 
-ASSETS = [warehouse, ui_snapshot, pipeline_summary]
+@dg.asset(
+    key=["exports", "bundle"],
+    group_name="exports",
+    deps=[key("exports/pipeline_summary")],
+    description="Every published document in one file, `bundle/artifacts.zip`, with an index and SHA-256 of each.",
+    kinds={"file"},
+    owners=OWNERS,
+    code_version="1",
+)
+def bundle(home: LedgerHome) -> dg.MaterializeResult:
+    """For a build server to keep; `tokenledger orchestrate` writes it once more when the run's summary is complete."""
+    from tokenledger_dagster.exports.bundle import write_bundle
+
+    started = time.perf_counter()
+    made = write_bundle(home.open())
+    included = [one for one in made.index.artifacts if one.is_included]
+    numbers = figures(rows=len(included), duration_ms=round((time.perf_counter() - started) * 1000))
+    listed = [{"path": one.path, "bytes": one.bytes} for one in included]
+    return dg.MaterializeResult(
+        metadata={**numbers, "artifacts": dg.MetadataValue.json(listed), "path": dg.MetadataValue.path(str(made.path))}
+    )
+
+
+ASSETS = [warehouse, ui_snapshot, pipeline_summary, bundle]

@@ -8,7 +8,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets.common import OWNERS, figures, on_change, table_options, table_result
+from assets.common import OWNERS, figures, fresh, on_change, table_options, table_result
 from resources import Engine, LedgerHome, Metrics
 
 DAILY = on_change() | dg.AutomationCondition.cron_tick_passed("@daily")
@@ -58,7 +58,10 @@ def unified_model_provider_ledger(home: LedgerHome, engine: Engine, metrics: Met
     return table_result("unified_model_provider_ledger", home, engine, metrics, **made.counts)
 
 
-@dg.asset(**table_options("unified_model_provider_pareto", ["ledger/unified_model_provider_ledger"]))
+@dg.asset(
+    **table_options("unified_model_provider_pareto", ["ledger/unified_model_provider_ledger"]),
+    freshness_policy=fresh(8, 30),
+)
 def unified_model_provider_pareto(home: LedgerHome, engine: Engine, metrics: Metrics) -> dg.MaterializeResult:
     """With a picture of cost and quality: the line is the frontier."""
     from tokenledger_dagster.exports.pareto_chart import pareto_markdown

@@ -4,6 +4,7 @@ Here: the translation. Not here: which checks there are, and any property.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -25,11 +26,15 @@ ASSETS_OF = {
     "lake": CLIENT_EVENTS,
     "runs": ["exports/warehouse"],
     "warehouse": ["exports/warehouse"],
+    # the last thing a run makes: by then all else is there
+    "artifacts": ["exports/pipeline_summary"],
     "ui_snapshot": ["exports/ui_snapshot"],
     "book": ["pricing/book"],
     "reprice": ["pricing/reprice"],
     "coverage": ["reconcile/coverage"],
     "reconcile": ["reconcile/summary"],
+    # the sample is no asset of a ledger: it stands beside the last word on a run
+    "sample": ["exports/pipeline_summary"],
 }
 """What an invariant speaks of -> keys of the assets that it is checked on."""
 
@@ -66,8 +71,10 @@ def invariant_check(name: str, tables: Sequence[str]) -> dg.AssetChecksDefinitio
     return check
 
 
-def result_of(outcome: "CheckOutcome", check_key: dg.AssetCheckKey, *, strict: bool = False) -> dg.AssetCheckResult:
-    """What the UI shows of an outcome; `strict` makes any usage without a price an error."""
+def result_of(
+    outcome: "CheckOutcome", check_key: dg.AssetCheckKey, *, strict: bool = False, docs: Path | None = None
+) -> dg.AssetCheckResult:
+    """What the UI shows of an outcome; `strict` makes any usage without a price an error, `docs` is a page about it."""
     refused = strict and check_key.name in STRICT and bool(outcome.actual)
     warns = outcome.severity == "WARN" and not refused
     metadata: dict[str, Any] = {
@@ -75,8 +82,10 @@ def result_of(outcome: "CheckOutcome", check_key: dg.AssetCheckKey, *, strict: b
     }
     if outcome.skipped:
         metadata["skipped"] = True
+    if docs is not None:
+        metadata["data_docs"] = dg.MetadataValue.path(str(docs))
     if outcome.rows:
-        metadata["failing_rows"] = dg.MetadataValue.table(records=[_record(row) for row in outcome.rows[:SHOWN_ROWS]])
+        metadata["failing_rows"] = dg.MetadataValue.table(records=_records(outcome.rows[:SHOWN_ROWS]))
     return dg.AssetCheckResult(
         asset_key=check_key.asset_key,
         check_name=check_key.name,
@@ -87,5 +96,11 @@ def result_of(outcome: "CheckOutcome", check_key: dg.AssetCheckKey, *, strict: b
     )
 
 
-def _record(row: dict[str, Any]) -> dg.TableRecord:
-    return dg.TableRecord({name: "" if value is None else str(value) for name, value in row.items()})
+def _records(rows: Sequence[dict[str, Any]]) -> list[dg.TableRecord]:
+    """Rows as texts; Dagster wants the same columns in each, and one check may tell of several tables."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return [dg.TableRecord({name: _text(row.get(name)) for name in names}) for row in rows]
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)

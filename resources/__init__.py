@@ -107,7 +107,7 @@ class RunOptions(dg.ConfigurableResource):
     on_unpriced: Literal["", "skip", "error"] = Field(
         default="", description="What usage without a price does; empty = the setting's."
     )
-    no_cache: bool = Field(default=False, description="Read every log from its beginning and reconcile.")
+    no_cache: bool = Field(default=False, description="Read every log from its start, keep no aggregates.")
     reconcile_write: bool = Field(default=False, description="Let reconciling write its patch into pricing.json.")
     events_out: str = Field(default="", description="Where the booked events are also written as JSON Lines.")
     ui_snapshot_path: str = Field(default="", description="Where the UI snapshot goes; empty = the home.")

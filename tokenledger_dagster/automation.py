@@ -1,17 +1,27 @@
-"""When things run, and in which process: jobs, the sensors that answer changes, executors.
+"""When things run, and in which process: jobs, schedules, the sensors that answer changes, executors.
 
 Here: selections and switches, all off until somebody turns them on. Not here: the conditions of single assets
 (`assets/common.py`), and how a change of the logs is seen (`ingest/fingerprints.py`).
 """
 
+import json
 import math
 import os
 import time
+from collections.abc import Set
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from assets.bench import perf_gate
+from assets.retention import retain
+from checks import claims, expectations, goldens
 from resources import LedgerHome
-from tokenledger_dagster.ingest.fingerprints import all_logs_digest
+from tokenledger_dagster.ingest.fingerprints import log_digests
+from tokenledger_dagster.settings import is_automatic
+
+if TYPE_CHECKING:
+    from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
 
 EXECUTORS: dict[str, dg.ExecutorDefinition] = {
     # a process of its own costs each step seconds and none of the steps needs one
@@ -27,16 +37,30 @@ EXECUTORS: dict[str, dg.ExecutorDefinition] = {
 }
 """By the value of TOKENLEDGER_EXECUTOR."""
 
+AUTOMATIC = is_automatic()
+"""One switch for the schedules and `on_change`; each is turned on and off in the UI as well."""
+
 EVERYTHING = dg.AssetSelection.all(include_sources=True)
-TABLES = dg.AssetSelection.groups("sources", "events", "pricing", "usage", include_sources=True)
-LEDGER = dg.AssetSelection.groups("ledger").upstream(include_self=True) - dg.AssetSelection.groups(
-    "usage", "reconcile", "exports"
+QUALITY = dg.AssetSelection.checks(*claims.CHECKS, *expectations.CHECKS)
+GOLDENS = dg.AssetSelection.checks(*goldens.CHECKS)
+USUAL = EVERYTHING - QUALITY - GOLDENS
+"""All but the checks that take seconds: they have jobs of their own."""
+PIPELINE = USUAL - dg.AssetSelection.assets("exports/bundle")
+"""What a change of logs or prices can change."""
+TABLES = USUAL & dg.AssetSelection.groups("sources", "events", "pricing", "usage", include_sources=True)
+LEDGER = USUAL & (
+    dg.AssetSelection.groups("ledger").upstream(include_self=True)
+    - dg.AssetSelection.groups("usage", "reconcile", "exports")
 )
-PRICING = dg.AssetSelection.groups("sources", "events", "pricing", "reconcile", include_sources=True)
+PRICING = USUAL & dg.AssetSelection.groups("sources", "events", "pricing", "reconcile", include_sources=True)
+SNAPSHOT = USUAL & (
+    dg.AssetSelection.assets("exports/ui_snapshot").upstream(include_self=True)
+    | dg.AssetSelection.groups("sources", include_sources=True)
+)
 
 orchestrate = dg.define_asset_job(
     "orchestrate",
-    selection=EVERYTHING,
+    selection=PIPELINE,
     description="Everything: read the logs, build and check every table, publish. `tokenledger orchestrate` runs it.",
 )
 refresh = dg.define_asset_job(
@@ -44,15 +68,21 @@ refresh = dg.define_asset_job(
     selection=TABLES,
     description="Read the logs, build and check the tables, publish nothing.",
 )
-
-
+orchestrate_ui = dg.define_asset_job(
+    "orchestrate_ui",
+    selection=SNAPSHOT,
+    description="Read the logs and publish the UI snapshot: nothing that no status bar needs.",
+)
 refresh_ledger = dg.define_asset_job(
     "refresh_ledger",
     selection=LEDGER,
     description="The unified ledger alone: models, list prices, latencies of own requests, and who is beaten by none.",
 )
-
-
+reconcile = dg.define_asset_job(
+    "reconcile",
+    selection=PRICING,
+    description="Read the logs, price them, and hold prices against usage: what has none, which sources disagree.",
+)
 pricing_ci = dg.define_asset_job(
     "pricing_ci",
     selection=PRICING,
@@ -61,6 +91,35 @@ pricing_ci = dg.define_asset_job(
     description="The pricing gate: read the logs, price them, lint and audit the book, reconcile; fails on usage "
     "without a price.",
 )
+
+
+quality = dg.define_asset_job(
+    "quality",
+    selection=QUALITY,
+    description="Every published total recomputed by an independent path, and the expectation suites.",
+)
+golden_checks = dg.define_asset_job(
+    "goldens",
+    selection=GOLDENS,
+    description="The bundled sample, made anew, gives the locked figures.",
+)
+do_all_next = dg.define_asset_job(
+    "do_all_next",
+    selection=EVERYTHING,
+    description="Everything there is, and all that it publishes in one file.",
+)
+
+
+@dg.job(name="bench", description="The gate of speed: what reading logs costs, as ratios to a reference.")
+def bench() -> None:
+    """Takes about a minute."""
+    perf_gate()
+
+
+@dg.job(name="retention", description="Tells what the home no longer needs, and removes it where `apply` is set.")
+def retention() -> None:
+    """Nothing is removed unless the run's configuration says so."""
+    retain()
 
 
 LOOK_EVERY_SECONDS = 5
@@ -76,19 +135,44 @@ FINISHED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.Dagster
     name="on_change",
     job=orchestrate,
     minimum_interval_seconds=LOOK_EVERY_SECONDS,
-    default_status=dg.DefaultSensorStatus.STOPPED,
-    description="Runs `orchestrate` within seconds of a change in the logs. Off until you turn it on.",
+    default_status=dg.DefaultSensorStatus.RUNNING if AUTOMATIC else dg.DefaultSensorStatus.STOPPED,
+    description="Runs what a change in the logs reaches, within seconds. Off until you turn it on.",
 )
 def on_change(context: dg.SensorEvaluationContext, home: LedgerHome) -> dg.SensorResult | dg.SkipReason:
     """One run at a time; what changes meanwhile is found by the look after it."""
-    digest = all_logs_digest(home.open(), home.environ)
+    now, before = log_digests(home.open(), home.environ), _looked_before(context.cursor)
     asked_for = dg.RunsFilter(job_name=orchestrate.name, tags={"dagster/sensor_name": "on_change"})
     last = next(iter(context.instance.get_run_records(asked_for, limit=1)), None)
     status = last.dagster_run.status if last else None
     age = time.time() - last.create_timestamp.timestamp() if last else math.inf
-    if reason := reason_to_wait(status, age, changed=context.cursor != digest):
+    if reason := reason_to_wait(status, age, changed=before != now):
         return dg.SkipReason(reason)
-    return dg.SensorResult(run_requests=[dg.RunRequest()], cursor=digest)
+    changed = {client for client, digest in now.items() if before.get(client) != digest}
+    selection = None
+    # before the first run nothing is there, and after a failed one nobody knows what is
+    if before and changed and status == dg.DagsterRunStatus.SUCCESS and context.repository_def is not None:
+        selection = reached(context.repository_def.asset_graph, changed)
+    return dg.SensorResult(run_requests=[dg.RunRequest(asset_selection=selection)], cursor=json.dumps(now))
+
+
+def reached(graph: "BaseAssetGraph[Any]", clients: Set[str]) -> list[dg.AssetKey]:
+    """Keys of the logs of some clients and of all that `orchestrate` makes of them, in order."""
+    found: set[dg.AssetKey] = set()
+    sources = [node for node in graph.asset_nodes if node.group_name == "sources"]
+    new = {node.key for node in sources if node.metadata.get("client") in clients}
+    while new:
+        found |= new
+        new = {child for one in new for child in graph.get(one).child_keys} - found
+    return sorted(found - {dg.AssetKey(["exports", "bundle"])})
+
+
+def _looked_before(cursor: str | None) -> dict[str, str]:
+    """Digests by client of the logs for which a run was asked last; none where another version kept the cursor."""
+    try:
+        found = json.loads(cursor or "{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def reason_to_wait(last: dg.DagsterRunStatus | None, age: float, *, changed: bool) -> str:
@@ -118,5 +202,18 @@ by_condition = dg.AutomationConditionSensorDefinition(
     "stage. Off until you turn it on; `on_change` is faster.",
 )
 
-JOBS = [orchestrate, refresh, refresh_ledger, pricing_ci]
+_STATUS = dg.DefaultScheduleStatus.RUNNING if AUTOMATIC else dg.DefaultScheduleStatus.STOPPED
+SCHEDULES = [
+    dg.ScheduleDefinition(name=name, job=job, cron_schedule=cron, default_status=_STATUS, description=about)
+    for name, job, cron, about in (
+        # not at the full hour, when everybody's machines start everything
+        ("hourly", orchestrate, "7 * * * *", "Everything once an hour, also where no sensor saw a change."),
+        ("daily_reconcile", reconcile, "17 3 * * *", "Prices held against usage once a day, at 03:17 UTC."),
+        ("weekly_ledger", refresh_ledger, "27 4 * * 1", "The unified ledger anew on Mondays at 04:27 UTC."),
+    )
+]
+JOBS: list[Any] = [
+    *(orchestrate, orchestrate_ui, refresh, refresh_ledger, reconcile, pricing_ci),
+    *(quality, golden_checks, bench, retention, do_all_next),
+]
 SENSORS = [on_change, by_condition]

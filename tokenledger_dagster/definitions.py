@@ -8,10 +8,11 @@ import os
 import dagster as dg
 
 from assets import events, exports, landing, ledger, pricing, reconcile, sources, usage
+from checks import claims, expectations, goldens
 from checks import exports as export_checks
 from checks import tables as table_checks
 from resources import default_resources
-from tokenledger_dagster.automation import EXECUTORS, JOBS, SENSORS
+from tokenledger_dagster.automation import EXECUTORS, JOBS, SCHEDULES, SENSORS
 
 defs = dg.Definitions(
     assets=[
@@ -24,9 +25,16 @@ defs = dg.Definitions(
         *ledger.ASSETS,
         *exports.ASSETS,
     ],
-    asset_checks=[*table_checks.CHECKS, *export_checks.CHECKS],
+    asset_checks=[
+        *table_checks.CHECKS,
+        *export_checks.CHECKS,
+        *claims.CHECKS,
+        *expectations.CHECKS,
+        *goldens.CHECKS,
+    ],
     resources=default_resources(),
     jobs=JOBS,
+    schedules=SCHEDULES,
     sensors=SENSORS,
     executor=EXECUTORS.get(os.environ.get("TOKENLEDGER_EXECUTOR", ""), EXECUTORS["in_process"]),
 )

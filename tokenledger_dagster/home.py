@@ -96,6 +96,11 @@ class Home(msgspec.Struct, frozen=True):
         return self.root / "tables"
 
     @property
+    def aggregate_cache(self) -> Path:
+        """Aggregates of months as they were last computed; may be deleted at any time."""
+        return self.root / "cache" / "aggregates"
+
+    @property
     def duckdb_path(self) -> Path:
         """The published database, replaced as a whole."""
         return self.root / "tokenledger.duckdb"
@@ -126,9 +131,19 @@ class Home(msgspec.Struct, frozen=True):
         return self.root / "latest-summary.json"
 
     @property
+    def gate_summary_path(self) -> Path:
+        """The last verdict of the perf gate."""
+        return self.bench / "latest-gate.json"
+
+    @property
     def runs(self) -> Path:
         """One folder per run, named by its UTC stamp."""
         return self.root / "runs"
+
+    @property
+    def quality(self) -> Path:
+        """What claims and expectations found, and the page that shows it; made anew by each run of them."""
+        return self.root / "quality"
 
     @property
     def reports(self) -> Path:
@@ -139,6 +154,11 @@ class Home(msgspec.Struct, frozen=True):
     def bench(self) -> Path:
         """Bench runs."""
         return self.root / "bench"
+
+    @property
+    def golden(self) -> Path:
+        """The locked figures of closed months, and what their events were."""
+        return self.root / "golden"
 
     @property
     def ledger(self) -> Path:

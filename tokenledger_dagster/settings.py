@@ -20,13 +20,14 @@ from tokenledger_dagster import settings_defaults
 from tokenledger_dagster.errors import SettingsError
 from tokenledger_dagster.home_files import default_root
 
-__all__ = ["Features", "Settings", "load_settings"]
+__all__ = ["Features", "Settings", "is_automatic", "load_settings"]
 
 DEFAULT_CONFIG = Path(__file__).resolve().parent.parent / "config" / "default.yaml"
 _ENV = "TOKENLEDGER_"
 _FEATURE_ENV = "TOKENLEDGER_FEATURE_"
 
 _Count = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
+_Days = Annotated[int, msgspec.Meta(ge=1, le=36_500)]
 _Month = Annotated[str, msgspec.Meta(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")]
 _Text = Annotated[str, msgspec.Meta(min_length=1)]
 
@@ -60,11 +61,27 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     host: _Text | None
     """Name of this machine in the ledger; None = its network name."""
     executor: Literal["in_process", "multiprocess"]
+    automation: bool
+    """Whether schedules and sensors run from the start; each can be turned on and off in the UI as well."""
     on_unpriced: Literal["skip", "error"]
+    month_closes_after_days: Annotated[int, msgspec.Meta(ge=0, le=366)]
+    """Days after its end from which a month is closed, so that its figures can be locked."""
     journal_compact_rows: _Count
     """Rows in journal segments after which they are compacted."""
     snapshot_top_n: Annotated[int, msgspec.Meta(ge=1, le=1_000)]
     """Entries in each "top" list of the UI snapshot."""
+    retention_runs_count: _Count
+    """How many of each kind `tokenledger retention` leaves, the latest ones."""
+    retention_reconcile_count: _Count
+    retention_bench_count: _Count
+    retention_answers_count: _Count
+    retention_aggregates_count: _Count
+    retention_runs_days: _Days
+    """How old, in days, the oldest of each kind may be that it leaves."""
+    retention_reconcile_days: _Days
+    retention_bench_days: _Days
+    retention_answers_days: _Days
+    retention_aggregates_days: _Days
     features: Features
 
     def feature(self, name: str) -> bool:
@@ -112,6 +129,17 @@ def load_settings(environ: Mapping[str, str] | None = None, config_path: Path | 
     if settings.timezone is not None:
         _check_zone(settings.timezone, general["timezone"].source)
     return settings
+
+
+def is_automatic(environ: Mapping[str, str] | None = None) -> bool:
+    """Return the setting `automation` alone, without reading any file.
+
+    Raises:
+        SettingsError: the variable is neither true nor false.
+    """
+    text = (os.environ if environ is None else environ).get("TOKENLEDGER_AUTOMATION")
+    found = _Given(text, "TOKENLEDGER_AUTOMATION", is_text=True) if text else None
+    return settings_defaults.DEFAULTS["automation"] is True if found is None else bool(_convert(found, bool))
 
 
 def _from_file(path: Path) -> tuple[dict[str, _Given], dict[str, _Given]]:

@@ -14,16 +14,28 @@ except ImportError:  # an interpreter built without it
     from hashlib import blake2b
 
 # generated: begin
-DIGEST = "ab8c2f09a990c40d6da4723f19daed7f"
+DIGEST = "dbeb1a0e779c461ee463dc90d2605bae"
 DEFAULTS: dict[str, object] = {
     "home": None,
     "timezone": None,
     "month": None,
     "host": None,
     "executor": "in_process",
+    "automation": False,
     "on_unpriced": "skip",
+    "month_closes_after_days": 3,
     "journal_compact_rows": 50000,
     "snapshot_top_n": 5,
+    "retention_runs_count": 500,
+    "retention_reconcile_count": 50,
+    "retention_bench_count": 200,
+    "retention_answers_count": 16,
+    "retention_aggregates_count": 512,
+    "retention_runs_days": 365,
+    "retention_reconcile_days": 180,
+    "retention_bench_days": 730,
+    "retention_answers_days": 30,
+    "retention_aggregates_days": 180,
 }
 FEATURES: dict[str, object] = {
     "coreml": False,

@@ -14,15 +14,21 @@ from typing import Any
 import msgspec
 import pytest
 
-from tokenledger_dagster.bench import runner
+from tests.bench.recorded import usual_run
+from tokenledger_dagster.bench import gate, runner
+from tokenledger_dagster.bench.baseline import record
+from tokenledger_dagster.bench.results import keep
 from tokenledger_dagster.bench.truth import Cell, Truth
 from tokenledger_dagster.cli.bench import ACTIONS, EXAMPLES
 from tokenledger_dagster.cli.main import main
 from tokenledger_dagster.contracts.bench import BenchResult, ProfileResult
+from tokenledger_dagster.contracts.perf import GateResult, TrendResult
 from tokenledger_dagster.home import Home
 
 Run = Callable[..., tuple[int, str, str]]
 Usage = namedtuple("Usage", "total used free")
+ELSEWHERE = ("cache", "golden")
+"""Actions that measure no made-up logs; their examples are run with their own tests."""
 
 
 @pytest.fixture
@@ -146,6 +152,19 @@ def test_kept_logs_stand_beside_their_truth(run: Run, tmp_path: Path) -> None:
         (("chart", "--from", "/nowhere.json", "--out", "x.svg"), 4, "/nowhere.json: is not there"),
         (("chart", "--out", "x.svg"), 4, "holds no growth run"),
         (("run", "--scenario", "holiday"), 2, "invalid choice"),
+        (("gate", "--tolerance", "lots"), 2, "--tolerance lots: write shares such as 0.2"),
+        (("gate", "--tolerance", "0.2,nan"), 2, "--tolerance 0.2,nan: write shares"),
+        (("gate", "--tolerance", "-1"), 2, "--tolerance -1: write shares"),
+        (("gate", "--rounds", "0"), 2, "--rounds 0: write a number above 0"),
+        (("gate", "--size-mb", "0"), 2, "--size-mb 0: write a number of megabytes"),
+        (("gate", "--scenario", "day"), 2, "invalid choice"),
+        (("gate", "--baseline", "/nowhere.json"), 4, "/nowhere.json: No such file or directory; `tokenledger bench"),
+        (("gate", "--from", "/nowhere.json"), 4, "/nowhere.json: No such file or directory; make one with"),
+        (("gate", "--record", "--strict"), 2, "--record measures and judges nothing"),
+        (("gate", "--record", "--baseline", "/"), 2, "--baseline /: is a folder"),
+        (("gate", "--record", "--baseline", "/dev/null/b.json"), 4, "cannot be written in /dev/null"),
+        (("trend", "--window", "1"), 2, "--window 1: write a number from 2"),
+        (("trend",), 3, "no recorded runs to compare; `tokenledger bench run` records one"),
         ((), 2, "required: ACTION"),
     ],
 )
@@ -179,6 +198,90 @@ def test_result_of_something_else_is_refused(run: Run, tmp_path: Path) -> None:
     assert f"{other}: is no bench result" in err
 
 
+def test_gate_passes_what_it_recorded_itself_and_keeps_the_verdict(run: Run, home: Home, tmp_path: Path) -> None:
+    baselines = str(tmp_path / "baseline.json")
+    small = ("--baseline", baselines, "--size-mb", "0.1", "--rounds", "1")
+    assert run("gate", "--record", *small)[0] == 0
+
+    code, out, err = run("gate", "--strict", "--tolerance", "20,20", *small)
+
+    assert code == 0
+    assert re.search(r"^cold-backfill +cold +cpu +\d+\.\d\d +\d+\.\d\d +\d+\.\d\d +exact +ok$", out, flags=re.MULTILINE)
+    assert "passed; ratios are to reading the same bytes" in out
+    assert "FAILED" not in err
+    kept = msgspec.json.decode(home.gate_summary_path.read_bytes(), type=GateResult)
+    assert [(row.scenario, row.step) for row in kept.rows[::2]] == [
+        ("cold-backfill", "cold"), ("warm-tail", "warm"), ("warm-tail", "tail"), ("burst", "poll"),
+    ]  # fmt: skip
+    assert [Path(path).parent for path in kept.result_paths] == [home.bench]
+
+
+def test_gate_fails_with_a_table_what_a_baseline_of_faster_times_forbids(run: Run, tmp_path: Path) -> None:
+    baselines, kept = tmp_path / "baseline.json", tmp_path / "run.json"
+    one = ("--size-mb", "0.2", "--rounds", "1", "--scenario", "cold-backfill")
+    assert run("run", *one, "--no-memory", "--out", str(kept))[0] == 0
+    result = msgspec.json.decode(kept.read_bytes(), type=BenchResult)
+    (step,) = result.scenarios[0].steps
+    assert step.ratio is not None
+    assert len(step.reference) == len(step.rounds) == 1
+    step.ratio.cpu /= 2
+    record(baselines, result)
+
+    code, out, err = run("gate", "--from", str(kept), "--baseline", str(baselines), "--format", "json")
+
+    verdict = msgspec.json.decode(out, type=GateResult)
+    assert code == 1
+    assert {(row.figure, row.verdict) for row in verdict.rows if row.step == "cold"} == {
+        ("cpu", "regressed"),
+        ("wall", "ok"),
+    }
+    assert verdict.result_paths == [str(kept)]
+    assert re.search(r"^FAILED: cold-backfill, cold: processor time is .* times the reference", err, re.MULTILINE)
+
+
+def test_gate_does_not_record_a_wrong_answer(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = usual_run({"burst": 2.0})
+    wrong.passed = False
+    monkeypatch.setattr(gate, "measure", lambda *_: wrong)
+
+    code, _, err = run("gate", "--record", "--baseline", str(tmp_path / "baseline.json"))
+
+    assert code == 1
+    assert "nothing was recorded" in err
+    assert not (tmp_path / "baseline.json").exists()
+
+
+def test_result_without_ratios_cannot_be_judged(run: Run) -> None:
+    before = Path(__file__).resolve().parents[2] / "docs" / "performance" / "growth.json"
+
+    code, _, err = run("gate", "--from", str(before))
+
+    assert code == 4
+    assert "holds no ratios to a reference; measure anew with this version" in err
+
+
+def test_trend_of_recorded_runs_is_told_and_drawn(run: Run, home: Home, tmp_path: Path) -> None:
+    home.bench.mkdir(parents=True)
+    (home.bench / "20260101T000000000000Z.json").write_text("{")
+    for day, ratio in enumerate((10.0, 10.0, 10.0, 10.0, 13.0), 1):
+        keep(home, usual_run({"cold-backfill": ratio, "burst": 2.0}, at=f"2026-02-{day:02}T09:00:00Z"))
+    drawn = tmp_path / "trend.svg"
+
+    code, out, err = run("trend", "--svg", str(drawn))
+
+    assert code == 1
+    assert re.search(r"^cold-backfill +cold +5 .* 10\.00 +13\.00 +\+30\.0% +slower$", out, flags=re.MULTILINE)
+    assert re.search(r"^burst +poll +5 .* \+0\.0% +ok$", out, flags=re.MULTILINE)
+    assert "SLOWER: cold-backfill, cold: +30.0% against the runs before; 15% are allowed" in err
+    assert "skipped files: 1 malformed" in err
+    assert drawn.read_text().startswith("<svg ")
+
+    code, out, err = run("trend", "--scenario", "burst", "--window", "3", "--format", "json")
+    found = msgspec.json.decode(out, type=TrendResult)
+    assert (code, found.passed, found.rows[0].runs, found.other_runs) == (0, True, 3, 2)
+    assert "3 of 5 runs that a judgement needs" in err
+
+
 @pytest.mark.parametrize("action", ACTIONS)
 def test_every_action_has_help_with_its_examples(run: Run, action: str) -> None:
     code, out, _ = run(action, "--help")
@@ -191,12 +294,19 @@ def test_every_action_has_help_with_its_examples(run: Run, action: str) -> None:
 def test_examples_of_the_help_run(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     smaller = {"--size-mb": "0.1", "--sizes": "0.1", "--rounds": "1", "--polls": "1"}
-    lines = [shlex.split(line)[2:] for line in EXAMPLES["bench"].splitlines()[1:]]
+    lines = [shlex.split(line.partition("#")[0])[2:] for line in EXAMPLES["bench"].splitlines()[1:]]
+    lines = [line for line in lines if line[0] not in ELSEWHERE]
     # a chart is drawn from what the example before it kept
-    assert [line[0] for line in lines] == ["run"] * 3 + ["growth"] + ["chart"] * 2 + ["profile", "clients"]
+    assert [line[0] for line in lines] == [
+        *["run"] * 3, "growth", *["chart"] * 2, "profile", "clients", *["gate"] * 3, *["trend"] * 3,
+    ]  # fmt: skip
     for line in lines:
         small = [smaller.get(line[place - 1], word) if place else word for place, word in enumerate(line)]
         quick = {"run": ["--polls", "1", "--no-memory"], "growth": ["--no-memory"]}.get(line[0], [])
-        sized = {"run": "--size-mb", "profile": "--size-mb", "clients": "--size-mb"}.get(line[0])
-        more = [*quick, *(["--rounds", "1"] if line[0] != "chart" else []), *([sized, "0.1"] if sized else [])]
-        assert run(*small, *more)[0] == 0, line
+        if line[0] == "gate" and "--record" not in line:  # one round of next to nothing is no measurement
+            quick = ["--tolerance", "100,100", *([] if "--strict" in line else ["--scenario", "burst"])]
+        sized = {"run": "--size-mb", "profile": "--size-mb", "clients": "--size-mb", "gate": "--size-mb"}.get(line[0])
+        rounds = ["--rounds", "1"] if line[0] not in ("chart", "trend") else []
+        more = [*quick, *rounds, *([sized, "0.1"] if sized else [])]
+        # few runs were recorded, or the latest of them is no slower by chance
+        assert run(*small, *more)[0] in ((0, 1) if line[0] == "trend" else (0,)), line

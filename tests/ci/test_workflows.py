@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,36 @@ def _steps(path: Path) -> list[dict[str, Any]]:
 
 
 def test_there_are_workflows() -> None:
-    assert [path.name for path in WORKFLOWS] == ["ledger-diff.yml"]
+    names = ["bench.yml", "docs.yml", "ledger-diff.yml", "pricing.yml", "sample.yml", "tests.yml"]
+    assert [path.name for path in WORKFLOWS] == names
+
+
+def test_the_workflows_together_run_every_gate_of_make_ci() -> None:
+    found = {target for path in WORKFLOWS for target in _targets(path)}
+    gates = re.search(r"^GATES := (.*)$", (ROOT / "Makefile").read_text("utf-8"), flags=re.MULTILINE)
+
+    assert gates is not None
+    assert found - {"test-slow", "test-duckdb"} == set(gates[1].split())
+
+
+def test_versions_that_are_tested_are_the_bounds_of_the_project() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    jobs = _workflow(ROOT / ".github" / "workflows" / "tests.yml")["jobs"]
+    pythons = [word.rpartition(" ")[2] for word in project["classifiers"] if "Python :: 3." in word]
+    (duckdb,) = [one for one in project["dependencies"] if one.startswith("duckdb")]
+    lowest, above = re.fullmatch(r"duckdb>=([\d.]+),<(\d+)", duckdb).groups()  # type: ignore[union-attr]
+
+    assert jobs["tests"]["strategy"]["matrix"]["python"] == [pythons[0], pythons[-1]]
+    assert project["requires-python"] == f">={pythons[0]}"
+    assert jobs["duckdb"]["strategy"]["matrix"]["duckdb"] == [f"{lowest}.0", f"{int(above) - 1}.*"]
+
+
+def _targets(path: Path) -> list[str]:
+    """Targets of make that a workflow runs; there is no other command."""
+    commands = [step["run"] for step in _steps(path) if "run" in step]
+    targets = [match[1] for command in commands if (match := re.fullmatch(r"make ([a-z-]+)", command))]
+    assert len(targets) == len(commands)
+    return targets
 
 
 @each_workflow
@@ -40,13 +70,22 @@ def test_every_action_is_pinned_to_a_commit_with_its_version_beside_it(path: Pat
 
 @each_workflow
 def test_every_command_is_a_make_target_that_exists(path: Path) -> None:
-    commands = [step["run"] for step in _steps(path) if "run" in step]
-    targets = [match[1] for command in commands if (match := re.fullmatch(r"make ([a-z-]+)", command))]
+    targets = _targets(path)
 
-    assert len(targets) == len(commands) > 0
+    assert targets
     for target in targets:
         done = subprocess.run(["make", "-n", "-C", str(ROOT), target], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
+
+
+@each_workflow
+def test_a_workflow_ends_by_itself_and_gives_way_to_a_newer_run(path: Path) -> None:
+    workflow = _workflow(path)
+
+    assert workflow["concurrency"] == {"group": "${{ github.workflow }}-${{ github.ref }}", "cancel-in-progress": True}
+    assert [name for name, job in workflow["jobs"].items() if not 0 < job.get("timeout-minutes", 0) <= 60] == []
+    assert "pull_request" in workflow[True]  # "on" is a truth to YAML
+    assert "latest" not in "".join(str(job["runs-on"]) for job in workflow["jobs"].values())
 
 
 @each_workflow
@@ -56,4 +95,4 @@ def test_a_workflow_may_read_the_sources_and_nothing_else(path: Path) -> None:
     assert workflow["permissions"] == {"contents": "read"}
     assert [name for name, job in workflow["jobs"].items() if "permissions" in job] == []
     checkouts = [step for step in _steps(path) if step.get("uses", "").startswith("actions/checkout@")]
-    assert [step["with"]["persist-credentials"] for step in checkouts] == [False]
+    assert {step["with"]["persist-credentials"] for step in checkouts} == {False}

@@ -15,11 +15,21 @@ import pytest
 
 from tests.cli.conftest import Ran, Run
 from tests.landing.rows import queued
+from tests.models.small_ledger import small_build
 from tests.support import World, jsonl, plain_environ
 from tokenledger_dagster.cli.ledger import EXAMPLES
-from tokenledger_dagster.contracts.ledger import OBJECTIVES, UNIFIED_LEDGER, ParetoRow
+from tokenledger_dagster.cli.main import EXIT_CODES
+from tokenledger_dagster.contracts.ledger import OBJECTIVES, PARETO, UNIFIED_LEDGER, ParetoRow
 from tokenledger_dagster.models import artifacts
-from tokenledger_dagster.models.artifacts import COMMITTED, LEDGER_CSV, LEDGER_SEED, PARETO_CSV, PARETO_VIEW
+from tokenledger_dagster.models.artifacts import (
+    COMMITTED,
+    LEDGER_CSV,
+    LEDGER_SEED,
+    PARETO_CSV,
+    PARETO_VIEW,
+    PRIORS_CSV,
+    write_build,
+)
 
 TWO, THREE = OBJECTIVES
 ACTIONS = ("build", "refresh", "validate", "diff", "pareto", "map", "frontier")
@@ -73,10 +83,13 @@ def assert_one_line(found: Ran, *words: str, code: int = 4) -> None:
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-def test_every_action_explains_itself(run: Run, action: str) -> None:
+def test_every_action_explains_itself_with_examples_and_exit_codes(run: Run, action: str) -> None:
     shown = run("ledger", action, "--help")
     assert (shown.code, shown.err) == (0, "")
     assert f"usage: tokenledger ledger {action}" in shown.out
+    assert f"\nexamples:\n  tokenledger ledger {action}" in shown.out
+    assert shown.out.rstrip().endswith(EXIT_CODES)
+    assert f"\n  tokenledger ledger {action}" in run("ledger", "--help").out
 
 
 def test_an_action_has_to_be_named_and_known(run: Run) -> None:
@@ -89,7 +102,7 @@ def test_an_action_has_to_be_named_and_known(run: Run) -> None:
 
 def test_the_examples_of_the_help_are_commands_it_knows(run: Run) -> None:
     lines = re.findall(r"^  tokenledger (ledger [^#\n]+)", EXAMPLES["ledger"], re.MULTILINE)
-    assert len(lines) >= 6
+    assert len(lines) >= len(ACTIONS)
     for line in lines:
         # with --help behind it, a command says whether it knows everything before it
         assert run(*line.split(), "--help").code == 0
@@ -157,14 +170,14 @@ def test_diff_names_what_differs_and_fails(run: Run, folder: Path) -> None:
     assert document.json["differences"].keys() == {LEDGER_CSV, PARETO_VIEW}
 
 
-def test_validate_counts_what_both_engines_load(run: Run, folder: Path) -> None:
-    found = run("ledger", "validate", "--folder", str(folder), "--format", "json")
+def test_validate_counts_what_both_engines_load(run: Run, tmp_path: Path) -> None:
+    write_build(small_build(), tmp_path / "small")
+    found = run("ledger", "validate", "--folder", str(tmp_path / "small"), "--format", "json")
     assert (found.code, found.err) == (0, "")
-    rows = _built().counts["ledger_rows"]
     assert found.json["counts"] == {
-        "model_benchmark_values": 3_280,
-        "unified_model_provider_ledger": rows,
-        "unified_model_provider_pareto": 2 * rows,
+        "model_benchmark_values": 42,
+        "unified_model_provider_ledger": 9,
+        "unified_model_provider_pareto": 18,
     }
 
 
@@ -174,19 +187,27 @@ def test_validate_counts_what_both_engines_load(run: Run, folder: Path) -> None:
         (LEDGER_CSV, None, "No such file or directory"),
         (LEDGER_CSV, b"", "has other columns than this version's"),
         (LEDGER_CSV, b"\xff\xfe", "is no UTF-8"),
-        (LEDGER_CSV, b"\x00", "has other columns than this version's"),
+        (LEDGER_CSV, b"\x00", "holds a NUL character"),
         (LEDGER_CSV, b"\xef\xbb\xbf" + ",".join(UNIFIED_LEDGER.column_names).encode() + b"\r\n", "has other columns"),
         (LEDGER_CSV, ",".join(UNIFIED_LEDGER.column_names[1:]).encode() + b"\n", "has other columns"),
         (LEDGER_SEED, b"", "loads 0 rows of unified_model_provider_ledger"),
         (LEDGER_SEED, b"\xff", "is no UTF-8"),
-        (LEDGER_SEED, b"SELECT 1 FROM nowhere;", "cannot load its SQL"),
-        (PARETO_VIEW, b"not SQL at all", "cannot load its SQL"),
+        (LEDGER_SEED, b"SELECT 1 FROM nowhere;", "SQLite cannot load it"),
+        (LEDGER_SEED, b"SELECT '\x00';", "holds a NUL character"),
+        (LEDGER_SEED, b"ATTACH '/tmp/x.db' AS e;", "means to attach a file"),
+        (LEDGER_SEED, b'SELECT * FROM "\x1b[31m\n\n";', "SQLite cannot load it"),
+        (PARETO_VIEW, b"not SQL at all", "SQLite cannot load it"),
         (PARETO_CSV, b"objectives\n", "has other columns"),
+        (PARETO_CSV, ",".join(PARETO.column_names).encode() + b"\nx\n", "line 2: has 1 cells in place of 29"),
+        (PARETO_CSV, b"x" * 200_000 + b"\n", "is no CSV file"),
+        (PRIORS_CSV, None, "No such file or directory"),
     ],
 )
 def test_validate_tells_of_a_damaged_file_in_one_line(
-    run: Run, folder: Path, name: str, content: bytes | None, problem: str
+    run: Run, tmp_path: Path, name: str, content: bytes | None, problem: str
 ) -> None:
+    folder = tmp_path / "small"
+    write_build(small_build(), folder)
     if content is None:
         (folder / name).unlink()
     else:
@@ -198,7 +219,7 @@ def test_validate_of_two_folders_none_and_a_file(run: Run, tmp_path: Path, leade
     assert_one_line(run("ledger", "validate", "--folder", "x", "--home"), "give one of them", code=2)
     assert_one_line(run("ledger", "validate", "--folder", str(tmp_path / "absent")), "absent", "No such file")
     assert_one_line(run("ledger", "validate", "--folder", leaderboard), "Not a directory")
-    assert_one_line(run("ledger", "validate", "--home"), "No such file")
+    assert_one_line(run("ledger", "validate", "--home"), "No such file", "; run `tokenledger ledger refresh`")
 
 
 # ------------------------------------------------------------------ refresh
@@ -214,7 +235,9 @@ def test_refresh_makes_the_ledger_of_the_home(run: Run, world: World) -> None:
     found = run(*arguments)
     assert found.code == 0
     assert found.out.endswith(f"{world.ledger.ledger}: made\n")
+    assert run(*arguments).out.endswith(f"{world.ledger.ledger}: nothing changed\n")
     again = run(*arguments, "--format", "json")
+    assert again.json["is_new"] is False
     assert again.json["counts"]["runtime_records"] == 0
     # acme-coder-9 is used beside what the table and its bare models have
     assert again.json["counts"]["ledger_rows"] == _built().counts["ledger_rows"] + 1
@@ -247,7 +270,10 @@ def test_a_snapshot_that_cannot_be_used_is_one_line_even_where_none_is_wanted(ru
         ("metrics.csv", b"provider,requests\ncodex,1\n", "has no column model"),
         ("metrics.csv", b"provider,model\ncodex,gpt\xff\n", "is no CSV file"),
         ("metrics.csv", b"\xef\xbb\xbfprovider,model,requests\r\ncodex,gpt-5.4,many\r\n", "line 2: requests: 'many'"),
-        ("metrics.csv", b"provider,model,requests\ncodex,gpt-5.4,-4\n", "cannot be meant"),
+        ("metrics.csv", b"provider,model,requests\ncodex,gpt-5.4,-4\n", "cannot be meant; write 0 to"),
+        ("metrics.csv", b"provider,model,requests\ncodex,gpt-5.4,1.9\n", "line 2: requests: '1.9' is no whole number"),
+        ("metrics.csv", b"provider,model,quality_score\ncodex,gpt-5.4,5000\n", "quality_score: '5000' cannot be meant"),
+        ("metrics.csv", b"provider,model,quality_score\ncodex,gpt-5.4,10000000000\n", "line 2: quality_score"),
         ("queue.jsonl.gz", b"\x1f\x8b\x08\x00cut", "name an export or a landed file"),
         ("absent.json", None, "No such file or directory"),
         ("absent.csv", None, "No such file or directory; name a snapshot"),
@@ -260,13 +286,12 @@ def test_a_snapshot_that_cannot_be_used_is_one_line_even_where_none_is_wanted(ru
         assert_one_line(run("ledger", "refresh", *arguments), str(path), problem)
 
 
-def test_a_snapshot_with_nothing_of_the_proxy_is_nothing_to_report(run: Run, tmp_path: Path) -> None:
+def test_a_snapshot_with_nothing_of_the_proxy_is_named(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "queue.jsonl"
     for content in (b"", b"\x00\x00", b"\xff\xfe\xff", b"\xef\xbb\xbf\r\n", b"no json\n", b"[[[[", b"{}"):
         path.write_bytes(content)
         found = run("ledger", "refresh", "--cliproxyapi-snapshot", str(path), "--no-sync")
-        assert found.code in (3, 4), content
-        assert len(found.err.strip().splitlines()) == 1
+        assert_one_line(found, str(path), "holds no requests of CLIProxyAPI; name an export")
 
 
 # ------------------------------------------------------------------ pareto
@@ -402,6 +427,14 @@ def test_frontier_of_all_runs_names_who_beats_them_or_what_they_lack(run: Run, l
     assert "lacks cost" in run("ledger", "frontier", leaderboard, "--all").out
 
 
+def test_a_cost_too_small_to_show_is_not_shown_as_none(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "board.yml"
+    path.write_text(
+        "- {model: m, test_cases: 1000000, pass_num_2: 1, pass_rate_2: 0.0001, total_cost: 9, seconds_per_case: 1}\n"
+    )
+    assert run("ledger", "frontier", str(path)).out.splitlines()[-1].split()[:5] == ["m", "1", "0.0001", "<0.0001", "1"]
+
+
 def test_frontier_as_json_is_stable(run: Run, leaderboard: str) -> None:
     documents = [run("ledger", "frontier", leaderboard, "--format", "json").json for _ in range(2)]
     for document in documents:
@@ -423,8 +456,11 @@ def test_frontier_as_json_is_stable(run: Run, leaderboard: str) -> None:
         (b"\x00", "is no YAML file"),
         (b"- model: \xff\n", "is no YAML file"),
         (b"\xef\xbb\xbf\r\n", "holds no list of runs"),
-        (b"- {model: m}\n", "entry 1: needs test_cases and pass_rate_2"),
+        (b"- {model: m}\n", "entry 1: needs test_cases (1 to"),
         (b"- {model: m, test_cases: 5, pass_rate_2: much}\n", "entry 1: pass_rate_2 is no number"),
+        (b"- {model: m, test_cases: 1e999999999, pass_rate_2: 5}\n", "entry 1: test_cases is no measure"),
+        (b"- {model: m, test_cases: 5, pass_rate_2: 5, pass_num_2: 1e999999999}\n", "pass_num_2 is no measure"),
+        (b"- {model: m, test_cases: 5, pass_rate_2: 5, total_cost: 1e30}\n", "entry 1: total_cost is no measure"),
     ],
 )
 def test_frontier_of_a_file_that_is_none_is_one_line(

@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.freshness import TimeWindowFreshnessPolicy
 
 from resources import LedgerHome
 from tokenledger_dagster import automation
-from tokenledger_dagster.automation import RETRY_AFTER_SECONDS, RUN_AT_MOST_EVERY_SECONDS, on_change, reason_to_wait
+from tokenledger_dagster.automation import (
+    RETRY_AFTER_SECONDS,
+    RUN_AT_MOST_EVERY_SECONDS,
+    on_change,
+    reached,
+    reason_to_wait,
+)
 from tokenledger_dagster.definitions import defs
 
 SAMPLE = Path(__file__).parents[2] / "fixtures" / "sample" / "home"
 JOB = "orchestrate"
-USAGE = ("blocks", "clients", "daily", "models", "monthly", "projects", "sessions", "weekly")
+USAGE = ("aggregate_cache", "blocks", "clients", "daily", "models", "monthly", "projects", "sessions", "weekly")
 SILENT = {"console": {"config": {"log_level": "CRITICAL"}}}
 
 
@@ -163,3 +173,103 @@ def test_the_sensor_asks_once_for_each_change(
         machine.use_codex()
         assert look(instance) == "run"
         assert look(instance) == "No log changed."
+        seen = "of another version"
+        assert look(instance) == "run"
+
+
+def test_the_sensor_runs_only_what_a_change_reaches(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(automation, "RUN_AT_MOST_EVERY_SECONDS", 0)
+    job = defs.resolve_job_def(JOB)
+
+    def look(cursor: str | None) -> tuple[str | None, set[str]]:
+        """The cursor, and what was asked for and run; nothing for everything."""
+        context = dg.build_sensor_context(machine.instance, cursor, definitions=defs, resources={"home": LedgerHome()})
+        found = on_change.evaluate_tick(context)
+        (request,) = found.run_requests or ()
+        tags = {"dagster/sensor_name": "on_change"}
+        result = job.execute_in_process(
+            instance=machine.instance,
+            asset_selection=list(request.asset_selection or ()) or None,
+            run_config={"loggers": SILENT},
+            tags=tags,
+        )
+        assert result.success
+        return found.cursor, {key.to_user_string() for key in request.asset_selection or ()}
+
+    cursor, first = look(None)
+    machine.use_codex()
+    _, second = look(cursor)
+
+    assert first == set()
+    assert {"sources/codex_logs", "events/codex", "events/booked", "usage/daily", "exports/ui_snapshot"} <= second
+    others = {key for key in second if key.startswith(("sources/", "events/"))}
+    assert others == {
+        "sources/codex_logs",
+        *(f"events/{name}" for name in ("codex", "booked", "duplicates", "log_files")),
+    }
+    assert second.isdisjoint({"pricing/book", "pricing/price_list", "ledger/model_seed"})
+
+
+def test_what_a_change_of_logs_reaches() -> None:
+    graph = defs.resolve_asset_graph()
+    everything = {node.key for node in graph.asset_nodes}
+
+    assert reached(graph, set()) == []
+    both = set(reached(graph, {"codex", "claude-code"}))
+    assert both == {*reached(graph, {"codex"}), *reached(graph, {"claude-code"})}
+    assert dg.AssetKey(["events", "claude"]) not in reached(graph, {"codex"})
+    assert both < everything
+
+
+# ------------------------------------------------------------------ jobs and schedules
+
+
+def assets_of(job: str) -> set[str]:
+    return {key.to_user_string() for key in defs.resolve_job_def(job).asset_layer.executable_asset_keys}
+
+
+def test_the_jobs() -> None:
+    assert {job.name for job in automation.JOBS} >= {
+        *("orchestrate", "orchestrate_ui", "refresh", "refresh_ledger", "reconcile", "pricing_ci"),
+    }
+    snapshot = assets_of("orchestrate_ui")
+    assert snapshot < assets_of("orchestrate")
+    assert {"events/codex", "pricing/event_costs", "usage/monthly", "exports/ui_snapshot"} <= snapshot
+    assert snapshot.isdisjoint({"exports/warehouse", "reconcile/summary", "ledger/runtime_metrics", "usage/sessions"})
+    assert {name.split("/")[0] for name in assets_of("reconcile")} == {"sources", "events", "pricing", "reconcile"}
+    assert assets_of("reconcile") == assets_of("pricing_ci")
+
+
+def test_the_schedules() -> None:
+    assert [(one.name, one.job_name, one.cron_schedule) for one in automation.SCHEDULES] == [
+        ("hourly", "orchestrate", "7 * * * *"),
+        ("daily_reconcile", "reconcile", "17 3 * * *"),
+        ("weekly_ledger", "refresh_ledger", "27 4 * * 1"),
+    ]
+
+
+@pytest.mark.parametrize(("switch", "status"), [("", "STOPPED"), ("false", "STOPPED"), ("true", "RUNNING")])
+def test_one_switch_turns_them_on(switch: str, status: str) -> None:
+    code = (
+        "from tokenledger_dagster.automation import SCHEDULES, SENSORS; "
+        "print(*(one.default_status.value for one in [*SCHEDULES, *SENSORS]))"
+    )
+    environ = {**os.environ, "TOKENLEDGER_AUTOMATION": switch, "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environ, check=True)
+
+    # the sensor by conditions is another way to the same end, and both together would do everything twice
+    assert done.stdout.split() == [status] * 4 + ["STOPPED"]
+
+
+def test_what_others_read_is_told_as_stale() -> None:
+    policies = {
+        node.key.to_user_string(): (policy.warn_window.to_timedelta().days, policy.fail_window.to_timedelta().days)
+        for node in defs.resolve_asset_graph().asset_nodes
+        if isinstance(policy := node.freshness_policy, TimeWindowFreshnessPolicy) and policy.warn_window
+    }
+    assert policies == {
+        "exports/pipeline_summary": (1, 7),
+        "exports/ui_snapshot": (1, 7),
+        "exports/warehouse": (1, 7),
+        "ledger/unified_model_provider_pareto": (8, 30),
+    }

@@ -62,4 +62,4 @@ def test_nothing_runs_by_itself_until_somebody_turns_it_on() -> None:
 
     assert {sensor.name for sensor in repository.sensor_defs} == {"on_change", "by_condition"}
     assert {sensor.default_status for sensor in repository.sensor_defs} == {dg.DefaultSensorStatus.STOPPED}
-    assert repository.schedule_defs == []
+    assert {schedule.default_status for schedule in repository.schedule_defs} == {dg.DefaultScheduleStatus.STOPPED}

@@ -17,7 +17,18 @@ from tokenledger_dagster.bench.scenarios import TAIL_SHARE
 from tokenledger_dagster.cli.main import COMMANDS
 from tokenledger_dagster.clients import values, walk
 from tokenledger_dagster.clients.registry import clients
-from tokenledger_dagster.contracts import bench, costs, pricing_book, pricing_lint, reconcile, reprice
+from tokenledger_dagster.contracts import (
+    bench,
+    cache_bench,
+    costs,
+    golden,
+    perf,
+    pricing_book,
+    pricing_lint,
+    reconcile,
+    reprice,
+    retention,
+)
 from tokenledger_dagster.contracts.ledger import OBJECTIVES
 from tokenledger_dagster.contracts.report import ModelRow, Report, Row
 from tokenledger_dagster.contracts.snapshot import Snapshot, SnapshotRow, SnapshotTotals
@@ -25,7 +36,7 @@ from tokenledger_dagster.contracts.summaries import IngestSummary, PipelineSumma
 from tokenledger_dagster.contracts.tables import TABLES
 from tokenledger_dagster.errors import TokenLedgerError
 from tokenledger_dagster.exports.pareto_chart import pareto_picture
-from tokenledger_dagster.governance import price_book
+from tokenledger_dagster.governance import golden_checks, price_book
 from tokenledger_dagster.governance.doctor import CLAUDE_DEFAULT_DAYS
 from tokenledger_dagster.governance.invariants import INVARIANTS
 from tokenledger_dagster.home import Home
@@ -48,6 +59,10 @@ BENCH_SHAPES = [found for found in vars(bench).values() if isinstance(found, typ
 LEDGER_TABLES = ("runtime_metrics", "unified_model_provider_ledger", "unified_model_provider_pareto")
 PRICE_SHAPES = {
     "costs": [costs],
+    "golden": [golden],
+    "perf-gate": [perf],
+    "aggregate-cache": [cache_bench],
+    "retention": [retention],
     "pricing": [reprice],
     "pricing-book": [pricing_book],
     "reconcile": [reconcile, pricing_lint],
@@ -195,11 +210,14 @@ def test_rules_of_lint_and_audit_are_those_of_the_code() -> None:
     assert told == code
 
 
-def test_checks_of_prices_and_of_the_unified_ledger_are_explained() -> None:
+EXPLAINED = (price_book.__name__, golden_checks.__name__)
+
+
+def test_checks_are_explained() -> None:
     code = {
         name: ("error" if one.severity == "ERROR" else "warning") + (", blocks" if one.blocking else "")
         for name, one in INVARIANTS.items()
-        if one.run.__module__ == price_book.__name__ or one.table in LEDGER_TABLES
+        if one.run.__module__ in EXPLAINED or one.table in (*LEDGER_TABLES, "artifacts")
     }
     told = {}
     for line in _lines("operations.md", "| check |"):

@@ -7,6 +7,7 @@ which the benchmark table has, gpt-5.1-codex, which it lacks, and house-model-7,
 from __future__ import annotations
 
 import json
+import shutil
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -21,7 +22,7 @@ from hypothesis import strategies as st
 
 from tests.exports.small import rows, small_world
 from tests.landing.rows import queued
-from tests.support import World, jsonl
+from tests.support import World, claude, jsonl
 from tokenledger_dagster.contracts.ledger import OBJECTIVES
 from tokenledger_dagster.exports.model_ledger import (
     RuntimeOptions,
@@ -39,6 +40,7 @@ from tokenledger_dagster.home import ensure_home
 from tokenledger_dagster.models.artifacts import COMMITTED, LEDGER_CSV, PARETO_CSV, SEED_CSV
 from tokenledger_dagster.models.comparison import MIX, load_comparison
 from tokenledger_dagster.models.unified import InUse
+from tokenledger_dagster.models.validation import validate
 from tokenledger_dagster.pricing.reprice import reprice
 
 Con = duckdb.DuckDBPyConnection
@@ -75,8 +77,28 @@ class Made(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
-    world = small_world(tmp_path_factory.mktemp("made"))
+def read_world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """The small ledger with its events; to be copied, not to be changed."""
+    world = small_world(tmp_path_factory.mktemp("read"))
+    with duckdb.connect() as con:
+        build("events", con, world.ledger, "UTC")
+    return world
+
+
+@pytest.fixture
+def world(read_world: World, tmp_path: Path) -> World:
+    """A copy of it: quicker than reading all logs for every test."""
+    return copy_of(read_world, tmp_path)
+
+
+def copy_of(world: World, folder: Path) -> World:
+    shutil.copytree(world.ledger.root.parent, folder, dirs_exist_ok=True)
+    return World(folder)
+
+
+@pytest.fixture(scope="module")
+def made(read_world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
+    world = copy_of(read_world, tmp_path_factory.mktemp("made"))
     with duckdb.connect() as con:
         written = write(world, con)
         tables(world, con)
@@ -137,14 +159,47 @@ def test_own_models_stand_beside_those_of_the_table(made: Made) -> None:
     assert used == ["claude/house-model-7", "Claude Sonnet 4.5", "codex/gpt-5.1-codex"]
 
 
-def test_all_usage_joins_to_one_row_and_keeps_its_sum(made: Made) -> None:
-    events, ledger = table_path(made.world.ledger, "events"), table_path(made.world.ledger, LEDGER)
-    joined = made.con.execute(
+def joined(world: World, con: Con) -> tuple[int, int, int]:
+    """Rows of usage joined to the ledger, different requests among them, and their tokens."""
+    events, ledger = table_path(world.ledger, "events"), table_path(world.ledger, LEDGER)
+    (found,) = con.execute(
         f"SELECT count(*), count(DISTINCT event_id), sum(total_tokens) FROM read_parquet('{events}') AS used "
         f"JOIN read_parquet('{ledger}') AS one ON one.is_canonical AND one.inferred_provider = used.provider "
         "AND one.canonical_model_guess = used.model"
     ).fetchall()
-    assert joined == [(5, 5, 12_920)]
+    return found  # type: ignore[no-any-return]
+
+
+def test_all_usage_joins_to_one_row_and_keeps_its_sum(made: Made) -> None:
+    assert joined(made.world, made.con) == (5, 5, 12_920)
+
+
+HOSTILE = (
+    *("\r", "\n", "\r\n", "\t", "\x0b", "\x0c", "\x1c", "\x1e", "\x85", "\u2028", "\u2029"),
+    *('"', "'", ",", ";", "\x00"),
+)
+
+
+def test_names_that_other_readers_take_for_line_ends_stay_names(world: World, con: Con) -> None:
+    world.claude(
+        *(
+            claude(f"msg_h{place}", f"req_h{place}", input=100, output=0, model=f"house{one}model", session="s9")
+            for place, one in enumerate(HOSTILE)
+        ),
+        name="s9.jsonl",
+    )
+    world.sync()
+    write(world, con)
+    tables(world, con)
+
+    named = {name for (name,) in rows(world, LEDGER, "canonical_model_guess") if name and name.startswith("house")}
+    # no text of a log has a NUL
+    assert named == {f"house{one}model" for one in HOSTILE if one != "\x00"} | {"housemodel", "house-model-7"}
+    # sixteen requests more of a hundred tokens
+    assert joined(world, con) == (21, 21, 14_520)
+    found = validate(world.ledger.ledger)
+    assert found[LEDGER] == len(rows(world, LEDGER)) == 102
+    assert {one.source_model for one in live_view(world.ledger, con)[1]} >= {f"claude/{name}" for name in named}
 
 
 def test_costs_are_blended_by_the_own_mix(made: Made) -> None:
@@ -256,8 +311,8 @@ def test_new_usage_of_a_new_model_is_seen(world: World, con: Con) -> None:
     assert write(world, con).counts["ledger_rows"] == before + 1
 
 
-def test_two_homes_of_the_same_logs_have_the_same_files(made: Made, world: World, con: Con) -> None:
-    assert write(world, con).digest == made.written.digest
+def test_two_homes_of_the_same_logs_have_the_same_files(made: Made, tmp_path: Path, con: Con) -> None:
+    assert write(small_world(tmp_path), con).digest == made.written.digest
 
 
 def test_the_files_are_those_of_the_committed_folder(made: Made) -> None:

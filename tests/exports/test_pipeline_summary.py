@@ -10,7 +10,7 @@ import pytest
 
 from tests.exports.small import rows
 from tests.support import World
-from tokenledger_dagster.contracts.summaries import CheckCounts, PipelineSummary, Stage
+from tokenledger_dagster.contracts.summaries import AggregateCache, CheckCounts, PipelineSummary, Stage
 from tokenledger_dagster.exports.pipeline_summary import make_summary, write_summary
 from tokenledger_dagster.exports.runs import past_runs
 from tokenledger_dagster.exports.tables import build
@@ -66,8 +66,13 @@ def test_a_stage_that_did_not_run_says_so() -> None:
     assert found.bench == Stage(skipped=True, details={"reason": "not part of this run"})
     assert found.ingest.skipped
     assert found.checks.skipped
-    assert not found.aggregate_cache.enabled
-    assert "reason" in found.aggregate_cache.details
+    assert (found.aggregate_cache.enabled, found.aggregate_cache.skipped) == (False, True)
+    assert found.aggregate_cache.details == {"reason": "not part of this run"}
+
+
+def test_what_became_of_kept_aggregates_is_told() -> None:
+    counts = AggregateCache(enabled=True, cache_path="/ledger/cache", hit_count=2, miss_count=1, skipped=False)
+    assert summary(aggregates=counts).aggregate_cache == counts
 
 
 def test_a_stage_that_does_not_exist_is_refused() -> None:

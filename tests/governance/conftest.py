@@ -15,6 +15,7 @@ import pytest
 from tests.exports.small import build_all, small_world
 from tests.support import World
 from tokenledger_dagster.exports.model_ledger import write_ledger, write_runtime, write_seed
+from tokenledger_dagster.exports.pipeline_summary import make_summary, write_summary
 from tokenledger_dagster.exports.tables import table_path
 from tokenledger_dagster.exports.ui_snapshot import make_snapshot, write_snapshot
 from tokenledger_dagster.exports.warehouse import publish
@@ -34,8 +35,8 @@ class Audit(NamedTuple):
     def rewrite(self, table: str, select: str) -> None:
         """Replaces a table's file by what a query makes of it, as a fault of building would."""
         path = table_path(self.world.ledger, table)
-        with duckdb.connect() as con:
-            con.execute(f"CREATE TABLE t AS SELECT * FROM read_parquet('{path}')")
+        with self.con.cursor() as con:
+            con.execute(f"CREATE TEMP TABLE t AS SELECT * FROM read_parquet('{path}')")
             con.execute(f"COPY ({select}) TO '{path}' (FORMAT parquet)")
 
     def tamper(self, statement: str) -> None:
@@ -56,6 +57,7 @@ def _audit(folder: Path) -> Iterator[Audit]:
         publish(world.ledger)
         with closing(connect(world.ledger, read_only=True)) as manifest:
             write_snapshot(world.ledger, make_snapshot(manifest))
+        write_summary(world.ledger, make_summary(run_id="run-1", started=datetime(2026, 3, 1, tzinfo=UTC).timestamp()))
         yield Audit(world, con)
 
 

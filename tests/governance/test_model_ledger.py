@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
-import duckdb
 import pytest
 
 from tests.governance.conftest import Audit
+from tests.landing.rows import queued
 from tests.support import World, claude
 from tokenledger_dagster.exports.model_ledger import write_ledger
 from tokenledger_dagster.exports.tables import build, table_path
@@ -31,12 +30,70 @@ PRICES, JOINS, FRONTIER, LOADS = (
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 
+BOOK = {
+    "meta": {"source": "a bill", "updated_at": "2026-02-01T00:00:00Z"},
+    "providers": {
+        "claude": {
+            "models": {
+                "house-model-7": {"input_usd_per_mtok": 2, "output_usd_per_mtok": 8},
+                # the book's own spelling of claude-sonnet-4-5
+                "Claude Sonnet 4.5": {"input_usd_per_mtok": 2, "output_usd_per_mtok": 9, "tool_input_usd_per_mtok": 1},
+                "claude-opus-5-5": {"input_usd_per_mtok": 4, "output_usd_per_mtok": 20},
+            },
+            # one alias leads to the book's own model, one to a model of the price list
+            "model_aliases": {"house-model-8": "house-model-7", "house-model-9": "claude-opus-4-5"},
+        },
+        "droid": {"models": {}, "model_aliases": {"house-model-6": "gpt-5.4"}},
+    },
+}
+"""A book that prices a model which nobody else knows."""
+
+
 @pytest.fixture
-def audit(good: Audit, tmp_path: Path) -> Iterator[Audit]:
+def audit(good: Audit, tmp_path: Path) -> Audit:
     """A copy of the good ledger, to break; quicker than one of its own."""
-    shutil.copytree(good.world.ledger.root.parent, tmp_path, dirs_exist_ok=True)
-    with duckdb.connect() as con:
-        yield Audit(World(tmp_path), con)
+    return copied(good, tmp_path)
+
+
+def copied(whole: Audit, folder: Path) -> Audit:
+    unread = shutil.ignore_patterns("*.duckdb", "runs")
+    shutil.copytree(whole.world.ledger.root.parent, folder, ignore=unread, dirs_exist_ok=True)
+    return Audit(World(folder), whole.con)
+
+
+@pytest.fixture(scope="module")
+def priced(good: Audit, tmp_path_factory: pytest.TempPathFactory) -> Audit:
+    """The good ledger with a book, usage through resellers, and usage that only the book names; not to be changed."""
+    found = copied(good, tmp_path_factory.mktemp("priced"))
+    world, home = found.world, found.world.ledger
+    world.claude(
+        *(claude(f"msg_{n}", f"req_{n}", input=500, model=f"house-model-{n}", session="s9") for n in (8, 9)),
+        name="s9.jsonl",
+    )
+    log = world.home_dir / "proxy" / "queue.jsonl"
+    world.write(
+        log,
+        queued("r1", 1, provider="bedrock", model="claude-opus-4-5"),
+        queued("r2", 2, provider="azure", model="claude-opus-4-5"),
+        queued("r3", 3, provider="github-copilot", model="claude-opus-4-7"),
+        queued("r4", 4, provider="factory", model="house-model-6"),
+    )
+    world.sources = (("cliproxyapi", str(log)),)
+    world.sync()
+    home.pricing_book_path.write_text(json.dumps(BOOK), encoding="utf-8")
+    reprice(home, write=True)
+    for name in ("events", "prices", "event_costs"):
+        build(name, found.con, home, "UTC")
+    write_ledger(home, found.con, NOW)
+    for name in (LEDGER, PARETO):
+        build(name, found.con, home, "UTC")
+    return found
+
+
+@pytest.fixture
+def booked(priced: Audit, tmp_path: Path) -> Audit:
+    """A copy of it, to break."""
+    return copied(priced, tmp_path)
 
 
 def replace(audit: Audit, table: str, where: str, **columns: str) -> None:
@@ -145,21 +202,129 @@ def test_of_many_wrong_prices_all_are_counted_and_twenty_shown(audit: Audit) -> 
     assert_found(audit.inspect(PRICES), priced)
 
 
-def test_prices_of_the_own_book_are_own_prices(audit: Audit) -> None:
-    book = {
-        "meta": {"source": "a bill", "updated_at": "2026-02-01T00:00:00Z"},
-        "providers": {"claude": {"models": {"claude-sonnet-4-5": {"input_usd_per_mtok": 2, "output_usd_per_mtok": 9}}}},
-    }
-    audit.world.ledger.pricing_book_path.write_text(json.dumps(book), encoding="utf-8")
-    reprice(audit.world.ledger, write=True)
-    write_ledger(audit.world.ledger, audit.con, NOW)
-    for name in ("prices", LEDGER, PARETO):
-        build(name, audit.con, audit.world.ledger, "UTC")
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        # nobody but the book knows these
+        ("claude/house-model-7", ("house-model-7", None, 0, "2", "8", None)),
+        ("claude/house-model-8", ("house-model-7", None, 0, "2", "8", None)),
+        ("Claude Sonnet 4.5", ("claude-sonnet-4-5", None, 92, "2", "9", "1")),
+        # an alias that leads to a price list: the provider's own, or the maker's where it has none
+        ("claude/house-model-9", ("claude-opus-4-5", "anthropic", 0, "5", "25", None)),
+        ("droid/house-model-6", ("gpt-5.4", "openai", 0, "2.5", "15", None)),
+        # who bills has a list, and is not the maker
+        ("aws/claude-opus-4-5", ("claude-opus-4-5", "aws", 100, "5.5", "27.5", None)),
+        ("copilot/claude-opus-4-7", ("claude-opus-4-7", "github-copilot", 100, "5", "25", None)),
+        # who bills has a list without the model
+        ("azure/claude-opus-4-5", ("claude-opus-4-5", "anthropic", 100, "5", "25", None)),
+    ],
+)
+def test_prices_of_the_own_book_and_of_who_bills_are_own_prices(
+    priced: Audit, source: str, expected: tuple[str | int | None, ...]
+) -> None:
+    columns = (
+        "pricing_model, pricing_channel, model_mapping_confidence, pricing_input_usd_per_mtok, "
+        "pricing_output_usd_per_mtok, pricing_tool_input_usd_per_mtok"
+    )
+    path = table_path(priced.world.ledger, LEDGER)
+    (found,) = priced.con.execute(
+        f"SELECT {columns} FROM read_parquet('{path}') WHERE source_model = ?", [source]
+    ).fetchall()
+    *words, fresh, output, tool = expected
+    assert found == (*words, *(None if one is None else Decimal(str(one)) for one in (fresh, output, tool)))
+    assert priced.inspect(PRICES).passed
 
-    assert counted(audit, LEDGER, "source_model = 'Claude Sonnet 4.5' AND pricing_input_usd_per_mtok = 2") == 1
-    assert audit.inspect(PRICES).passed
-    replace(audit, LEDGER, "source_model = 'Claude Sonnet 4.5'", pricing_provider="'codex'")
-    assert_found(audit.inspect(PRICES), 1)
+
+def test_a_row_of_a_reseller_costs_what_its_events_cost(priced: Audit) -> None:
+    events, costs, ledger = (table_path(priced.world.ledger, name) for name in ("events", "event_costs", LEDGER))
+    # 3,000 in, 9,000 read from a cache, 800 out
+    found = priced.con.execute(
+        "SELECT event.provider, list_price_usd - (3000 * pricing_input_usd_per_mtok "
+        "+ 9000 * pricing_cache_read_usd_per_mtok + 800 * pricing_output_usd_per_mtok) / 1000000, "
+        "cost.list_basis = one.pricing_list_basis, "
+        "cost.price_confidence = one.pricing_confidence "
+        f"FROM read_parquet('{events}') AS event JOIN read_parquet('{costs}') AS cost USING (event_id) "
+        f"JOIN read_parquet('{ledger}') AS one ON one.is_canonical AND one.inferred_provider = event.provider "
+        "AND one.canonical_model_guess = event.model WHERE event.client = 'cliproxyapi' AND event.maker = 'anthropic' "
+        "ORDER BY event.provider"
+    ).fetchall()
+    assert found == [(provider, 0, True, True) for provider in ("aws", "azure", "copilot")]
+
+
+@pytest.mark.parametrize(
+    ("source", "planted"),
+    [
+        # the book's price of another model, and of another provider
+        (
+            "GPT-6 Sol",
+            {
+                "pricing_model": "'claude-opus-5-5'",
+                "pricing_provider": "'claude'",
+                "pricing_channel": "NULL",
+                "pricing_input_usd_per_mtok": "4",
+                "pricing_output_usd_per_mtok": "20",
+                "pricing_cache_write_usd_per_mtok": "4",
+                "pricing_cache_read_usd_per_mtok": "4",
+            },
+        ),
+        ("Claude Sonnet 4.5", {"pricing_provider": "'codex'"}),
+        ("Claude Sonnet 4.5", {"inferred_provider": "'codex'", "pricing_provider": "'codex'"}),
+        ("claude/house-model-7", {"canonical_model_guess": "'house-model-5'"}),
+        ("claude/house-model-8", {"canonical_model_guess": "'house-model-5'"}),
+        ("claude/house-model-9", {"inferred_provider": "'codex'"}),
+        # the price of a reseller
+        (
+            "Claude Opus 4.5",
+            {
+                "pricing_channel": "'aws'",
+                "pricing_input_usd_per_mtok": "5.5",
+                "pricing_output_usd_per_mtok": "27.5",
+                "pricing_cache_write_usd_per_mtok": "6.875",
+                "pricing_cache_read_usd_per_mtok": "0.55",
+            },
+        ),
+        # the maker's in place of who bills, which has one
+        (
+            "aws/claude-opus-4-5",
+            {
+                "pricing_channel": "'anthropic'",
+                "pricing_list_basis": "'maker'",
+                "pricing_input_usd_per_mtok": "5",
+                "pricing_output_usd_per_mtok": "25",
+                "pricing_cache_write_usd_per_mtok": "6.25",
+                "pricing_cache_read_usd_per_mtok": "0.5",
+            },
+        ),
+        ("azure/claude-opus-4-5", {"pricing_list_basis": "'channel'"}),
+        # a price in another mode than the name asks for
+        ("Claude Opus 4.5", {"modifiers": "'speed=fast'"}),
+        # single cells
+        ("GPT-6 Sol", {"pricing_cache_write_usd_per_mtok": "9"}),
+        ("GPT-6 Sol", {"pricing_tool_input_usd_per_mtok": "9"}),
+        ("Claude Sonnet 4.5", {"pricing_tool_input_usd_per_mtok": "NULL"}),
+        ("GPT-5.4", {"long_context_from_tokens": "200000"}),
+        ("GPT-5.4", {"long_context_input_usd_per_mtok": "9"}),
+        ("GPT-5.4", {"long_context_output_usd_per_mtok": "NULL"}),
+        ("GPT-6 Sol", {"pricing_input_usd_per_mtok": "NULL", "pricing_output_usd_per_mtok": "99"}),
+        # a row without a price that got one
+        ("GLM-4.7 Flash", {"pricing_tool_output_usd_per_mtok": "1"}),
+    ],
+)
+def test_a_price_that_is_not_whole_or_somebody_elses_is_found(
+    booked: Audit, source: str, planted: dict[str, str]
+) -> None:
+    assert counted(booked, LEDGER, f"source_model = '{source}'") == 1
+    replace(booked, LEDGER, f"source_model = '{source}'", **planted)
+
+    found = booked.inspect(PRICES)
+    assert_found(found, 1, f"first {source}")
+
+
+def test_a_rate_that_ended_or_is_only_announced_is_found(booked: Audit) -> None:
+    replace(booked, "prices", "model = 'gpt-6-sol' AND channel = 'openai'", valid_to="DATE '2026-03-01'")
+    assert [row["source_model"] for row in booked.inspect(PRICES).rows] == ["GPT-6 Sol"]
+    replace(booked, "prices", "model = 'gpt-6-sol' AND channel = 'openai'", valid_to="NULL", status="'scheduled'")
+    assert [row["source_model"] for row in booked.inspect(PRICES).rows] == ["GPT-6 Sol"]
 
 
 # ------------------------------------------------------------------ what usage joins to
@@ -294,11 +459,11 @@ def test_latency_counts_where_it_is_compared(audit: Audit) -> None:
 @pytest.mark.parametrize(
     ("name", "old", "new", "problem"),
     [
-        (LEDGER_SEED, b"COMMIT", b"COMIT", "cannot load its SQL"),
-        (LEDGER_CSV, b"\n12,", b"\n12,x\n12,", "its CSV file has"),
+        (LEDGER_SEED, b"COMMIT", b"COMIT", "SQLite cannot load it"),
+        (LEDGER_CSV, b"\n12,", b"\n12,x\n12,", "line 13: has 2 cells in place of 47"),
         (PARETO_CSV, b"ledger_row_id", b"row_id", "has other columns"),
-        (PARETO_VIEW, b"CREATE VIEW", b"CREATE VEIW", "cannot load its SQL"),
-        (PARETO_CSV, b",cost+quality,true,1,0", b",cost+quality,false,1,0", "its frontier in SQLite is not that of"),
+        (PARETO_VIEW, b"CREATE VIEW", b"CREATE VEIW", "SQLite cannot load it"),
+        (PARETO_CSV, b",cost+quality,true,1,0", b",cost+quality,false,1,0", "is_frontier is 'false' there and 'true'"),
         (LEDGER_CSV, None, None, "No such file or directory"),
         (LEDGER_SEED, b"BEGIN", b"\xff", "is no UTF-8"),
     ],
@@ -317,5 +482,6 @@ def test_files_that_do_not_load_are_named(
     found = audit.inspect(LOADS)
     assert (found.passed, found.blocking, found.severity) == (False, False, "ERROR")
     assert (found.actual, found.expected, found.delta) == ("not loadable", "loadable", None)
-    assert str(audit.world.ledger.ledger) in found.description
+    assert found.description.startswith(str(path))
     assert problem in found.description
+    assert found.description.endswith("; run `tokenledger ledger refresh`.")

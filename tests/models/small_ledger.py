@@ -19,6 +19,11 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache
 
+import pytest
+
+from tokenledger_dagster.contracts.ledger import RuntimeMetric
+from tokenledger_dagster.models import artifacts
+from tokenledger_dagster.models.artifacts import Build
 from tokenledger_dagster.models.comparison import Comparison, load_comparison
 from tokenledger_dagster.models.seed import SeedRow, normalise
 from tokenledger_dagster.models.unified import Entry, InUse, unified_ledger
@@ -85,6 +90,19 @@ RATES = [
     rate("openrouter", "kimi-k2", "0.57", "2.3", "0.57", "0.57", own=False),
 ]
 
+REQUESTS = RuntimeMetric(
+    provider="codex",
+    model="gpt-5.4",
+    requests=40,
+    failures=1,
+    latency_p50_ms=900,
+    latency_p95_ms=None,
+    ttft_p50_ms=None,
+    quality_score=None,
+    source_path="queue.jsonl",
+    latency_samples=39,
+)
+
 
 def entries(
     text: str = TABLE,
@@ -97,6 +115,22 @@ def entries(
     """The ledger of a table and a price list."""
     table = RateTable(RATES if rates is None else rates, "0" * 16, book=book)
     return unified_ledger(seed(text), table, comparison(), as_of, in_use)
+
+
+@cache
+def small_build() -> Build:
+    """Everything that a build makes, of the small table: 42 cells, 9 models, one of them with a hostile name."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(artifacts, "seed_rows", seed)
+        return artifacts.make_build(
+            RateTable(RATES, "0" * 16),
+            NOON,
+            comparison(),
+            sets=comparison().objective_sets,
+            mix=comparison().usage_mix,
+            in_use=[InUse("claude", "house\rmodel, a 'quoted' one")],
+            runtime=[REQUESTS],
+        )
 
 
 def by_name(found: list[Entry]) -> dict[str, Entry]:

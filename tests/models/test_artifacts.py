@@ -18,7 +18,7 @@ from typing import Any
 import duckdb
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.models.small_ledger import comparison, entries
@@ -32,7 +32,6 @@ from tokenledger_dagster.contracts.ledger import (
     ParetoRow,
     RuntimeMetric,
 )
-from tokenledger_dagster.models import artifacts
 from tokenledger_dagster.models.artifacts import (
     COMMITTED,
     LEDGER_CSV,
@@ -44,11 +43,9 @@ from tokenledger_dagster.models.artifacts import (
     SEED_CSV,
     SEED_SQL,
     Build,
-    LedgerFilesError,
     committed_build,
     differences,
     task_counts,
-    validate,
     write_build,
 )
 from tokenledger_dagster.models.frontier import pareto_rows
@@ -322,12 +319,13 @@ def test_rows_that_are_read_and_written_again_are_the_same_bytes(
 
 
 _NAMES = st.text(
-    st.characters(exclude_categories=["Cs", "Cc"], include_characters="\n\t'\";,|—") | st.sampled_from("'\";,\n-"),
+    st.characters(exclude_categories=["Cs"], exclude_characters="\x00") | st.sampled_from("'\";,\r\n-|\x85\u2028"),
     min_size=1,
     max_size=30,
 )
 
 
+@settings(max_examples=40)
 @given(_NAMES, _NAMES)
 def test_any_name_survives_csv(source: str, note: str) -> None:
     row = msgspec.structs.replace(entries()[0].row, source_model=source, pricing_note=note)
@@ -340,6 +338,7 @@ def loaded() -> Iterator[tuple[sqlite3.Connection, duckdb.DuckDBPyConnection]]:
         yield one, other
 
 
+@settings(max_examples=20)
 @given(_NAMES)
 def test_any_name_survives_sql(loaded: tuple[sqlite3.Connection, duckdb.DuckDBPyConnection], source: str) -> None:
     row = msgspec.structs.replace(entries()[0].row, source_model=source)
@@ -350,7 +349,7 @@ def test_any_name_survives_sql(loaded: tuple[sqlite3.Connection, duckdb.DuckDBPy
         sqlite.executescript(text)
         duck.execute(text)
     # a line end inside a literal becomes a blank
-    expected = [(source.replace("\n", " "),)]
+    expected = [(source.replace("\r", " ").replace("\n", " "),)]
     assert sqlite.execute(query).fetchall() == duck.execute(query).fetchall() == expected
 
 
@@ -433,75 +432,3 @@ def test_a_long_difference_is_cut_and_says_so(build: Build, folder: Path) -> Non
     assert len(shown) == 40
     # header and 3,280 rows, the line that was there, and three lines about them
     assert last == "... and 3,245 lines more"
-
-
-# ------------------------------------------------------------------ validating
-
-
-def test_the_committed_files_are_valid() -> None:
-    assert validate(COMMITTED) == {"model_benchmark_values": 3_280, UNIFIED_LEDGER.name: 84, PARETO.name: 168}
-
-
-@pytest.mark.parametrize(
-    ("name", "old", "new", "problem"),
-    [
-        # a row more or less
-        (
-            LEDGER_CSV,
-            "\n12,",
-            "\n12,x\n12,",
-            "SQLite loads 84 rows of unified_model_provider_ledger, its CSV file has 85",
-        ),
-        (LEDGER_SEED, "(1, 'Claude 3.7", "-- (1, 'Claude 3.7", "loads 83 rows of unified_model_provider_ledger"),
-        (SEED_CSV, "\n1,", "\n", "model_benchmark_values"),
-        # other columns
-        (PARETO_CSV, "ledger_row_id,", "row_id,", "has other columns than this version's"),
-        (LEDGER_CSV, "source_model,", "", "has other columns than this version's"),
-        (RUNTIME_CSV, "provider,model", "model,provider", "has other columns than this version's"),
-        # SQL that is none
-        (LEDGER_SEED, "BEGIN TRANSACTION", "BEGIN NONSENSE", "cannot load its SQL"),
-        (LEDGER_SCHEMA, "CREATE TABLE", "CREATE TABEL", "cannot load its SQL"),
-        (PARETO_VIEW, "CREATE VIEW unified", "CREATE VIEW other", "cannot load its SQL"),
-        (LEDGER_SEED, "(1, 'Claude 3.7 Sonnet'", "(NULL, 'Claude 3.7 Sonnet'", "cannot load its SQL"),
-        # another frontier
-        (PARETO_VIEW, "39.45, 'usd_per_mtok'", "9.45, 'usd_per_mtok'", "its frontier in SQLite is not that of"),
-        (PARETO_CSV, "cost+quality,true,1,0", "cost+quality,false,1,0", "its frontier in SQLite is not that of"),
-        (PARETO_CSV, "cost+quality,true,1,0", "cost+quality,true,1,3", "its frontier in SQLite is not that of"),
-        (PARETO_CSV, "cost+quality,false,2,1", "cost+quality,true,1,0", "its frontier in SQLite is not that of"),
-    ],
-)
-def test_an_edit_by_hand_is_found(folder: Path, name: str, old: str, new: str, problem: str) -> None:
-    if name == SEED_CSV:
-        path = folder / name
-        path.write_text("\n".join(path.read_text("utf-8").splitlines()[:-1]) + "\n", "utf-8")
-    else:
-        edit(folder / name, old, new)
-    with pytest.raises(LedgerFilesError) as caught:
-        validate(folder)
-    told = str(caught.value)
-    assert told.startswith(str(folder))
-    assert problem in told
-    assert told.endswith("; run `tokenledger ledger build`")
-
-
-@pytest.mark.parametrize("name", sorted(FILES - {artifacts.PRIORS_CSV}))
-@pytest.mark.parametrize("damage", ["missing", "empty", "no utf-8"])
-def test_a_damaged_file_is_named(folder: Path, name: str, damage: str) -> None:
-    path = folder / name
-    if damage == "missing":
-        path.unlink()
-    else:
-        path.write_bytes(b"" if damage == "empty" else path.read_bytes() + b"\xff")
-    with pytest.raises(LedgerFilesError) as caught:
-        validate(folder)
-    told = str(caught.value)
-    assert str(folder) in told
-    if damage != "empty":
-        assert told.startswith(f"{path}: {'No such file' if damage == 'missing' else 'is no UTF-8'}")
-
-
-def test_other_line_ends_are_no_fault(folder: Path) -> None:
-    for name in FILES:
-        path = folder / name
-        path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
-    assert validate(folder)[UNIFIED_LEDGER.name] == 84

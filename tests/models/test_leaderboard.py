@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tokenledger_dagster.models import leaderboard
 from tokenledger_dagster.models.leaderboard import LeaderboardError, Placed, Run, placed, read_leaderboard
 
+NEEDS = "needs test_cases (1 to 1,000,000) and pass_rate_2 (0 to 100)"
 RUNS = """\
 - dirname: 2026-01-01--dear
   model: "dear and good "
@@ -124,7 +125,7 @@ def test_no_more_tasks_are_solved_than_there_are(tmp_path: Path) -> None:
         (b"- model: \xff\n", "is no YAML file"),
         (b"- {model: m\n", "is no YAML file"),
         (b"- &a {model: m, of: *a}\n", "is no YAML file"),
-        (b"[" * 3_000, "is no YAML file"),
+        (b"[" * 500, "is no YAML file"),
         (b"- m\n", "entry 1: is no run with a model"),
         (b"- {test_cases: 1, pass_rate_2: 1}\n", "entry 1: is no run with a model"),
         (b"- {model: [a], test_cases: 1, pass_rate_2: 1}\n", "entry 1: is no run with a model"),
@@ -143,15 +144,20 @@ def test_a_file_that_is_no_leaderboard_is_named(tmp_path: Path, content: bytes, 
 @pytest.mark.parametrize(
     ("fields", "problem"),
     [
-        ({"test_cases": None}, "needs test_cases and pass_rate_2"),
-        ({"test_cases": 0}, "needs test_cases and pass_rate_2"),
-        ({"test_cases": 2.5}, "needs test_cases and pass_rate_2"),
-        ({"test_cases": 10**7}, "needs test_cases and pass_rate_2"),
-        ({"pass_rate_2": None}, "needs test_cases and pass_rate_2"),
-        ({"pass_rate_2": 100.1}, "needs test_cases and pass_rate_2"),
+        ({"test_cases": None}, NEEDS),
+        ({"test_cases": 0}, NEEDS),
+        ({"test_cases": 2.5}, "test_cases is no whole number"),
+        ({"test_cases": 10**7}, NEEDS),
+        ({"test_cases": "1e999999999"}, "test_cases is no measure"),
+        ({"pass_num_2": "1e999999999"}, "pass_num_2 is no measure"),
+        ({"pass_num_2": 1.9}, "pass_num_2 is no whole number"),
+        ({"pass_rate_2": None}, NEEDS),
+        ({"pass_rate_2": 100.1}, NEEDS),
         ({"pass_rate_2": -1}, "pass_rate_2 is no measure"),
         ({"pass_rate_2": "NaN"}, "pass_rate_2 is no measure"),
         ({"total_cost": "Infinity"}, "total_cost is no measure"),
+        ({"total_cost": "1e30"}, "total_cost is no measure"),
+        ({"total_cost": "1e-999999999"}, "total_cost is no measure"),
         ({"total_cost": "-0.01"}, "total_cost is no measure"),
         ({"total_cost": "$3"}, "total_cost is no number"),
         ({"seconds_per_case": "[1]"}, "seconds_per_case is no number"),
@@ -184,7 +190,35 @@ def test_any_bytes_are_a_leaderboard_or_refused(tmp_path_factory: pytest.TempPat
         read(tmp_path_factory.getbasetemp(), content)
 
 
+def test_a_measure_of_nothing_is_nothing_however_it_is_written(tmp_path: Path) -> None:
+    (run,) = read(tmp_path, entry(total_cost="0e999999999", seconds_per_case="-0.0", pass_rate_2="0e-999999999"))
+    assert (run.missing, run.pass_rate) == (("cost", "latency"), 0)
+    assert len(str(read(tmp_path, entry(total_cost=f"0.{'3' * 5_000}"))[0].total_cost_usd)) == 14
+
+
+def test_more_runs_than_can_be_compared_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert leaderboard.MOST_RUNS == 1_000
+    monkeypatch.setattr(leaderboard, "MOST_RUNS", 3)
+    assert len(read(tmp_path, entry() * 3)) == 3
+    with pytest.raises(LeaderboardError, match=r"holds 4 runs; name a leaderboard of at most 3"):
+        read(tmp_path, entry() * 4)
+
+
 # ------------------------------------------------------------------ standing
+
+
+def test_a_benchmark_of_a_million_tasks_is_placed_at_once(tmp_path: Path) -> None:
+    many = {"test_cases": 1_000_000, "total_cost": 5_000_000}
+    runs = read(
+        tmp_path,
+        entry(dirname="a", pass_num_2=500_000, **many)
+        + entry(dirname="b", pass_num_2=500_400, pass_rate_2=50.04, **many),
+    )
+    # half a standard deviation of the difference lies between them: 0.71 to 0.29
+    assert {one.run.run_id: one.frontier_probability for one in placed(runs)} == {
+        "b": Decimal("0.714"),
+        "a": Decimal("0.286"),
+    }
 
 
 @pytest.fixture

@@ -285,3 +285,54 @@ def test_a_missing_file_and_a_folder_as_target_are_named(tmp_path: Path) -> None
     source.write_text("source_name\n", "utf-8")
     with pytest.raises(TokenLedgerError, match=re.escape(str(tmp_path))):
         map_file(source, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "maker"),
+    [
+        # a bracket may be part of the identity
+        ("GPT-5 [mini]", "openai"),
+        ("GPT-5.1 Codex [max]", "openai"),
+        ("Gemini 2.5 Flash [lite]", "google"),
+        ("Llama 3.3 70B Instruct [lora]", "meta"),
+        # other weights of the same family
+        ("Qwen2.5-7B-Instruct-1M", "alibaba"),
+        ("ollama/deepseek-r1", "deepseek"),
+        ("ollama/qwen3-coder", "alibaba"),
+        # a customer's own models
+        ("accounts/acme/models/gpt-oss-120b", None),
+        ("arn:aws:bedrock:us-east-1:123456789012:custom-model/claude-3-haiku", None),
+        ("arn:aws:bedrock:us-east-1:123456789012:provisioned-model/claude-opus-4-5", None),
+        # names that move with time
+        ("magistral-medium-latest", "mistral"),
+        ("hunyuan-turbos-latest", "tencent"),
+        # families that only begin alike
+        ("gpt-neox-20b", None),
+        ("gpt-j-6b", None),
+        ("tngtech/deepseek-r1t2-chimera", None),
+        ("llama-3.1-tulu-3-405b", None),
+    ],
+)
+def test_what_may_be_another_model_is_not_told(name: str, maker: str | None) -> None:
+    found = map_name(name)
+
+    assert (found.maker, found.model, found.confidence) == (maker, None, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "modifiers"),
+    [
+        ("deepseek-v3-250324", "deepseek-v3-0324", {}),
+        ("deepseek-r1-250528", "deepseek-r1-0528", {}),
+        ("kimi-k2-250905", "kimi-k2-0905", {}),
+        ("glm-4-7-251222", "glm-4.7", {"date": "2025-12-22"}),
+        ("claude-opus-4-6[fast]", "claude-opus-4-6", {"speed": "fast"}),
+        ("Claude Opus 4.6 [anthropic]", "claude-opus-4-6", {}),
+        ("gpt-3.5-turbo-1106", "gpt-3.5-turbo-1106", {}),
+        ("ollama/qwen3-coder:480b", "qwen3-coder-480b-a35b", {}),
+    ],
+)
+def test_dates_and_brackets_that_say_which_model_it_is(name: str, model: str, modifiers: dict[str, str]) -> None:
+    found = map_name(name)
+
+    assert (found.model, found.modifiers) == (model, modifiers)

@@ -99,6 +99,19 @@ def test_no_file_and_an_empty_one_say_nothing(load: Load, tmp_path: Path) -> Non
             "schema_version: 1\noverrides: [{name: x, model: y, reason: z}, {name: X, model: w, reason: z}]",
             "overrides: X: is named twice on the same day; remove one or give them days",
         ),
+        (
+            "schema_version: 1\noverrides: [{name: x, model: y, reason: z, from: 9999-12-31}, "
+            "{name: x, model: w, reason: z, from: 9999-12-31}]",
+            "overrides: x: is named twice on the same day; remove one or give them days",
+        ),
+        (
+            "schema_version: 1\noverrides: [{name: x, model: Claude-Sonnet-4.5, reason: z}]",
+            "overrides: x: model: Claude-Sonnet-4.5 is another spelling; write claude-sonnet-4-5",
+        ),
+        (
+            "schema_version: 1\noverrides: [{name: x, model: gpt-5-fast, reason: z}]",
+            "overrides: x: model: gpt-5-fast is another spelling; write gpt-5 with modifiers: {speed: fast}",
+        ),
     ],
 )
 def test_what_cannot_be_used_is_refused_with_its_place(load: Load, tmp_path: Path, text: str, message: str) -> None:
@@ -106,6 +119,11 @@ def test_what_cannot_be_used_is_refused_with_its_place(load: Load, tmp_path: Pat
         load(text)
 
     assert str(refused.value) == f"{tmp_path / 'overrides.yaml'}: {message}"
+
+
+def test_a_client_that_is_none_is_refused(load: Load) -> None:
+    with pytest.raises(OverridesError, match="client: copilto is no client; use one of claude-code, "):
+        load("schema_version: 1\noverrides: [{name: x, model: y, reason: z, client: copilto}]")
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from fractions import Fraction
+from itertools import accumulate
+from math import comb
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tokenledger_dagster.models import pareto
 from tokenledger_dagster.models.pareto import Point, Standing, standings
 
 
@@ -115,9 +119,38 @@ def test_the_example_is_never_itself_beaten() -> None:
     assert found[0] == Standing(is_frontier=False, front_rank=3, dominators=2, example=2)
 
 
+# ------------------------------------------------------------------ tasks drawn anew
+
+
+def exact(solved: int, tasks: int) -> list[Fraction]:
+    """Chances of at most 0, 1, ... tasks - 1 solved, by the definition."""
+    terms = [comb(tasks, count) * solved**count * (tasks - solved) ** (tasks - count) for count in range(tasks)]
+    return [Fraction(total, tasks**tasks) for total in accumulate(terms)]
+
+
+@pytest.mark.parametrize("tasks", [1, 2, 10, 57, 225])
+def test_chances_of_tasks_drawn_anew_are_those_of_the_binomial_distribution(tasks: int) -> None:
+    for solved in {0, 1, tasks // 3, tasks - 1, tasks}:
+        least, table = pareto._distribution(solved, tasks)
+        found = [0.0] * least + [float(one) for one in table]
+        found += [1.0] * (tasks - len(found))
+        assert len(found) == tasks
+        assert all(abs(one - other) < 1e-14 for one, other in zip(found, exact(solved, tasks), strict=True))
+
+
+def test_a_table_holds_what_can_happen_and_no_more() -> None:
+    least, table = pareto._distribution(500_000, 1_000_000)
+    # twelve standard deviations of 500 on either side
+    assert (least, len(table)) == (494_123, 11_754)
+    assert table[500_000 - least] == pytest.approx(0.5004, abs=1e-4)
+    assert [pareto._distribution(solved, 1_000_000)[0] for solved in (0, 1, 1_000_000)] == [0, 0, 999_999]
+
+
 # ------------------------------------------------------------------ what holds of any points
 
 _SMALL = st.integers(0, 6)
+FEWER = settings(max_examples=25)
+"""What follows from the definition is looked at less often than that it is kept to."""
 
 
 @st.composite
@@ -158,6 +191,7 @@ def test_comparing_every_pair_gives_the_same(points: list[Point]) -> None:
     assert shown(points) == by_hand(points)
 
 
+@FEWER
 @given(clouds())
 def test_nothing_on_the_frontier_is_dominated_and_everything_else_is_by_its_example(points: list[Point]) -> None:
     found = standings(points)
@@ -170,6 +204,7 @@ def test_nothing_on_the_frontier_is_dominated_and_everything_else_is_by_its_exam
             assert dominates(points[one.example], mine)
 
 
+@FEWER
 @given(clouds(), st.randoms(use_true_random=False))
 def test_the_order_of_the_points_does_not_matter(points: list[Point], chance: object) -> None:
     order = list(range(len(points)))
@@ -187,6 +222,7 @@ def test_the_order_of_the_points_does_not_matter(points: list[Point], chance: ob
             assert points[mine.example].quality == shuffled[again.example].quality
 
 
+@FEWER
 @given(clouds(), st.integers(0, 13), st.integers(0, 3))
 def test_a_dominated_point_more_changes_no_frontier(points: list[Point], which: int, by: int) -> None:
     above = points[which % len(points)]
@@ -202,12 +238,14 @@ def test_a_dominated_point_more_changes_no_frontier(points: list[Point], which: 
     [lambda value: 3 * value + 7, lambda value: value**3, lambda value: Decimal(2) ** value],
     ids=["line", "cube", "power"],
 )
+@FEWER
 @given(clouds())
 def test_no_scale_matters_that_keeps_the_order(scale: Callable[[Decimal], Decimal], points: list[Point]) -> None:
     scaled = [Point(scale(one.quality), tuple(map(scale, one.costs))) for one in points]
     assert standings(scaled) == standings(points)
 
 
+@FEWER
 @given(clouds())
 def test_without_the_frontier_every_layer_moves_up_by_one(points: list[Point]) -> None:
     found = standings(points)
@@ -216,6 +254,7 @@ def test_without_the_frontier_every_layer_moves_up_by_one(points: list[Point]) -
     assert [one.front_rank for one in again] == [one.front_rank - 1 for _, one in rest]
 
 
+@FEWER
 @given(clouds())
 def test_one_objective_more_never_takes_a_distinct_point_off_the_frontier(points: list[Point]) -> None:
     unique = list(dict.fromkeys((one.quality, one.costs) for one in points))
@@ -225,6 +264,7 @@ def test_one_objective_more_never_takes_a_distinct_point_off_the_frontier(points
         assert more.is_frontier or not few.is_frontier
 
 
+@FEWER
 @given(clouds())
 def test_the_number_of_tasks_says_nothing_of_the_standing(points: list[Point]) -> None:
     counted = [msgspec.structs.replace(one, solved=1, tasks=10) for one in points]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
@@ -13,7 +14,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.landing.rows import detail, export, queued
@@ -275,6 +276,13 @@ def test_a_table_of_few_columns_is_enough(tmp_path: Path) -> None:
     assert (found.latency_p50_ms, found.requests, found.latency_samples) == (900, 0, 0)
 
 
+def test_whole_numbers_and_percentages_are_taken_however_they_are_written(tmp_path: Path) -> None:
+    text = "provider,model,requests,latency_ms,quality_score\ncodex,gpt-5.4,2e1,900.0,66.6666666666666667\n"
+    (found,) = table(tmp_path, text)
+    assert (found.requests, found.latency_p50_ms, found.quality_score) == (20, 900, Decimal("66.666666667"))
+    assert [one.quality_score for one in table(tmp_path, text.replace("66.6666666666666667", "100"))] == [100]
+
+
 def test_no_more_requests_fail_than_there_are(tmp_path: Path) -> None:
     assert table(tmp_path, "provider,model,requests,failures\ncodex,gpt-5.4,5,9\n")[0].failures == 5
 
@@ -287,12 +295,23 @@ def test_no_more_requests_fail_than_there_are(tmp_path: Path) -> None:
         (b"\x00\x00\n", "has no column model, provider"),
         (b"provider,model\ncodex,gpt\xff\n", "is no CSV file"),
         (b"provider,model\ncodex," + b"x" * 200_000 + b"\n", "is no CSV file"),
-        (b"provider,model\ncodex,\n", "line 2: needs provider and model"),
-        (b"provider,model\n,gpt-5.4\n", "line 2: needs provider and model"),
-        (b"provider,model,requests\ncodex,gpt-5.4,many\n", "line 2: requests: 'many' is no number"),
-        (b"provider,model,requests\ncodex,gpt-5,1\ncodex,gpt-5.4,-1\n", "line 3: requests: '-1' cannot be meant"),
-        (b"provider,model,latency_p50_ms\ncodex,gpt-5.4,1e99\n", "latency_p50_ms: '1e99' cannot be meant"),
-        (b"provider,model,quality_score\ncodex,gpt-5.4,NaN\n", "quality_score: 'NaN' cannot be meant"),
+        (b"provider,model\ncodex,\n", "line 2: needs provider and model; fill them in or remove the row"),
+        (b"provider,model\n,gpt-5.4\n", "line 2: needs provider and model; fill them in or remove the row"),
+        (b"provider,model,requests\ncodex,gpt-5.4,many\n", "line 2: requests: 'many' is no number; leave it empty"),
+        (
+            b"provider,model,requests\ncodex,gpt-5,1\ncodex,gpt-5.4,-1\n",
+            "line 3: requests: '-1' cannot be meant; write",
+        ),
+        (b"provider,model,latency_p50_ms\ncodex,gpt-5.4,1e99\n", "latency_p50_ms: '1e99' cannot be meant; write 0 to"),
+        (b"provider,model,requests\ncodex,gpt-5.4,1e999999999\n", "requests: '1e999999999' cannot be meant"),
+        (b"provider,model,requests\ncodex,gpt-5.4,1.9\n", "line 2: requests: '1.9' is no whole number; round it"),
+        (b"provider,model,ttft_p50_ms\ncodex,gpt-5.4,1e-999999999\n", "ttft_p50_ms: '1E-999999999' is no whole number"),
+        (b"provider,model,quality_score\ncodex,gpt-5.4,NaN\n", "quality_score: 'NaN' cannot be meant; write 0 to 100"),
+        (
+            b"provider,model,quality_score\ncodex,gpt-5.4,100.1\n",
+            "quality_score: '100.1' cannot be meant; write 0 to 100",
+        ),
+        (b"provider,model,quality_score\ncodex,gpt-5.4,10000000000\n", "line 2: quality_score: '10000000000' cannot"),
         (b"provider,model\ncodex,gpt-5.4\nopenai,openai/gpt-5.4\n", "codex gpt-5.4 stands there 2 times"),
     ],
 )
@@ -319,6 +338,7 @@ _OUTCOMES = st.builds(
 )
 
 
+@settings(max_examples=30)
 @given(st.lists(_OUTCOMES, max_size=20))
 def test_metrics_that_are_written_and_read_again_are_the_same(
     tmp_path_factory: pytest.TempPathFactory, outcomes: list[Outcome]
@@ -397,6 +417,49 @@ def test_a_log_that_was_moved_is_not_counted_twice(proxied: Proxied) -> None:
     assert proxied.measure().counts["records"] == 3
 
 
+def test_a_request_is_one_in_its_file_and_in_the_ledger_whatever_it_lacks(proxied: Proxied) -> None:
+    lacking: list[dict[str, Any]] = [
+        {"model": "unknown"},
+        {"request_id": "r2", "model": None},
+        {"request_id": "r3", "timestamp": None},
+        {"request_id": "r4", "timestamp": "soon"},
+        {"request_id": "r5", "timestamp": None, "model": "unknown"},
+        {"request_id": None},
+        {"request_id": None, "timestamp": None, "model": "unknown"},
+    ]
+    proxied.add(*({k: v for k, v in {**queued("r1", 1), **one}.items() if v is not None} for one in lacking))
+    assert proxied.measure().counts["records"] == 7
+    # the same from the ledger alone, and once more from a copy of the file under another name
+    content = proxied.log.read_bytes()
+    proxied.log.unlink()
+    assert proxied.measure().counts["records"] == 7
+    proxied.log.with_name("copy.jsonl").write_bytes(content)
+    proxied.world.sources = (("cliproxyapi", str(proxied.log.parent)),)
+    proxied.sync()
+    assert proxied.measure().counts["records"] == 7
+
+
+@pytest.mark.parametrize("gone", [1, 2])
+def test_exports_that_overlap_count_each_request_once_when_one_is_gone(proxied: Proxied, gone: int) -> None:
+    exports = {number: proxied.log.with_name(f"export-{number}.json") for number in (1, 2)}
+    proxied.log.parent.mkdir()
+    proxied.world.sources = (("cliproxyapi", str(proxied.log.parent)),)
+    for number, path in exports.items():
+        path.write_text(json.dumps(export({"gpt-5.4": [detail(second) for second in range(number + 1)]})))
+        proxied.sync()
+    exports[gone].unlink()
+    assert proxied.measure().counts["records"] == 3
+    assert proxied.metrics == [("proxyapi", "gpt-5.4", 3, 0)]
+
+
+def test_a_file_whose_name_is_no_text_is_read(proxied: Proxied) -> None:
+    path = Path(os.fsdecode(os.fsencode(proxied.world.home_dir) + b"/queue-\xff.jsonl"))
+    path.write_bytes(jsonl(queued("r1", 1)))
+    assert proxied.measure(snapshot=path).counts["records"] == 1
+    (found,) = read_snapshot([proxied.world.ledger.ledger / RUNTIME_CSV]).metrics
+    assert found.source_path == f"{proxied.world.home_dir}/queue-?.jsonl"
+
+
 def test_a_named_file_counts_alone(proxied: Proxied, tmp_path: Path) -> None:
     proxied.add(queued("r1", 1))
     other = tmp_path / "other.json"
@@ -419,6 +482,23 @@ def test_a_named_file_that_cannot_be_used_changes_nothing(proxied: Proxied, tmp_
     with pytest.raises(SnapshotError, match=r"absent\.json"):
         proxied.measure(snapshot=tmp_path / "absent.json", allow_missing=True)
     assert proxied.metrics == before
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("empty.jsonl", ""), ("notes.jsonl", '{"quota": 7}\n'), ("metrics.csv", "provider,model,requests\n")],
+)
+def test_a_named_file_that_holds_nothing_of_the_proxy_is_named(
+    proxied: Proxied, tmp_path: Path, name: str, content: str
+) -> None:
+    path = tmp_path / name
+    path.write_text(content)
+    with pytest.raises(SnapshotError) as caught:
+        proxied.measure(snapshot=path, allow_missing=False)
+    told = str(caught.value)
+    assert told.startswith(f"{path}: holds no requests of CLIProxyAPI; name an export")
+    assert "--cliproxyapi-snapshot" not in told
+    assert proxied.measure(snapshot=path, allow_missing=True).counts["records"] == 0
 
 
 def test_no_records_are_refused_unless_allowed(proxied: Proxied) -> None:
@@ -455,3 +535,9 @@ def test_what_did_not_change_is_not_measured_again(proxied: Proxied) -> None:
     assert proxied.measure().counts["records"] == 2
     (proxied.world.ledger.ledger / RUNTIME_CSV).unlink()
     assert proxied.measure().is_new
+
+
+def test_that_there_is_nothing_is_not_found_out_again(proxied: Proxied) -> None:
+    assert [proxied.measure().is_new for _ in range(2)] == [True, False]
+    proxied.add(queued("r1", 1))
+    assert proxied.measure().counts["records"] == 1

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.models.small_ledger import NOON, RATES, TABLE, by_name, entries, rate
@@ -135,6 +135,7 @@ def test_rows_are_in_the_order_of_their_slugs_with_ids_from_one() -> None:
     ]
 
 
+@settings(max_examples=25)
 @given(st.randoms(use_true_random=False))
 def test_the_order_of_table_prices_and_usage_does_not_matter(chance: random.Random) -> None:
     used = [InUse("codex", "gpt-5.4"), InUse("openrouter", "kimi-k2"), InUse("claude", "house-model-7")]

@@ -56,9 +56,7 @@ def growth_svg(result: BenchResult) -> str:
             f"<title>Seconds of `tokenledger report daily` by size, logarithmic axes: {escape(caption)}</title>",
             f'<rect width="{width}" height="{HEIGHT}" fill="#ffffff"/>',
             *drawn,
-            _text(
-                width / 2, HEIGHT - 10, f"Wall time in s, medians; dashed: proportional. {caption}", "middle", "#666"
-            ),
+            text(width / 2, HEIGHT - 10, f"Wall time in s, medians; dashed: proportional. {caption}", "middle", "#666"),
             "</svg>",
             "",
         ]
@@ -110,25 +108,25 @@ def _panel(panel: Panel, place: int) -> str:
     across = _Axis([x for x, _ in panel.points], left, right)
     up = _Axis([y for _, y in panel.points], bottom, top)
     colour = "#{:02x}{:02x}{:02x}".format(*COLOURS[place][1])
-    parts = [_text(left, top - 16, panel.title, "start", "#222", "bold")]
+    parts = [text(left, top - 16, panel.title, "start", "#222", "bold")]
     for tick in across.ticks():
-        parts.append(_line([(across.at(tick), top), (across.at(tick), bottom)], "#e6e6e6"))
-        parts.append(_text(across.at(tick), bottom + 14, _short(tick), "middle", "#444"))
+        parts.append(line([(across.at(tick), top), (across.at(tick), bottom)], "#e6e6e6"))
+        parts.append(text(across.at(tick), bottom + 14, _short(tick), "middle", "#444"))
     for tick in up.ticks():
-        parts.append(_line([(left, up.at(tick)), (right, up.at(tick))], "#e6e6e6"))
-        parts.append(_text(left - 5, up.at(tick) + 4, _short(tick), "end", "#444"))
-    parts.append(_text((left + right) / 2, bottom + 30, panel.x_label, "middle", "#444"))
+        parts.append(line([(left, up.at(tick)), (right, up.at(tick))], "#e6e6e6"))
+        parts.append(text(left - 5, up.at(tick) + 4, _short(tick), "end", "#444"))
+    parts.append(text((left + right) / 2, bottom + 30, panel.x_label, "middle", "#444"))
     placed = [(across.at(x), up.at(y)) for x, y in panel.points]
-    parts.append(_line(_proportional(panel.points, across, up, top, right), "#999999", ' stroke-dasharray="4 3"'))
-    parts.append(_line(placed, colour, ' stroke-width="2"'))
+    parts.append(line(_proportional(panel.points, across, up, top, right), "#999999", ' stroke-dasharray="4 3"'))
+    parts.append(line(placed, colour, ' stroke-width="2"'))
     for (x, y), (_, seconds) in zip(placed, panel.points, strict=True):
         parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colour}"/>')
         told = f"{seconds:#.3g}".rstrip(".") + " s"
         # beside the line, which rises: below it on the right, or above it on the left where the panel ends
         if x > right - 45:
-            parts.append(_text(x - 6, y - 7, told, "end", "#222"))
+            parts.append(text(x - 6, y - 7, told, "end", "#222"))
         else:
-            parts.append(_text(x + 4, y + 16, told, "start", "#222"))
+            parts.append(text(x + 4, y + 16, told, "start", "#222"))
     return "\n".join(parts)
 
 
@@ -143,15 +141,17 @@ def _proportional(
     return [(across.at(x), up.at(y)) for x, y in (points[0], (first_x * factor, first_y * factor))]
 
 
-def _line(points: Sequence[tuple[float, float]], colour: str, more: str = "") -> str:
+def line(points: Sequence[tuple[float, float]], colour: str, more: str = "") -> str:
+    """A line through these points, with further attributes."""
     listed = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     return f'<polyline points="{listed}" fill="none" stroke="{colour}"{more}/>'
 
 
-def _text(x: float, y: float, text: str, anchor: str, colour: str, weight: str = "normal") -> str:
+def text(x: float, y: float, words: str, anchor: str, colour: str, weight: str = "normal") -> str:
+    """Words that begin, stand or end at a place."""
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{colour}" font-weight="{weight}">'
-        f"{escape(text)}</text>"
+        f"{escape(words)}</text>"
     )
 
 

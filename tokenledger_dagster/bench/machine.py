@@ -19,6 +19,7 @@ from tokenledger_dagster.contracts.bench import Machine, Versions
 
 PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 """The folder that holds the package: a checkout, or site-packages."""
+_GIB = 1 << 30
 
 
 def machine() -> Machine:
@@ -26,14 +27,24 @@ def machine() -> Machine:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     processor = _cpu_model()
     named = re.sub(r"[^a-z0-9]+", "-", processor.lower()).strip("-")
+    kind = f"{platform.system().lower()}-{platform.machine()}-{cores}x-{named}"
+    memory = _memory_bytes()
     return Machine(
-        machine_class=f"{platform.system().lower()}-{platform.machine()}-{cores}x-{named}",
+        machine_class=kind,
         cpu_model=processor,
         cores=cores,
-        memory_bytes=_memory_bytes(),
+        memory_bytes=memory,
         system=platform.platform(terse=True),
         python=f"{platform.python_implementation()} {platform.python_version()}",
+        class_key=f"{kind}/{memory_class(memory)}/{_interpreter()}",
     )
+
+
+def memory_class(size: int | None) -> str:
+    """Memory in GiB, rounded up to a power of two, since systems keep some of it to themselves."""
+    if size is None or size < 1:
+        return "memory-unknown"
+    return f"{1 << max(0, (-(-size // _GIB) - 1).bit_length())}gib"
 
 
 def versions() -> Versions:
@@ -41,6 +52,11 @@ def versions() -> Versions:
     return Versions(
         tokenledger=__version__, commit=_commit(), msgspec=msgspec.__version__, sqlite=sqlite3.sqlite_version
     )
+
+
+def _interpreter() -> str:
+    major, minor, _ = platform.python_version_tuple()
+    return f"{platform.python_implementation().lower()}-{major}.{minor}"
 
 
 def _cpu_model() -> str:

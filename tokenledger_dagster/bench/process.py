@@ -62,12 +62,22 @@ def command_line(arguments: Sequence[str]) -> list[str]:
 
 def run(arguments: Sequence[str], environ: Mapping[str, str], folder: Path) -> Ran:
     """Runs the program to its end.  Raises BenchError where it fails."""
+    return _run(command_line(arguments), f"tokenledger {' '.join(arguments)}", environ, folder)
+
+
+def run_reference(logs: Path, size: int, environ: Mapping[str, str], folder: Path) -> Round:
+    """Runs the reference over the first ``size`` bytes below ``logs``.  Raises BenchError where it fails."""
+    line = [sys.executable, "-m", "tokenledger_dagster.bench.reference", str(logs), str(size)]
+    return _run(line, "the reference", environ, folder).round
+
+
+def _run(line: Sequence[str], name: str, environ: Mapping[str, str], folder: Path) -> Ran:
     if not hasattr(os, "wait4"):
         raise BenchError("this system has no wait4, which measures a process; run the bench on Linux or macOS")
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         started = time.perf_counter()
         process = subprocess.Popen(
-            command_line(arguments),
+            line,
             cwd=folder,
             env=dict(environ),
             stdout=output,
@@ -86,7 +96,7 @@ def run(arguments: Sequence[str], environ: Mapping[str, str], folder: Path) -> R
             errors.seek(0)
             said = errors.read().decode("utf-8", "replace").strip().splitlines()
             told = said[-1] if said else "it said nothing"
-            raise BenchError(f"`tokenledger {' '.join(arguments)}` ended with {process.returncode}: {told}")
+            raise BenchError(f"`{name}` ended with {process.returncode}: {told}")
         output.seek(0)
         # Linux counts in KiB, macOS in bytes
         scale = 1 if sys.platform == "darwin" else 1024

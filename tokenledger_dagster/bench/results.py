@@ -5,9 +5,11 @@ Here: stamps, names and the one place where a result's JSON is read.  Not here: 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -19,14 +21,28 @@ from tokenledger_dagster.contracts.bench import (
     ProfileResult,
     Scenario,
 )
+from tokenledger_dagster.contracts.perf import GateResult
 from tokenledger_dagster.errors import TokenLedgerError
 from tokenledger_dagster.fileio import write_json_atomic
 from tokenledger_dagster.home import Home
+
+RUN_KINDS = ("run", "growth")
+"""Kinds of results that hold scenarios."""
+_LARGEST_RESULT = 64 << 20
+
+
+class _Head(msgspec.Struct):
+    schema_version: int
+    kind: str = ""
 
 
 def now_text() -> str:
     """This moment, RFC 3339."""
     return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _stamp() -> str:
+    return datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
 
 
 def make_result(kind: str, scenarios: Sequence[Scenario], duration_ms: int) -> BenchResult:
@@ -42,13 +58,23 @@ def make_result(kind: str, scenarios: Sequence[Scenario], duration_ms: int) -> B
     )
 
 
-def keep(home: Home, result: BenchResult | ProfileResult | ClientsResult) -> Path:
-    """Writes the result under ``bench/``, and a bench also as ``latest-summary.json``; returns the first path."""
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
-    path = home.bench / f"{stamp}.json"
+def keep(home: Home, result: BenchResult | ProfileResult | ClientsResult, *, is_latest: bool = True) -> Path:
+    """Writes the result under ``bench/``, and if it ``is_latest`` a bench also as ``latest-summary.json``.
+
+    Returns the first path.
+    """
+    path = home.bench / f"{_stamp()}.json"
     write_json_atomic(path, result)
-    if isinstance(result, BenchResult):
+    if is_latest and isinstance(result, BenchResult):
         write_json_atomic(home.bench_summary_path, result)
+    return path
+
+
+def keep_gate(home: Home, verdict: GateResult) -> Path:
+    """Writes a verdict under ``bench/``, and as the latest one; returns the first path."""
+    path = home.bench / f"{_stamp()}.json"
+    write_json_atomic(path, verdict)
+    write_json_atomic(home.gate_summary_path, verdict)
     return path
 
 
@@ -66,6 +92,60 @@ def read_result(path: Path) -> BenchResult:
     if found.schema_version != BENCH_SCHEMA_VERSION:
         raise TokenLedgerError(f"{path}: has schema version {found.schema_version}; measure anew with this version")
     return found
+
+
+class Recorded(NamedTuple):
+    """Runs that a home keeps."""
+
+    runs: list[BenchResult]
+    """From the earliest to the latest."""
+    skipped: dict[str, int]
+    """Files that hold no such run, by reason."""
+
+
+def recorded(home: Home) -> Recorded:
+    """Every kept run whose steps can be compared.
+
+    Skipped are files of other kinds (profiles, verdicts), of earlier and later versions, and what cannot be read.
+    """
+    runs: list[BenchResult] = []
+    skipped: Counter[str] = Counter()
+    for path in sorted(home.bench.glob("*.json")):
+        if path == home.gate_summary_path:
+            continue  # a copy
+        found = _run_of(path)
+        if isinstance(found, str):
+            skipped[found] += 1
+        else:
+            runs.append(found)
+    runs.sort(key=lambda run: run.generated_at)
+    return Recorded(runs, dict(sorted(skipped.items())))
+
+
+def _run_of(path: Path) -> BenchResult | str:
+    """A run, or why the file holds none."""
+    try:
+        if not path.is_file():
+            return "no file"
+        if path.stat().st_size > _LARGEST_RESULT:
+            return "too large"
+        content = path.read_bytes()
+        head = msgspec.json.decode(content, type=_Head)
+    except OSError:
+        return "unreadable"
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return "malformed"
+    if head.schema_version != BENCH_SCHEMA_VERSION:
+        return "other version"
+    if head.kind not in RUN_KINDS:
+        return "other kind"
+    try:
+        run = msgspec.json.decode(content, type=BenchResult)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return "malformed"
+    if not any(scenario.workload for scenario in run.scenarios) or not run.machine.class_key:
+        return "older version"
+    return run
 
 
 def latest_growth(home: Home) -> Path:

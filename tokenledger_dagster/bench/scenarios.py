@@ -19,17 +19,21 @@ from typing import Any
 import msgspec
 
 from tokenledger_dagster.bench import process
-from tokenledger_dagster.bench.corpus import MB, Corpus
+from tokenledger_dagster.bench.corpus import MB, Corpus, Spec
+from tokenledger_dagster.bench.reference import REFERENCE
 from tokenledger_dagster.bench.truth import FIRST_DIFFERENCES, compare
+from tokenledger_dagster.bench.workload import definition, load_workload
 from tokenledger_dagster.contracts.bench import (
     Correctness,
     Difference,
     LakeFacts,
     Medians,
     Memory,
+    Ratio,
     Round,
     Scenario,
     Step,
+    WorkloadFacts,
 )
 from tokenledger_dagster.home import Home, ensure_home
 from tokenledger_dagster.ingest.sync import SyncOptions, sync
@@ -63,13 +67,16 @@ class Bench:
         self._folder = folder
         self._options = options
         self._say = say
+        self._walked = corpus.bytes
+        """What the reference reads, however much is appended later: its work stays the same."""
 
     def run(self, name: str) -> Scenario:
         """Runs the scenario of this name."""
         facts = self._corpus.facts
         home = self._new_home(name)
         steps = SCENARIOS[name](self, home)
-        found = Scenario(name=name, corpus=facts, steps=steps, lake=lake_facts(home))
+        lake, workload = lake_facts(home), workload_facts(name, self._corpus.spec)
+        found = Scenario(name=name, corpus=facts, steps=steps, lake=lake, workload=workload)
         shutil.rmtree(home.root)
         return found
 
@@ -132,9 +139,11 @@ class Bench:
         self, name: str, home: Home, count: int, prepare: Callable[[], tuple[int, int]], command: Sequence[str] = REPORT
     ) -> Step:
         rounds: list[Round] = []
+        reference: list[Round] = []
         checked: list[Correctness] = []
         for number in range(1, count + 1):
             new_bytes, new_events = prepare()
+            reference.append(self._reference(home))
             ran = self._spawn(command, home)
             rounds.append(msgspec.structs.replace(ran.round, new_bytes=new_bytes, new_events=new_events))
             checked.append(self._check(json.loads(ran.output)))
@@ -153,6 +162,8 @@ class Bench:
             median=medians(rounds),
             memory=memory,
             correctness=_joined(checked),
+            reference=reference,
+            ratio=ratio_of(rounds, reference),
         )
 
     def _polls(self, home: Home, count: int) -> Step:
@@ -174,6 +185,9 @@ class Bench:
 
     def _spawn(self, command: Sequence[str], home: Home) -> process.Ran:
         return process.run(command, self._environ(home), self._folder)
+
+    def _reference(self, home: Home) -> Round:
+        return process.run_reference(self._corpus.home, self._walked, self._environ(home), self._folder)
 
     def _environ(self, home: Home) -> dict[str, str]:
         return process.environment(self._corpus.home, home.root)
@@ -210,6 +224,31 @@ def medians(rounds: Sequence[Round]) -> Medians:
         wall_p95_s=walls[math.ceil(0.95 * len(walls)) - 1],
         mb_per_s=statistics.median(one.new_bytes / MB / one.wall_s for one in read) if read else None,
         events_per_s=statistics.median(one.new_events / one.wall_s for one in read) if read else None,
+    )
+
+
+def ratio_of(rounds: Sequence[Round], reference: Sequence[Round]) -> Ratio | None:
+    """Medians of each round's ratio to the reference before it, whose conditions it shared; None without any."""
+    pairs = [(one, other) for one, other in zip(rounds, reference, strict=True) if other.cpu_s > 0 and other.wall_s > 0]
+    if not pairs:
+        return None
+    return Ratio(
+        reference=REFERENCE,
+        cpu=round(statistics.median(one.cpu_s / other.cpu_s for one, other in pairs), 4),
+        wall=round(statistics.median(one.wall_s / other.wall_s for one, other in pairs), 4),
+    )
+
+
+def workload_facts(scenario: str, spec: Spec) -> WorkloadFacts:
+    """What a scenario over a corpus of this kind is told apart by."""
+    digest = definition()
+    return WorkloadFacts(
+        name=f"{scenario}/{spec.size / MB:g}MB/{spec.shape}/seed-{spec.seed}/{digest}",
+        size=spec.size,
+        shape=spec.shape,
+        seed=spec.seed,
+        month=load_workload().first_day[:7],
+        definition=digest,
     )
 
 

@@ -6,6 +6,7 @@ Here: the figures that shape a corpus, and JSON-safe text of any length.  Not he
 from __future__ import annotations
 
 import bisect
+import hashlib
 import json
 import random
 from pathlib import Path
@@ -71,6 +72,11 @@ class Workload(msgspec.Struct, frozen=True):
 def load_workload() -> Workload:
     """The committed workload."""
     return msgspec.json.decode(_FILE.read_bytes(), type=Workload)
+
+
+def definition() -> str:
+    """Digest of the committed workload: another one means other logs."""
+    return hashlib.blake2b(_FILE.read_bytes(), digest_size=4).hexdigest()
 
 
 class Prose:

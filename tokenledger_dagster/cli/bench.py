@@ -1,6 +1,7 @@
 """``tokenledger bench``: speed, memory and exactness on made-up logs; the growth chart; a profile.
 
-Here: arguments, tables, exit codes.  Not here: measuring (``bench``).
+Here: arguments, tables, exit codes.  Not here: measuring (``bench``), the perf gate and the trend (``cli.bench_gate``,
+``cli.bench_trend``).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from tokenledger_dagster.bench.corpus import MB, SHAPES, Spec
 from tokenledger_dagster.bench.results import keep, latest_growth, make_result, read_result
 from tokenledger_dagster.bench.runner import run_scenarios
 from tokenledger_dagster.bench.scenarios import SCENARIOS, USUAL, Options
-from tokenledger_dagster.cli import common, output
+from tokenledger_dagster.cli import bench_cache, bench_gate, bench_trend, common, golden, output
 from tokenledger_dagster.clients.registry import client_name, clients
 from tokenledger_dagster.contracts.bench import BenchResult, ClientsResult, ProfileResult, Step
 from tokenledger_dagster.errors import TokenLedgerError, UsageError
@@ -33,6 +34,10 @@ ACTIONS = {
     "chart": "draw the growth curve of a kept result as SVG",
     "profile": "say where the time of a first reading goes, stage by stage",
     "clients": "measure a first reading and a little more of every client's fixtures",
+    "cache": bench_cache.ABOUT,
+    "golden": golden.ABOUT,
+    "gate": bench_gate.ABOUT,
+    "trend": bench_trend.ABOUT,
 }
 _ACTION_EXAMPLES = {
     "run": ("run", "run --size-mb 200 --scenario warm-tail --rounds 7", "run --shape many-files --format json"),
@@ -40,6 +45,10 @@ _ACTION_EXAMPLES = {
     "chart": ("chart --from growth.json --out growth.svg", "chart --out growth.svg"),
     "profile": ("profile --size-mb 200",),
     "clients": ("clients --client amp --client droid",),
+    "cache": bench_cache.EXAMPLES,
+    "golden": golden.EXAMPLES,
+    "gate": bench_gate.EXAMPLES,
+    "trend": bench_trend.EXAMPLES,
 }
 
 
@@ -55,7 +64,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """One group of arguments for each action."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     add = {"run": _add_run, "growth": _add_growth, "chart": _add_chart, "profile": _add_profile}
-    add["clients"] = _add_clients
+    add |= {"clients": _add_clients, "gate": bench_gate.add_arguments, "trend": bench_trend.add_arguments}
+    add["golden"] = golden.add_arguments
+    add["cache"] = bench_cache.add_arguments
     for name, about in ACTIONS.items():
         one = actions.add_parser(
             name,
@@ -69,13 +80,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
-    """Runs one action; exits 1 where a figure is not the generator's."""
+    """Runs one action; exits 1 where a figure is not the generator's, or the program got slower."""
     actions: dict[str, Callable[[argparse.Namespace, Settings], int]] = {
         "run": _run,
         "growth": _growth,
         "chart": _chart,
         "profile": _profile,
         "clients": _clients,
+        "cache": bench_cache.run,
+        "golden": golden.run,
+        "gate": bench_gate.run,
+        "trend": bench_trend.run,
     }
     return actions[args.action](args, settings)
 

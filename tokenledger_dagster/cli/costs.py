@@ -37,8 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Prints the breakdown; exits 3 where nothing matches."""
+    from tokenledger_dagster.usage.aggregates import open_aggregates
     from tokenledger_dagster.usage.breakdown import cost_breakdown
     from tokenledger_dagster.usage.effective import effective
+    from tokenledger_dagster.usage.read_suggestions import with_suggestions
 
     check_month(args.month)
     if args.month:
@@ -51,7 +53,12 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         common.synced(home, settings)
     connection = common.ledger(home)
     try:
-        found = cost_breakdown(connection, selection, effective(connection, str(home.root)), common.now())
+        if args.month:
+            with open_aggregates(home, selection.zone, now=common.now()) as kept:
+                found = kept.costs(args.month, selection)
+        else:
+            found = cost_breakdown(connection, selection, effective(connection, str(home.root)), common.now())
+        found = with_suggestions(found, home)
     finally:
         connection.close()
     if not found.total_tokens and not found.monthly_total_usd:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,63 +25,58 @@ if TYPE_CHECKING:
     from tokenledger_dagster.models.artifacts import Build
 
 OBJECTIVES = ("cost+quality", "cost+quality+latency")
-EXAMPLES = {
-    "ledger": """
-examples:
-  tokenledger ledger pareto                                 # who is beaten by none, with weights and bounds
-  tokenledger ledger pareto --committed --svg pareto.svg    # the same as a picture
-  tokenledger ledger refresh --allow-missing-snapshot       # your own: prices, usage mix, latencies
-  tokenledger ledger build                                  # the committed files, from config/ alone
-  tokenledger ledger diff                                   # exits 1 where they are not what config/ gives
-  tokenledger ledger map --input names.csv --output mapped.csv
-  tokenledger ledger frontier polyglot_leaderboard.yml      # of Aider's leaderboard
-"""
+ACTIONS = {
+    "build": "make the committed files from config/ alone",
+    "refresh": "make the ledger of your home: own prices, models, usage mix and latencies",
+    "validate": "load the SQL in SQLite and DuckDB and hold every cell against the CSV files",
+    "diff": "build from config/ in memory and compare; exits 1 where a file differs",
+    "pareto": "the frontier, with what is compared and how it is weighed",
+    "map": "say which model each name of a CSV file means",
+    "frontier": "quality, cost and latency of the runs of Aider's polyglot leaderboard",
 }
+_ACTION_EXAMPLES = {
+    "build": ("build", "build --output ledger-of-today --format json"),
+    "refresh": ("refresh --allow-missing-snapshot", "refresh --cliproxyapi-snapshot usage-export.json --no-sync"),
+    "validate": ("validate", "validate --home", "validate --folder ledger-of-today --format json"),
+    "diff": ("diff", "diff --folder ledger-of-today --format json"),
+    "pareto": ("pareto", "pareto --committed --svg pareto.svg", "pareto --objectives cost+quality --all --format csv"),
+    "map": ("map --input names.csv --output mapped.csv", "map --input names.csv --output - --overrides overrides.yaml"),
+    "frontier": ("frontier polyglot_leaderboard.yml", "frontier polyglot_leaderboard.yml --all --format csv"),
+}
+
+
+def _examples(*actions: str) -> str:
+    lines = [f"  tokenledger ledger {example}" for action in actions for example in _ACTION_EXAMPLES[action]]
+    return "\n".join(["examples:", *lines])
+
+
+EXAMPLES = {"ledger": _examples(*ACTIONS)}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """One parser an action."""
+    from tokenledger_dagster.cli.main import EXIT_CODES
+
+    add: dict[str, Callable[[argparse.ArgumentParser], None]] = {
+        "build": _add_build,
+        "refresh": _add_refresh,
+        "validate": _add_validate,
+        "diff": _add_diff,
+        "pareto": _add_pareto,
+        "map": _add_map,
+        "frontier": _add_frontier,
+    }
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    build = _action(actions, "build", "Make the committed files from config/ alone.")
-    build.add_argument("--output", metavar="DIR", help="folder for the files (default: ledger/ of the checkout)")
-    output.add_format(build, ("table", "json"))
-
-    refresh = _action(actions, "refresh", "Make the ledger of your home: own prices, models, usage mix and latencies.")
-    refresh.add_argument("--cliproxyapi-snapshot", metavar="FILE", help="runtime metrics from this file and no other")
-    refresh.add_argument("--allow-missing-snapshot", action="store_true", help="go on where no records are found")
-    refresh.add_argument("--skip-runtime-discovery", action="store_true", help="look for no records of CLIProxyAPI")
-    common.add_no_sync(refresh)
-    output.add_format(refresh, ("table", "json"))
-
-    validate = _action(actions, "validate", "Load the SQL in SQLite and DuckDB and hold it against the CSV files.")
-    validate.add_argument("--folder", metavar="DIR", help="folder with the files (default: ledger/ of the checkout)")
-    validate.add_argument("--home", action="store_true", help="those of your home")
-    output.add_format(validate, ("table", "json"))
-
-    diff = _action(actions, "diff", "Build from config/ in memory and compare; exits 1 where a file differs.")
-    diff.add_argument("--folder", metavar="DIR", help="folder with the files (default: ledger/ of the checkout)")
-    output.add_format(diff, ("table", "json"))
-
-    pareto = _action(actions, "pareto", "The frontier, with what is compared and how it is weighed.")
-    pareto.add_argument("--objectives", choices=OBJECTIVES, help="one set (default: all)")
-    pareto.add_argument("--committed", action="store_true", help="of the committed inputs instead of your home")
-    pareto.add_argument(
-        "--all", action="store_true", dest="everything", help="also models that are beaten or lack a figure"
-    )
-    pareto.add_argument("--svg", metavar="FILE", help="draw cost and quality into this file instead of printing")
-    output.add_format(pareto)
-
-    names = _action(actions, "map", "Say which model each name of a CSV file means.")
-    names.add_argument("--input", required=True, metavar="FILE", help="CSV with source_name and context_provider")
-    names.add_argument("--output", required=True, metavar="FILE", help="CSV to write; - is standard output")
-    names.add_argument("--overrides", metavar="FILE", help="names you gave, such as overrides.yaml of your home")
-
-    frontier = _action(actions, "frontier", "Quality, cost and latency of the runs of Aider's polyglot leaderboard.")
-    frontier.add_argument("leaderboard", metavar="FILE", help="polyglot_leaderboard.yml of the Aider project")
-    frontier.add_argument(
-        "--all", action="store_true", dest="everything", help="also runs that are beaten or lack a figure"
-    )
-    output.add_format(frontier)
+    for name, about in ACTIONS.items():
+        one = actions.add_parser(
+            name,
+            prog=f"tokenledger ledger {name}",
+            help=about,
+            description=f"{about[0].upper()}{about[1:]}.",
+            epilog=f"{_examples(name)}\n\n{EXIT_CODES}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        add[name](one)
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
@@ -141,7 +136,7 @@ def refresh(home: Home, settings: Settings, options: RuntimeOptions) -> tuple[Wr
 
 def run_validate(args: argparse.Namespace, settings: Settings) -> int:
     """Loads the files of a folder; an error where that fails."""
-    from tokenledger_dagster.models.artifacts import validate
+    from tokenledger_dagster.models.validation import validate
 
     folder = _folder(args, settings)
     rows = validate(folder)
@@ -228,13 +223,64 @@ def run_frontier(args: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
+# -------------------------------------------------------------------- arguments
+
+
+def _add_build(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--output", metavar="DIR", help="folder for the files (default: ledger/ of the checkout)")
+    output.add_format(parser, ("table", "json"))
+
+
+def _add_refresh(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--cliproxyapi-snapshot", metavar="FILE", help="runtime metrics from this file and no other")
+    parser.add_argument("--allow-missing-snapshot", action="store_true", help="go on where no records are found")
+    parser.add_argument("--skip-runtime-discovery", action="store_true", help="look for no records of CLIProxyAPI")
+    common.add_no_sync(parser)
+    output.add_format(parser, ("table", "json"))
+
+
+def _add_validate(parser: argparse.ArgumentParser) -> None:
+    _add_folder(parser)
+    parser.add_argument("--home", action="store_true", help="those of your home")
+    output.add_format(parser, ("table", "json"))
+
+
+def _add_diff(parser: argparse.ArgumentParser) -> None:
+    _add_folder(parser)
+    output.add_format(parser, ("table", "json"))
+
+
+def _add_pareto(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--objectives", choices=OBJECTIVES, help="one set (default: all)")
+    parser.add_argument("--committed", action="store_true", help="of the committed inputs instead of your home")
+    _add_all(parser, "models")
+    parser.add_argument("--svg", metavar="FILE", help="draw cost and quality into this file instead of printing")
+    output.add_format(parser)
+
+
+def _add_map(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--input", required=True, metavar="FILE", help="CSV with source_name and context_provider")
+    parser.add_argument("--output", required=True, metavar="FILE", help="CSV to write; - is standard output")
+    parser.add_argument("--overrides", metavar="FILE", help="names you gave, such as overrides.yaml of your home")
+
+
+def _add_frontier(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("leaderboard", metavar="FILE", help="polyglot_leaderboard.yml of the Aider project")
+    _add_all(parser, "runs")
+    output.add_format(parser)
+
+
+def _add_folder(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--folder", metavar="DIR", help="folder with the files (default: ledger/ of the checkout)")
+
+
+def _add_all(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument(
+        "--all", action="store_true", dest="everything", help=f"also {what} that are beaten or lack a figure"
+    )
+
+
 # -------------------------------------------------------------------- shared
-
-
-def _action(
-    actions: argparse._SubParsersAction[argparse.ArgumentParser], name: str, about: str
-) -> argparse.ArgumentParser:
-    return actions.add_parser(name, help=about[0].lower() + about[1:].rstrip("."), description=about)
 
 
 def _folder(args: argparse.Namespace, settings: Settings) -> Path:

@@ -18,6 +18,7 @@ from tokenledger_dagster.models.comparison import Comparison
 from tokenledger_dagster.models.frontier import eligible_count
 from tokenledger_dagster.models.leaderboard import Placed
 
+_LEAST_SHOWN = Decimal("0.0001")
 _HEADERS = ["Model", "Rank", "Quality %", "Cost USD", "Latency", "Score", "p(frontier)", "Wins", "Beaten by"]
 
 
@@ -176,6 +177,8 @@ def _figure(value: Decimal | int | None) -> str:
     if value is None:
         return "-"
     found = Decimal(value)
+    if 0 < found < _LEAST_SHOWN:
+        return f"<{_LEAST_SHOWN}"
     text = f"{found:.4f}" if 0 < abs(found) < 1 else f"{found:.2f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 

@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "events": ("events", "booked events, one line each"),
     "duplicates": ("events", "usage records that were not booked, each with its rule and owner"),
     "costs": ("costs", "what a period cost, with plans: variable, allocated, idle, by provider and model"),
+    "suggestions": ("suggestions", "what a month's figures suggest, each with its evidence and saving"),
     "explain": ("explain", "the events, prices and bytes behind a figure"),
     "orchestrate": ("orchestrate", "run the whole Dagster job: tables, checks, published files"),
     "snapshot": ("snapshot", "the UI snapshot, for status bars and extensions"),
@@ -35,10 +36,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "lint, audit, check, coverage, apply, reconcile and reprice: the price book and its sources",
     ),
     "ledger": ("ledger", "models and providers with prices and benchmarks, and which models nobody beats"),
+    "quality": ("quality", "published totals recomputed in pandas, and what the tables are expected to look like"),
     "proxy": ("proxy", "land the usage queue of a CLIProxyAPI"),
     "feeder": ("feeder", "hold files of a feeder against its contract"),
     "bench": ("bench", "speed, memory and exactness on made-up logs"),
+    "retention": ("retention", "what the home no longer needs: old runs, reconciliations, results, kept answers"),
     "rates": ("rates", "build or compare the committed rate table"),
+    "completion": ("completion", "a script for bash, zsh or fish that completes commands and options"),
     "quickstart": ("quickstart", "the main job on your own logs, or on the bundled sample"),
 }
 EXIT_CODES = "exit codes: 0 ok, 1 a check or gate failed, 2 usage error, 3 nothing to report, 4 bad input"
@@ -137,7 +141,7 @@ def _run(name: str, arguments: list[str], walked: Walked | None = None) -> int:
     module = _module(name)
     parsed: Arguments | None = simple(name, arguments)
     if parsed is None:
-        parsed = _parser(name, module).parse_args(arguments)
+        parsed = command_parser(name).parse_args(arguments)
         parsed.command = name
     parsed.walked = walked
     from tokenledger_dagster.settings import load_settings
@@ -153,9 +157,11 @@ def _module(name: str) -> ModuleType:
     return importlib.import_module(f"tokenledger_dagster.cli.{COMMANDS[name][0]}")
 
 
-def _parser(name: str, module: ModuleType) -> argparse.ArgumentParser:
+def command_parser(name: str) -> argparse.ArgumentParser:
+    """The parser of a command."""
     import argparse
 
+    module = _module(name)
     parser = argparse.ArgumentParser(
         prog=f"tokenledger {name}",
         description=COMMANDS[name][1][0].upper() + COMMANDS[name][1][1:] + ".",

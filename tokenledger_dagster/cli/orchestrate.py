@@ -31,6 +31,20 @@ if TYPE_CHECKING:
     from resources import LedgerHome, RunOptions
     from tokenledger_dagster.contracts.summaries import PipelineSummary
 
+JOBS = (
+    "orchestrate",
+    "orchestrate_ui",
+    "refresh",
+    "refresh_ledger",
+    "reconcile",
+    "pricing_ci",
+    "quality",
+    "goldens",
+    "do_all_next",
+)
+"""Of `automation.JOBS` those that a command line runs."""
+_WHOLE = ("orchestrate", "do_all_next")
+"""Jobs whose summary is the one that others look at."""
 STAGES = ("sources", "events", "pricing", "usage", "reconcile", "ledger", "exports")
 EXAMPLES = {
     "orchestrate": """
@@ -38,17 +52,20 @@ examples:
   tokenledger orchestrate
   tokenledger orchestrate --month 2026-02 --snapshot-mode extended --format json
   tokenledger orchestrate --skip events --skip pricing        # publish again what is there
+  tokenledger orchestrate --job orchestrate_ui                # the UI snapshot alone
+  tokenledger orchestrate --job do_all_next                   # everything, measured, in one file
 """
 }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Month, stages, strictness, and where the artifacts go besides the home."""
+    parser.add_argument("--job", choices=JOBS, default="orchestrate", help="what is run (default: orchestrate)")
     parser.add_argument("--month", metavar="YYYY-MM", help="month of the summaries (default: that of the latest event)")
     parser.add_argument("--snapshot-mode", choices=("compact", "extended"), default="compact", help="default: compact")
     parser.add_argument("--skip", metavar="STAGE", action="append", default=[], help=f"one of {', '.join(STAGES)}")
     parser.add_argument("--on-unpriced", choices=("error", "skip"), help="what usage without a price does to the run")
-    parser.add_argument("--no-cache", action="store_true", help="read every log from its start and reconcile")
+    parser.add_argument("--no-cache", action="store_true", help="read every log from its start, keep no aggregates")
     parser.add_argument(
         "--reconcile-write", action="store_true", help="let reconciling write its patch into pricing.json"
     )
@@ -90,7 +107,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     options = RunOptions(
         month=args.month or settings.month or "",
         snapshot_mode=args.snapshot_mode,
-        on_unpriced=args.on_unpriced or settings.on_unpriced,
+        on_unpriced=args.on_unpriced or ("error" if args.job == "pricing_ci" else settings.on_unpriced),
         no_cache=args.no_cache,
         reconcile_write=args.reconcile_write,
         events_out=args.events_out or "",
@@ -102,11 +119,13 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         run_id = str(uuid.uuid4())
         progress = _Progress(sys.stderr)
         instance.add_event_listener(run_id, progress)
-        result = _execute(instance, run_id, skipped, providers, home, options)
+        result = _execute(instance, args.job, run_id, skipped, providers, home, options)
         progress.close()
         if args.events_out and result.success:
             _write_events(home.open(), events, args.limit, Path(args.events_out))
-        summary, path = write_run_summary(instance, run_id, home, options)
+        summary, path = write_run_summary(instance, run_id, home, options, is_latest=args.job in _WHOLE)
+    if args.job == "do_all_next":
+        _write_bundle(home.open())
     if args.format == "json":
         output.print_json(summary)
     else:
@@ -146,6 +165,7 @@ def _instance() -> dg.DagsterInstance:
 
 def _execute(
     instance: dg.DagsterInstance,
+    job_name: str,
     run_id: str,
     skipped: set[str],
     providers: set[str],
@@ -156,7 +176,7 @@ def _execute(
 
     from tokenledger_dagster.definitions import defs
 
-    job = defs.resolve_job_def("orchestrate")
+    job = defs.resolve_job_def(job_name)
     config = dg.RunConfig(
         resources={"home": home, "options": options},
         # what a person needs is told by the progress; the rest is in the run's own log
@@ -174,6 +194,16 @@ def _selected(job: dg.JobDefinition, skipped: set[str], providers: set[str]) -> 
         client = str(node.metadata.get("client", ""))
         if node.group_name not in skipped and not (client and providers and client not in providers):
             yield node.key
+
+
+def _write_bundle(home: Home) -> None:
+    """The bundle once more, now that the run's summary is complete."""
+    from tokenledger_dagster.exports.bundle import write_bundle
+
+    made = write_bundle(home)
+    for problem in made.index.problems:
+        common.note(f"tokenledger orchestrate: {problem}")
+    common.note(f"wrote {made.path}")
 
 
 def _write_events(home: Home, wanted: Selection, limit: int | None, path: Path) -> None:
@@ -254,9 +284,9 @@ class _Progress:
     def _step_failure(self, event: Any) -> None:
         error = _meant(event.step_failure_data.error)
         if error.cls_name != "DagsterAssetCheckFailedError":  # said already, check by check
-            message = error.message.strip().removeprefix(f"{error.cls_name}: ")
+            message = re.sub(rf"^(\S+\.)?{error.cls_name}: ", "", error.message.strip())
             self.errors.append((_step_name(event.step_key), error.cls_name or "", message))
-            if error.cls_name not in _exit_codes() and error.stack:
+            if error.cls_name not in {*_exit_codes(), "Failure"} and error.stack:
                 # not one of ours: where it happened is the first thing to know
                 self._line("".join(error.stack[-1:]).rstrip())
 
@@ -273,12 +303,13 @@ class _Progress:
 def _text(summary: PipelineSummary, path: Path, home: LedgerHome) -> str:
     """The run in a few lines; stages that did not run are not spoken of."""
     place, checks = home.open(), summary.checks
+    snapshot = Path(summary.ui_snapshot_path or place.ui_snapshot_path)
+    # a job may make only some of them
+    files = (("database", place.duckdb_path), ("UI snapshot", snapshot), ("summary", path))
     rows = [
         ["checks", f"{checks.passed} passed, {checks.warned} warned, {checks.failed} failed"],
         ["time", f"{summary.duration_ms:,} ms"],
-        ["database", str(place.duckdb_path)],
-        ["UI snapshot", str(summary.ui_snapshot_path)],
-        ["summary", str(path)],
+        *([name, str(one)] for name, one in files if one.exists()),
     ]
     if not summary.daily.skipped:
         sums = summary.daily.details

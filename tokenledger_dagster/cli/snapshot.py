@@ -8,6 +8,7 @@ from tokenledger_dagster.errors import NothingToReport, UsageError
 from tokenledger_dagster.exports.ui_snapshot import snapshot_document, write_document
 from tokenledger_dagster.plainjson import encode_plain
 from tokenledger_dagster.usage.declared import is_declared
+from tokenledger_dagster.usage.kept_suggestions import add_to_snapshot
 from tokenledger_dagster.usage.selection import day_number
 
 TYPE_CHECKING = False
@@ -72,6 +73,7 @@ def show_snapshot(connection: sqlite3.Connection, args: Arguments, home: str, to
 
         plans = effective(connection, home)
     document = snapshot_document(connection, mode=args.mode, month=args.month, top_n=top_n, plans=plans)
+    document = add_to_snapshot(document, home)
     if not document["totals"]["tokens"] and not document["totals"]["cost_usd"]:
         raise NothingToReport(f"no events for {args.month or 'any month'}")
     sys.stdout.buffer.write(encode_plain(document))

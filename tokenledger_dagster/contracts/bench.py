@@ -21,6 +21,9 @@ class Machine(msgspec.Struct, kw_only=True):
     memory_bytes: int | None
     system: str
     python: str
+    class_key: str = ""
+    """``machine_class`` with what else speed depends on, coarsely: memory as a power of two, the interpreter's minor
+    version.  No name of a host.  Empty in results of earlier versions."""
 
 
 class Versions(msgspec.Struct, kw_only=True):
@@ -43,6 +46,21 @@ class CorpusFacts(msgspec.Struct, kw_only=True):
     events: int
     usage_rows: int
     """Rows with usage, copies among them."""
+
+
+class WorkloadFacts(msgspec.Struct, kw_only=True):
+    """What was asked for: runs of equal ``name`` and ``month`` read equal logs in the same way."""
+
+    name: str
+    """All of the below but the month as one text."""
+    size: int
+    """Bytes asked for; ``corpus.bytes`` is what they came to."""
+    shape: str
+    seed: int
+    month: str
+    """In which the logs begin, YYYY-MM."""
+    definition: str
+    """Digest of the shares, sizes and names that logs are made of."""
 
 
 class Round(msgspec.Struct, kw_only=True):
@@ -71,6 +89,16 @@ class Medians(msgspec.Struct, kw_only=True):
     mb_per_s: float | None = None
     """New bytes over wall time, in millions; None where nothing new was read."""
     events_per_s: float | None = None
+
+
+class Ratio(msgspec.Struct, kw_only=True):
+    """Rounds over the reference that was run just before each of them; medians of the single ratios."""
+
+    reference: str
+    """Name and version of what was run: ratios to different references cannot be compared."""
+    cpu: float
+    """Of processor time."""
+    wall: float
 
 
 class Memory(msgspec.Struct, kw_only=True):
@@ -117,6 +145,10 @@ class Step(msgspec.Struct, kw_only=True):
     median: Medians
     memory: Memory | None = None
     correctness: Correctness
+    reference: list[Round] = []
+    """What reading the same bytes and finding their newlines took, before each round."""
+    ratio: Ratio | None = None
+    """None in results of earlier versions, and of syncs within one process."""
 
 
 class Scenario(msgspec.Struct, kw_only=True):
@@ -128,6 +160,8 @@ class Scenario(msgspec.Struct, kw_only=True):
     steps: list[Step]
     lake: LakeFacts
     """After the last step."""
+    workload: WorkloadFacts | None = None
+    """None in results of earlier versions."""
 
 
 class BenchResult(msgspec.Struct, kw_only=True):

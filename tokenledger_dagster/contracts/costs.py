@@ -11,6 +11,8 @@ from typing import Any
 
 import msgspec
 
+from tokenledger_dagster.contracts.suggestions import Suggestion
+
 COSTS_SCHEMA_VERSION = 1
 IDLE = "(idle subscription)"
 """Name of the model row that stands for fees no request carries."""
@@ -95,3 +97,5 @@ class CostBreakdown(msgspec.Struct, frozen=True, kw_only=True):
     not_comparable_reasons: list[str] = []
     subscriptions: list[PlanShare] = []
     """Plans with a fee in the period; only where the selection is of a period alone."""
+    suggestion_details: list[Suggestion] = []
+    """What `suggestions` are the texts of, in the same order."""

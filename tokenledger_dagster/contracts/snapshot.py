@@ -67,6 +67,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     timezone: str
     """IANA name of the zone that the month is cut in."""
     top_clients: list[SnapshotRow]
+    suggestions_path: str | msgspec.UnsetType = msgspec.UNSET
+    """Where the whole of ``suggestions`` lies; only where some were worked out for this month and zone."""
 
 
 _MONTH = re.compile(r"\d{4}-(0[1-9]|1[0-2])")

@@ -112,7 +112,7 @@ def write_runtime(
 
     Raises:
         NothingToReport: there are no records, and they may not be missing.
-        SnapshotError: a named file cannot be used.
+        SnapshotError: a named file cannot be used, or holds nothing of CLIProxyAPI and may not.
     """
     started, wanted = time.perf_counter(), options or RuntimeOptions()
     paths = [wanted.snapshot] if wanted.snapshot is not None else []
@@ -121,8 +121,7 @@ def write_runtime(
         paths = [Path(path) for path in log_paths(home, environ, runtime.CLIENT)]
     stamps = [f"{path} {_stamp(path)}" for path in paths]
     key = _digest(repr(wanted), *stamps, "" if events is None else events.digest, key_of(overrides), __version__)
-    known = _known(home, "runtime", key)
-    if known is not None and known.counts["records"]:
+    if known := _known(home, "runtime", key):
         return _told(known, started)
     named = _named_before(home) if wanted.snapshot is None and wanted.discover else None
     also = _booked(cursor, events.path) if events is not None and wanted.snapshot is None and wanted.discover else []
@@ -130,6 +129,11 @@ def write_runtime(
     if not found.metrics and named is not None:
         return _told(named, started)
     if not found.metrics and not wanted.allow_missing:
+        if wanted.snapshot is not None:
+            raise runtime.SnapshotError(
+                f"{wanted.snapshot}: holds no requests of CLIProxyAPI; name an export, queue records, landed lines or "
+                "a table of metrics, or go on without any with --allow-missing-snapshot"
+            )
         raise NothingToReport(
             f"no records of CLIProxyAPI in {home.root}; land them with `tokenledger proxy land`, name a file with "
             "--cliproxyapi-snapshot, or go on without any with --allow-missing-snapshot"
@@ -181,7 +185,7 @@ def live_view(home: Home, cursor: duckdb.DuckDBPyConnection) -> tuple[dict[str, 
     """Return the usage mix of a home and the rows of its Pareto view as they were written last."""
     events = stored(home, "events")
     mix = None if events is None else usage_of(cursor, events.path).mix
-    text = (home.ledger / artifacts.PARETO_CSV).read_text("utf-8")
+    text = (home.ledger / artifacts.PARETO_CSV).read_bytes().decode("utf-8")
     return mix or load_comparison().usage_mix, read_rows(text, ParetoRow)
 
 
@@ -195,6 +199,11 @@ class _Kept(msgspec.Struct, frozen=True):
     """SHA-256 of the files by name."""
     is_named: bool = False
     """Whether somebody named the file it was made of."""
+
+
+def written_files(home: Home) -> list[str]:
+    """Names of the files below `ledger/` that were made last, whether they are still there or not."""
+    return sorted({name for kept in _memory(home).values() for name in kept.digests})
 
 
 def _named_before(home: Home) -> _Kept | None:
@@ -251,17 +260,16 @@ def _booked(cursor: duckdb.DuckDBPyConnection, events: Path) -> list[runtime.Out
     query = sql("booked_outcomes", events=literal(events), client=literal(runtime.CLIENT))
     return [
         runtime.Outcome(
-            key=runtime.request_key(request, time_us, raw, f"{event_id}"),
+            key=runtime.request_key(request, None if is_dated else time_us, raw, identity),
             provider=provider,
             model=model,
             latency_ms=latency,
             ttft_ms=first,
             is_failed=status == "error",
         )
-        for request, time_us, raw, event_id, provider, model, latency, first, status, path in cursor.execute(
+        for request, time_us, is_dated, raw, identity, provider, model, latency, first, status in cursor.execute(
             query
         ).fetchall()
-        if request or not Path(path).exists()
     ]
 
 
@@ -282,4 +290,5 @@ def _file(path: Path) -> str:
 
 
 def _digest(*parts: str) -> str:
-    return hashlib.blake2b("\n".join(parts).encode(), digest_size=16).hexdigest()
+    # paths may hold bytes that are no text
+    return hashlib.blake2b("\n".join(parts).encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()

@@ -34,6 +34,7 @@ def make_summary(
     ingest: IngestSummary | None = None,
     stages: Mapping[str, Stage] | None = None,
     checks: CheckCounts | None = None,
+    aggregates: AggregateCache | None = None,
     month_filter: str | None = None,
     events_out: str | None = None,
     pricing: str | None = None,
@@ -49,6 +50,7 @@ def make_summary(
         ingest: its sync; None where it read no logs.
         stages: those of ``STAGES`` that ran; each of the others is ``skipped``, with a reason.
         checks: its checks; None before they ran.
+        aggregates: how often kept aggregates saved computing them; None where the run did not look at them.
         month_filter: month it was asked for, YYYY-MM; None is the latest.
         events_out: where events were also written.
         pricing: the user's price book.
@@ -80,7 +82,7 @@ def make_summary(
         pricing_reconcile=stage("pricing_reconcile"),
         monthly=stage("monthly"),
         daily=stage("daily"),
-        aggregate_cache=AggregateCache(details={"reason": "sums are kept in the manifest; no cache file is used"}),
+        aggregate_cache=AggregateCache(details={"reason": NOT_RUN}) if aggregates is None else aggregates,
         ledger=stage("ledger"),
         bench=stage("bench"),
         perf_gate=stage("perf_gate"),
@@ -89,13 +91,15 @@ def make_summary(
     )
 
 
-def write_summary(home: Home, summary: PipelineSummary, path: Path | None = None) -> Path:
-    """Writes the summary to the run's folder, to its place in the home, and to ``path``; returns the first.
+def write_summary(home: Home, summary: PipelineSummary, path: Path | None = None, *, is_latest: bool = True) -> Path:
+    """Writes the summary to the run's folder, if it ``is_latest`` to its place in the home, and to ``path``.
+
+    Returns the first.
 
     The folder is named by the run's start, UTC; writing the same run again replaces its summary.
     """
     target = _folder(home, summary) / SUMMARY_FILE
-    for place in (target, home.pipeline_summary_path, path):
+    for place in (target, home.pipeline_summary_path if is_latest else None, path):
         if place is not None:
             write_json_atomic(place, summary)
     return target

@@ -120,6 +120,14 @@ def stored(home: Home, name: str) -> BuiltTable | None:
     return _result(name, path, found, time.perf_counter(), cache_hit=True)
 
 
+def is_current(home: Home, name: str, con: duckdb.DuckDBPyConnection, zone: str) -> bool:
+    """Whether nothing that a table stands on changed since it was built; builds nothing.
+
+    Raises ManifestError where the home holds no ledger.
+    """
+    return _Builder(con, home, zone, NoopMetrics()).is_current(name)
+
+
 def is_as_built(home: Home, name: str, con: duckdb.DuckDBPyConnection) -> bool:
     """Whether a table's file holds what was built: by its stamp, else by its content, as after a home was copied.
 
@@ -156,6 +164,14 @@ class _Builder:
         if name not in self._done:
             self._done[name] = self._build(name, RECIPES[name], force)
         return self._done[name]
+
+    def is_current(self, name: str) -> bool:
+        recipe, known = RECIPES[name], _remembered(self._home).tables.get(name)
+        needed = [stored(self._home, need) for need in recipe.needs]
+        there = [table for table in needed if table is not None]
+        if known is None or len(there) < len(needed) or not all(map(self.is_current, recipe.needs)):
+            return False
+        return known.inputs == self._inputs(name, recipe, there) and table_path(self._home, name).exists()
 
     def _build(self, name: str, recipe: Recipe, force: bool) -> BuiltTable:
         needed = [self.build(need) for need in recipe.needs]

@@ -99,6 +99,14 @@ def publish(home: Home, *, force: bool = False, metrics: MetricsBackend | None =
     return result
 
 
+def is_published(home: Home) -> bool:
+    """Whether the database was made from the tables as they are now; not whether somebody changed it since."""
+    known = _remembered(home)
+    if known is None or any(stored(home, name) is None for name in TABLES):
+        return False
+    return known.digest == _digest({name: _table(home, name) for name in TABLES})
+
+
 def _table(home: Home, name: str) -> BuiltTable:
     found = stored(home, name)
     if found is None:

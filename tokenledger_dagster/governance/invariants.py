@@ -15,10 +15,19 @@ import msgspec
 from tokenledger_dagster.contracts.tables import TABLES, USAGE_TABLES
 from tokenledger_dagster.exports.tables import stored
 from tokenledger_dagster.fileio import write_json_atomic
-from tokenledger_dagster.governance import artifacts, contracts, lake, model_ledger, price_book, prices, sums
+from tokenledger_dagster.governance import (
+    artifacts,
+    contracts,
+    golden_checks,
+    lake,
+    model_ledger,
+    price_book,
+    prices,
+    sums,
+)
 from tokenledger_dagster.governance.outcome import SHOWN_ROWS, CheckOutcome, Finding, Inspection, Invariant
 
-__all__ = ["INVARIANTS", "CheckOutcome", "Inspection", "Invariant", "inspect"]
+__all__ = ["INVARIANTS", "CheckOutcome", "Inspection", "Invariant", "inspect", "judge"]
 
 _PROPERTIES = (
     Invariant(
@@ -54,6 +63,15 @@ _PROPERTIES = (
         state=prices.booked_prices_state,
         reads=("event_costs",),
         description="Two computations price every event alike, to the nano-USD; else one of them states wrong costs.",
+    ),
+    Invariant(
+        name="closed_months_unchanged",
+        table="event_costs",
+        run=golden_checks.closed_months_unchanged,
+        state=golden_checks.closed_key,
+        reads=("events", "event_costs"),
+        blocking=False,
+        description="Locked months have the events and figures they had; else what was reported is no longer true.",
     ),
     Invariant(
         name="views_sum_to_same_totals",
@@ -179,6 +197,27 @@ _PROPERTIES = (
         run=artifacts.ui_snapshot_schema,
         description="The UI snapshot has the shape of contract version 1; else status bars show nothing.",
     ),
+    Invariant(
+        name="artifacts_present",
+        table="artifacts",
+        run=artifacts.artifacts_present,
+        blocking=False,
+        description="Every file that a run leaves is there; else who reads it finds nothing, or what is out of date.",
+    ),
+    Invariant(
+        name="artifact_schemas",
+        table="artifacts",
+        run=artifacts.artifact_schemas,
+        description="Every document and table has the shape of its contract; else programs read what nobody meant.",
+    ),
+    Invariant(
+        name="sample_golden",
+        table="sample",
+        run=golden_checks.sample_golden,
+        state=golden_checks.sample_key,
+        blocking=False,
+        description="The bundled sample gives every locked figure; else this program counts or prices otherwise.",
+    ),
 )
 
 INVARIANTS: dict[str, Invariant] = {
@@ -195,8 +234,16 @@ def inspect(name: str, look: Inspection) -> CheckOutcome:
         KeyError: no such invariant.
         OSError, duckdb.Error: what it speaks of cannot be read at all.
     """
-    invariant = INVARIANTS[name]
-    key = _key(invariant, look)
+    return judge(INVARIANTS[name], look)
+
+
+def judge(invariant: Invariant, look: Inspection) -> CheckOutcome:
+    """Checks one property, of this list or of another, or remembers that nothing it reads changed since it passed.
+
+    Raises:
+        OSError, duckdb.Error: what it speaks of cannot be read at all.
+    """
+    name, key = invariant.name, _key(invariant, look)
     if key is not None and _passed(look).get(name) == key:
         message = "Nothing it reads changed since it last passed."
         return _outcome(invariant, Finding(passed=True, message=message, actual=0, expected=0))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import msgspec
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import duckdb
 
 Severity = Literal["ERROR", "WARN"]
+T = TypeVar("T")
 
 SHOWN_ROWS = 20
 """Failing rows that an outcome carries at most."""
@@ -62,16 +63,24 @@ class Inspection:
         self.home = home
         self.con = con
         self.zone = zone
+        self._shared: dict[str, Any] = {}
 
-    def query(self, statement: str) -> list[dict[str, Any]]:
+    def query(self, statement: str, parameters: dict[str, Any] | None = None) -> list[dict[str, Any]]:
         """All rows of a statement, by column name."""
         cursor = self.con.cursor()
         try:
-            cursor.execute(statement)
+            cursor.execute(statement, parameters)
             columns = [column[0] for column in cursor.description or ()]
             return [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
         finally:
             cursor.close()
+
+    def once(self, name: str, make: Callable[[], T]) -> T:
+        """What several checks of one inspection stand on, made by the first that asks for it."""
+        if name not in self._shared:
+            self._shared[name] = make()
+        found: T = self._shared[name]
+        return found
 
     def path(self, table: str) -> Path:
         """Parquet file of a public table."""

@@ -23,9 +23,9 @@ from tokenledger_dagster.ingest.manifest import connect, get_meta
 __all__ = [
     "ClientTotals",
     "LogFiles",
-    "all_logs_digest",
     "client_totals",
     "document_digest",
+    "log_digests",
     "log_files",
     "log_paths",
     "texts_digest",
@@ -63,9 +63,9 @@ def log_paths(home: Home, environ: Mapping[str, str], client: str) -> list[str]:
     return sorted(_stats(home, environ, client))
 
 
-def all_logs_digest(home: Home, environ: Mapping[str, str]) -> str:
-    """Fingerprint of the log files of all clients."""
-    return _digest(log_files(home, environ, client).digest for client in clients())
+def log_digests(home: Home, environ: Mapping[str, str]) -> dict[str, str]:
+    """Fingerprint of the log files of every client, by client."""
+    return {client: log_files(home, environ, client).digest for client in clients()}
 
 
 def client_totals(home: Home, client: str) -> ClientTotals:
@@ -94,9 +94,9 @@ def client_totals(home: Home, client: str) -> ClientTotals:
     return ClientTotals(digest, records, events, tokens, Decimal(nano).scaleb(-9))
 
 
-def document_digest(document: Any) -> str:
-    """Digest of a published document, whenever it was generated."""
-    timeless = msgspec.structs.replace(document, generated_at="")
+def document_digest(document: Any, *places: str) -> str:
+    """Digest of a published document, whenever and wherever it was made: fields that name a place are left out."""
+    timeless = msgspec.structs.replace(document, generated_at="", **dict.fromkeys(places, ""))
     return hashlib.blake2b(encode_json(timeless, indent=0), digest_size=16).hexdigest()
 
 

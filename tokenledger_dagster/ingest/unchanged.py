@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import marshal
 import os
+from stat import S_ISREG
 
 try:
     from _blake2 import blake2b as blake2b  # hashlib would load OpenSSL for it
@@ -157,6 +158,9 @@ def _fingerprint(home: str, environ: Mapping[str, str], seen: list[tuple[str, st
 
 def _content(path: str) -> bytes | None:
     try:
+        # a pipe would never end, a device neither; the sync says what is wrong with it
+        if not S_ISREG(os.stat(path).st_mode):
+            return b"no regular file"
         with open(path, "rb") as handle:
             return handle.read()
     except OSError:

@@ -1,8 +1,8 @@
-"""The files of the unified ledger: what is built, from which inputs, and whether a folder still holds it.
+"""The files of the unified ledger: what is built, from which inputs, and how a folder differs from it.
 
-Here: the committed build (from `config/` alone, the same bytes on every machine), the parts of a live one, writing,
-validating and comparing. Not here: what is in the rows (`unified.py`, `frontier.py`), usage of a ledger
-(`exports.model_ledger`).
+Here: the committed build (from `config/` alone, the same bytes on every machine), the parts of a live one, writing and
+comparing. Not here: what is in the rows (`unified.py`, `frontier.py`), whether files agree with each other
+(`validation.py`), usage of a ledger (`exports.model_ledger`).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from difflib import unified_diff
+from functools import cache
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -26,7 +27,6 @@ from tokenledger_dagster.contracts.ledger import (
     ParetoRow,
     RuntimeMetric,
 )
-from tokenledger_dagster.errors import TokenLedgerError
 from tokenledger_dagster.fileio import write_atomic
 from tokenledger_dagster.models.comparison import Comparison, Figure, ObjectiveSet, load_comparison
 from tokenledger_dagster.models.frontier import eligible_count, pareto_rows
@@ -58,10 +58,6 @@ PARETO_CSV = "unified_model_provider_pareto.csv"
 PARETO_VIEW = "unified_model_provider_pareto.view.sql"
 PRIORS_CSV = "model_priors_by_maker.csv"
 RUNTIME_CSV = "cliproxyapi_runtime_metrics_snapshot.csv"
-
-
-class LedgerFilesError(TokenLedgerError):
-    """A folder does not hold what it should; the message names the file and the remedy."""
 
 
 class Build(NamedTuple):
@@ -138,8 +134,9 @@ def make_build(
     return Build(entries, rows, list(runtime), files)
 
 
+@cache
 def seed_rows() -> list[SeedRow]:
-    """Return the shipped benchmark table in long form.  Raises PipeTableError."""
+    """Return the shipped benchmark table in long form, read once, not to be changed.  Raises PipeTableError."""
     return normalise(decode_table(SEED.read_bytes(), name=str(SEED)), name=str(SEED))
 
 
@@ -211,95 +208,6 @@ def _cells(text: str) -> list[list[str]]:
 
 def _row_name(row: Sequence[str]) -> str:
     return " ".join(cell for cell in row[:_NAMING] if cell) or "an empty row"
-
-
-# -------------------------------------------------------------------- validating
-
-
-def validate(folder: Path) -> dict[str, int]:
-    """Load a folder's SQL in SQLite and DuckDB, hold it against its CSV files, and return rows by table.
-
-    Raises:
-        LedgerFilesError: a file is missing or cannot be loaded, counts differ, or the view's frontier is another.
-    """
-    expected = {
-        "model_benchmark_values": _rows(folder / SEED_CSV, None),
-        UNIFIED_LEDGER.name: _rows(folder / LEDGER_CSV, UNIFIED_LEDGER.column_names),
-        PARETO.name: _rows(folder / PARETO_CSV, PARETO.column_names),
-    }
-    _rows(folder / RUNTIME_CSV, RUNTIME_METRICS.column_names)
-    script = [_text(folder / name) for name in (SEED_SQL, LEDGER_SCHEMA, LEDGER_SEED, PARETO_VIEW)]
-    frontier = {
-        (int(row["ledger_row_id"]), row["objectives"], row["n_dominated_by"] or None)
-        for row in expected[PARETO.name]
-        if row["is_frontier"] == "true"
-    }
-    for engine, loaded in (("SQLite", _in_sqlite), ("DuckDB", _in_duckdb)):
-        counts, found = loaded(script, folder, list(expected))
-        for name, rows in expected.items():
-            if counts[name] != len(rows):
-                raise LedgerFilesError(
-                    f"{folder}: {engine} loads {counts[name]} rows of {name}, its CSV file has {len(rows)}; {_REMEDY}"
-                )
-        if found != frontier:
-            raise LedgerFilesError(
-                f"{folder / PARETO_VIEW}: its frontier in {engine} is not that of {PARETO_CSV}; {_REMEDY}"
-            )
-    return {name: len(rows) for name, rows in expected.items()}
-
-
-_REMEDY = "run `tokenledger ledger build`"
-_FRONTIER = (
-    "SELECT ledger_row_id, objectives, CAST(n_dominated_by AS VARCHAR) FROM unified_model_provider_pareto "
-    "WHERE is_frontier"
-)
-_Loaded = tuple[dict[str, int], set[tuple[int, str, str | None]]]
-
-
-def _in_sqlite(script: Sequence[str], folder: Path, tables: Sequence[str]) -> _Loaded:
-    import sqlite3
-    from contextlib import closing
-
-    with closing(sqlite3.connect(":memory:", isolation_level=None)) as con:
-        try:
-            for text in script:
-                con.executescript(text)
-            counts = {name: con.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in tables}
-            return counts, set(con.execute(_FRONTIER).fetchall())
-        except sqlite3.Error as error:
-            raise LedgerFilesError(f"{folder}: SQLite cannot load its SQL ({error}); {_REMEDY}") from error
-
-
-def _in_duckdb(script: Sequence[str], folder: Path, tables: Sequence[str]) -> _Loaded:
-    import duckdb
-
-    with duckdb.connect() as con:
-        try:
-            for text in script:
-                con.execute(text)
-            counts: dict[str, int] = {}
-            for name in tables:
-                (count,) = con.execute(f"SELECT count(*) FROM {name}").fetchall()[0]
-                counts[name] = count
-            return counts, set(con.execute(_FRONTIER).fetchall())
-        except duckdb.Error as error:
-            first = str(error).strip().splitlines()[0]
-            raise LedgerFilesError(f"{folder}: DuckDB cannot load its SQL ({first}); {_REMEDY}") from error
-
-
-def _rows(path: Path, columns: Sequence[str] | None) -> list[dict[str, str]]:
-    reader = csv.DictReader(_text(path).splitlines())
-    if columns is not None and tuple(reader.fieldnames or ()) != tuple(columns):
-        raise LedgerFilesError(f"{path}: has other columns than this version's; {_REMEDY}")
-    return list(reader)
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "is no UTF-8"
-        raise LedgerFilesError(f"{path}: {reason}; {_REMEDY}") from error
 
 
 def _content(path: Path) -> bytes | None:

@@ -18,7 +18,12 @@ import msgspec
 from tokenledger_dagster.errors import TokenLedgerError
 from tokenledger_dagster.models.pareto import Point, Standing, frontier_probabilities, standings
 
-MOST_BYTES = 16 << 20
+MOST_BYTES = 2 << 20
+MOST_RUNS = 1_000
+"""Every run is compared with every other, 2,000 times over."""
+MOST_CASES = 1_000_000
+LEAST, MOST = Decimal("0.000001"), Decimal(1_000_000_000)
+"""What a run can cost, take or solve, other than nothing; USD, seconds, percent, exercises."""
 _PLACES = Decimal("0.000001")
 
 
@@ -81,6 +86,8 @@ def read_leaderboard(path: Path) -> list[Run]:
         raise LeaderboardError(f"{path}: is no YAML file ({first}); fetch it again") from error
     if not isinstance(document, list) or not document:
         raise LeaderboardError(f"{path}: holds no list of runs; name Aider's polyglot_leaderboard.yml")
+    if len(document) > MOST_RUNS:
+        raise LeaderboardError(f"{path}: holds {len(document):,} runs; name a leaderboard of at most {MOST_RUNS:,}")
     return [_run(entry, f"{path}: entry {number}") for number, entry in enumerate(document, 1)]
 
 
@@ -110,24 +117,34 @@ def _point(run: Run) -> Point:
 def _run(entry: Any, place: str) -> Run:
     if not isinstance(entry, dict) or not isinstance(entry.get("model"), str):
         raise LeaderboardError(f"{place}: is no run with a model; mend or fetch the file again")
-    cases = _number(entry, "test_cases", place)
+    cases = _whole(entry, "test_cases", place)
     rate = _number(entry, "pass_rate_2", place)
-    if cases is None or cases != int(cases) or cases < 1 or cases > 1_000_000 or rate is None or rate > 100:
-        raise LeaderboardError(f"{place}: needs test_cases and pass_rate_2; mend or fetch the file again")
-    solved = _number(entry, "pass_num_2", place)
+    if not cases or cases > MOST_CASES or rate is None or rate > 100:
+        raise LeaderboardError(
+            f"{place}: needs test_cases (1 to {MOST_CASES:,}) and pass_rate_2 (0 to 100); mend or fetch the file again"
+        )
+    solved = _whole(entry, "pass_num_2", place)
     return Run(
         run_id=str(entry.get("dirname") or place.rpartition(" ")[2]),
         model=entry["model"].strip(),
         date=str(entry.get("date") or ""),
-        test_cases=int(cases),
+        test_cases=cases,
         pass_rate=rate,
-        solved=None if solved is None else min(int(solved), int(cases)),
+        solved=None if solved is None else min(solved, cases),
         total_cost_usd=_number(entry, "total_cost", place) or None,
         seconds_per_case=_number(entry, "seconds_per_case", place) or None,
     )
 
 
+def _whole(entry: dict[str, Any], name: str, place: str) -> int | None:
+    found = _number(entry, name, place)
+    if found is not None and found != found.to_integral_value():
+        raise LeaderboardError(f"{place}: {name} is no whole number; mend or fetch the file again")
+    return None if found is None else int(found)
+
+
 def _number(entry: dict[str, Any], name: str, place: str) -> Decimal | None:
+    """A measure that can be meant; None where there is none."""
     text = entry.get(name)
     if text in (None, ""):
         return None
@@ -135,6 +152,7 @@ def _number(entry: dict[str, Any], name: str, place: str) -> Decimal | None:
         found = Decimal(str(text))
     except InvalidOperation as error:
         raise LeaderboardError(f"{place}: {name} is no number; mend or fetch the file again") from error
-    if not found.is_finite() or found < 0:
+    if not found.is_finite() or found < 0 or (found and not LEAST <= found <= MOST):
         raise LeaderboardError(f"{place}: {name} is no measure; mend or fetch the file again")
-    return found
+    # twelve places: more say nothing, and what a machine printed may have thousands
+    return round(found, 12)

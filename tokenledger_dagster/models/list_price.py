@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from tokenledger_dagster.pricing.context import channel_for, provider_for, requested_context
+from tokenledger_dagster.pricing.context import channel_for, channel_of_provider, provider_for, requested_context
 
 if TYPE_CHECKING:
     from tokenledger_dagster.models.names import ModelName
@@ -33,6 +33,9 @@ class ListPrice(msgspec.Struct, frozen=True, kw_only=True):
     output: Decimal | None = None
     cache_write: Decimal | None = None
     cache_read: Decimal | None = None
+    tool_input: Decimal | None = None
+    """None where tools cost as input does; only a pricing book prices them apart."""
+    tool_output: Decimal | None = None
     step_tokens: int | None = None
     """Prompt tokens above which the next two hold for all tokens."""
     step_input: Decimal | None = None
@@ -48,7 +51,7 @@ class ListPrice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def list_price(
-    table: RateTable, name: ModelName, at_us: int, client: str = "", upstream: str | None = None
+    table: RateTable, name: ModelName, at_us: int, client: str = "", billed_by: str | None = None
 ) -> ListPrice:
     """Return what a model costs at a moment, microseconds since 1970, UTC.
 
@@ -57,14 +60,14 @@ def list_price(
         name: the model as it was recognised.
         at_us: the moment.
         client: the client that uses it; empty = the maker's own list.
-        upstream: whoever serves it, as the log names them.
+        billed_by: the pricing book's key of whoever bills it; None = whoever the name or the client tells.
     """
-    provider = provider_for(client, name, upstream)
+    provider = billed_by or provider_for(client, name)
     # a name that the pricing book has is certain, whatever the rules make of it
     priced = table.named(provider, name)
     if priced.confidence < MIN_CONFIDENCE:
         return ListPrice(note="the name does not say for certain which model it is")
-    channel = channel_for(client, name, None, upstream)
+    channel = (billed_by and channel_of_provider(billed_by)) or channel_for(client, name, None)
     context = requested_context(client, None, None, name.modifiers)
     rate = table.resolve(channel, priced.model, context, at_us, provider)
     if rate is None:
@@ -83,6 +86,8 @@ def _stated(rate: Rate, provider: str) -> ListPrice:
         output=_usd(rate.output),
         cache_write=_usd(rate.cache_write_5m),
         cache_read=_usd(rate.cache_read),
+        tool_input=_usd(rate.tool_input) if rate.tool_input != rate.input else None,
+        tool_output=_usd(rate.tool_output) if rate.tool_output != rate.output else None,
         step_tokens=rate.tier_from_tokens,
         step_input=_usd(rate.input_high) if has_step else None,
         step_output=_usd(rate.output_high) if has_step else None,

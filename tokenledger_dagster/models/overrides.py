@@ -17,11 +17,14 @@ from typing import Annotated
 
 import msgspec
 
+from tokenledger_dagster.clients.registry import client_name, clients
 from tokenledger_dagster.errors import TokenLedgerError
-from tokenledger_dagster.models.names import ModelName, maker_of
+from tokenledger_dagster.models.names import ModelName, maker_of, resolve
 from tokenledger_dagster.plainyaml import Given, YamlFile, shown
 
 RULE = "override"
+MIN_MEANT = 60
+"""From here on another spelling means the model that the rules make of it."""
 CONFIDENCE = 95
 """Below an exact id and above every curated alias: a person looked at this very name."""
 
@@ -133,10 +136,24 @@ def load_overrides(path: Path) -> Overrides:
         name = entry.get("name") if isinstance(entry, dict) else None
         place = f"overrides: {shown(name)}" if name and isinstance(name, str) else f"overrides[{index}]"
         one: Override = _FILE.convert(Override, entry, path, place)
+        if problem := _misspelt(one):
+            raise OverridesError(f"{path}: {place}: {problem}")
         if any(_overlap(one, other) for other in found):
             raise OverridesError(f"{path}: {place}: is named twice on the same day; remove one or give them days")
         found.append(one)
     return Overrides(found)
+
+
+def _misspelt(one: Override) -> str:
+    """What is wrong with names that mean something elsewhere; empty for none."""
+    found = resolve(one.model, "", None).name
+    if found.model != one.model and found.confidence >= MIN_MEANT:
+        said = "".join(f", {key}: {value}" for key, value in found.modifiers.items())
+        as_well = f" with modifiers: {{{said[2:]}}}" if said else ""
+        return f"model: {shown(one.model)} is another spelling; write {found.model}{as_well}"
+    if one.client is not None and client_name(one.client.replace("_", "-")) is None:
+        return f"client: {shown(one.client)} is no client; use one of {', '.join(clients())}"
+    return ""
 
 
 _FILE = YamlFile(OverridesError, "overrides", key=_Id)
@@ -145,7 +162,11 @@ _FILE = YamlFile(OverridesError, "overrides", key=_Id)
 def _overlap(one: Override, other: Override) -> bool:
     if _key(one) != _key(other):
         return False
-    return (one.start or date.min) < (other.end or date.max) and (other.start or date.min) < (one.end or date.max)
+    return _begins_before_end(one, other) and _begins_before_end(other, one)
+
+
+def _begins_before_end(one: Override, other: Override) -> bool:
+    return other.end is None or (one.start or date.min) < other.end
 
 
 def _key(one: Override) -> tuple[str, str | None]:

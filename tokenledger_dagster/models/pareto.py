@@ -10,8 +10,9 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from decimal import Decimal
+from functools import lru_cache
 from itertools import accumulate
-from math import comb
+from math import fsum
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 DRAWS = 2_000
 """Bootstrap samples; the standard error of a probability is then at most 1.1 points."""
 _SEED = 20_261_120
+_NOTHING = 1e-30
+"""A chance so small beside the greatest that no draw tells it from none: draws have 53 bits."""
 
 
 class Point(msgspec.Struct, frozen=True):
@@ -67,8 +70,8 @@ def frontier_probabilities(points: Sequence[Point], draws: int = DRAWS) -> list[
     """Return how often each point is on the frontier when tasks are drawn anew; None where nothing is known of them.
 
     Tasks solved are drawn from a binomial distribution around the measured share, independently for each model, by
-    exact tables of its distribution and Python's own generator: the same on every machine. Points without `tasks` stay
-    as they are. Costs and latencies are taken as measured.
+    tables of its distribution and Python's own generator: the same on every machine. Points without `tasks` stay as
+    they are. Costs and latencies are taken as measured.
     """
     import numpy as np
 
@@ -80,9 +83,9 @@ def frontier_probabilities(points: Sequence[Point], draws: int = DRAWS) -> list[
         if point.solved is None or not point.tasks:
             qualities[:, column] = float(point.quality)
             continue
-        table = np.array(_distribution(point.solved, point.tasks))
+        least, table = _distribution(point.solved, point.tasks)
         drawn = np.array([chance.random() for _ in range(draws)])
-        qualities[:, column] = np.searchsorted(table, drawn, side="right") * 100.0 / point.tasks
+        qualities[:, column] = (least + np.searchsorted(table, drawn, side="right")) * 100.0 / point.tasks
     costs = _ranks(points)[:, 1:]
     counts = np.zeros(len(points), dtype=np.int64)
     cheaper = (costs[:, None, :] <= costs[None, :, :]).all(axis=2)
@@ -129,10 +132,26 @@ def _layers(beats: np.ndarray) -> list[int]:
     return [int(rank) for rank in found]
 
 
-def _distribution(solved: int, tasks: int) -> list[float]:
-    """Chances of at most 0, 1, ... tasks - 1 solved, each rounded once from an exact quotient."""
+@lru_cache(maxsize=256)
+def _distribution(solved: int, tasks: int) -> tuple[int, np.ndarray]:
+    """The least number solved that ever happens, and the chances of at most so many, one more, ..., short of all.
+
+    Chances follow from that of the likeliest number by the quotient of neighbours, up to where they are nothing beside
+    it: multiplications, divisions and sums alone, which every machine rounds alike; logarithms and powers are not.
+    """
+    import numpy as np
+
     share = min(max(solved, 0), tasks)
-    terms = [comb(tasks, count) * share**count * (tasks - share) ** (tasks - count) for count in range(tasks)]
-    whole = tasks**tasks
-    # dividing whole numbers rounds correctly, as a Fraction would, without the greatest common divisor of giants
-    return [total / whole for total in accumulate(terms)]
+    below, above = [1.0], [1.0]
+    for count in range(share, 0, -1):
+        below.append(below[-1] * (count * (tasks - share) / ((tasks - count + 1) * share)))
+        if below[-1] < _NOTHING:
+            break
+    for count in range(share, tasks):
+        above.append(above[-1] * ((tasks - count) * share / ((count + 1) * (tasks - share))))
+        if above[-1] < _NOTHING:
+            break
+    terms = below[:0:-1] + above
+    whole = fsum(terms)
+    table = np.array(list(accumulate(terms))) / whole
+    return share - len(below) + 1, table[:-1]

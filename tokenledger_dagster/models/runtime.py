@@ -31,6 +31,8 @@ from tokenledger_dagster.pricing.context import provider_for
 CLIENT = "cliproxyapi"
 MOST_DOCUMENT_BYTES = 512 << 20
 """Exports are read whole; beyond this something else was named."""
+MOST_OF_ANYTHING = 10**12
+"""Requests or milliseconds in a table of metrics; beyond this none can be meant."""
 _FEWEST = {"provider", "model"}
 
 
@@ -65,11 +67,11 @@ def read_snapshot(paths: Sequence[Path], also: Iterable[Outcome] = (), overrides
 
     Args:
         paths: exports, queue records or landed lines, plain or packed; or one CSV file of metrics.
-        also: requests whose files are gone; those that a file tells too are passed over.
+        also: requests that are known already; those that a file tells too are passed over.
         overrides: names that a person gave to the models of records.
 
     Raises:
-        SnapshotError: a file cannot be read, or holds nothing of CLIProxyAPI.
+        SnapshotError: a file cannot be read, or a CSV file is no table of metrics.
     """
     skipped: Counter[str] = Counter()
     if len(paths) == 1 and paths[0].suffix.lower() == ".csv":
@@ -119,7 +121,14 @@ def percentile(ordered: Sequence[int], percent: int) -> int | None:
 
 
 def request_key(request_id: str | None, timestamp_us: int | None, model: str | None, identity: str) -> str:
-    """What tells a request from all others: its id with time and model, since ids come again, else its identity."""
+    """What tells a request from all others: its id with time and model, since ids come again, else its identity.
+
+    Args:
+        request_id: the proxy's.
+        timestamp_us: the record's own time; None where it states none, whatever it was booked under.
+        model: as the record names it; None where it names none.
+        identity: `identity_of` the record, which booking keeps as its message id.
+    """
     return f"{request_id} {timestamp_us} {model}" if request_id else identity
 
 
@@ -198,7 +207,7 @@ def _outcome(record: dict[str, Any], owner: Owner, overrides: Overrides) -> Outc
     name = overrides.named(logged, CLIENT, day) or resolve_model(logged, CLIENT, day)
     known = upstream if upstream and upstream != "unknown" else None
     return Outcome(
-        key=request_key(values.text(record.get("request_id"), 256), time, raw, identity_of(record, owner)),
+        key=request_key(values.text(record.get("request_id"), 256), time, logged, identity_of(record, owner)),
         provider=provider_for(CLIENT, name, known),
         model=name.model,
         latency_ms=_milliseconds(record.get("latency_ms")),
@@ -219,11 +228,10 @@ def _milliseconds(value: object) -> int | None:
 
 
 def _place(paths: Sequence[Path]) -> str:
-    """One file, or the folder that all of them lie in."""
-    if len(paths) == 1:
-        return str(paths[0])
+    """One file, or the folder that all of them lie in; as text that can be written, whatever a file is called."""
     folders = {path.parent for path in paths}
-    return str(folders.pop()) if len(folders) == 1 else ", ".join(sorted(map(str, folders)))
+    found = [str(paths[0])] if len(paths) == 1 else sorted(map(str, folders))
+    return ", ".join(found).encode("utf-8", "replace").decode("utf-8")
 
 
 # -------------------------------------------------------------------- a table of metrics
@@ -237,7 +245,7 @@ def _metrics_of_csv(path: Path) -> list[RuntimeMetric]:
             missing = _FEWEST - set(reader.fieldnames or ())
             if missing:
                 raise SnapshotError(f"{path}: has no column {', '.join(sorted(missing))}; see docs/contracts/ledger.md")
-            rows = [_metric(row, f"{path}: line {reader.line_num}", str(path)) for row in reader]
+            rows = [_metric(row, f"{path}: line {reader.line_num}", _place([path])) for row in reader]
     except OSError as error:
         raise SnapshotError(f"{path}: {error.strerror or error}; name a snapshot") from error
     except (UnicodeDecodeError, csv.Error) as error:
@@ -251,15 +259,20 @@ def _metrics_of_csv(path: Path) -> list[RuntimeMetric]:
 
 def _metric(row: dict[str, Any], place: str, source: str) -> RuntimeMetric:
     def whole(*names: str) -> int | None:
-        found = _number(row, names, place)
+        found = _number(row, names, place, MOST_OF_ANYTHING)
+        if found is not None and found != found.to_integral_value():
+            raise SnapshotError(
+                f"{place}: {names[0]}: {str(found)[:40]!r} is no whole number; round it, or leave it empty"
+            )
         return None if found is None else int(found)
 
     provider, model = (row.get("provider") or "").strip(), (row.get("model") or "").strip()
     if not provider or not model:
-        raise SnapshotError(f"{place}: needs provider and model")
+        raise SnapshotError(f"{place}: needs provider and model; fill them in or remove the row")
     name = resolve_model(model, CLIENT, "")
     requests = whole("requests") or 0
     median = whole("latency_p50_ms", "latency_ms")
+    quality = _number(row, ("quality_score",), place, 100)
     return RuntimeMetric(
         provider=provider_for(CLIENT, name, provider),
         model=name.model,
@@ -268,21 +281,25 @@ def _metric(row: dict[str, Any], place: str, source: str) -> RuntimeMetric:
         latency_p50_ms=median,
         latency_p95_ms=whole("latency_p95_ms"),
         ttft_p50_ms=whole("ttft_p50_ms"),
-        quality_score=_number(row, ("quality_score",), place),
+        quality_score=None if quality is None else round(quality, 9),
         source_path=(row.get("source_path") or "").strip() or source,
         latency_samples=whole("latency_samples") or (requests if median is not None else 0),
         ttft_samples=whole("ttft_samples") or 0,
     )
 
 
-def _number(row: dict[str, Any], names: Sequence[str], place: str) -> Decimal | None:
+def _number(row: dict[str, Any], names: Sequence[str], place: str, most: int) -> Decimal | None:
     text = next((found for name in names if (found := (row.get(name) or "").strip())), "")
     if not text:
         return None
     try:
         found = Decimal(text)
     except InvalidOperation as error:
-        raise SnapshotError(f"{place}: {names[0]}: {text[:40]!r} is no number") from error
-    if not found.is_finite() or found < 0 or found > 10**12:
-        raise SnapshotError(f"{place}: {names[0]}: {text[:40]!r} cannot be meant")
+        raise SnapshotError(
+            f"{place}: {names[0]}: {text[:40]!r} is no number; leave it empty where nothing was measured"
+        ) from error
+    if not found.is_finite() or not 0 <= found <= most:
+        raise SnapshotError(
+            f"{place}: {names[0]}: {text[:40]!r} cannot be meant; write 0 to {most:,}, or leave it empty"
+        )
     return found

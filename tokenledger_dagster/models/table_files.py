@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -23,17 +24,16 @@ _PARETO_SQL = Path(__file__).with_name("pareto_view.sql")
 _ROWS_PER_INSERT = 100
 _DERIVED = ("provider", "model", "is_frontier", "n_dominated_by", "dominated_by_example", "pareto_score")
 """Columns of the Pareto view that it works out by itself."""
+_SPECIAL = re.compile(r'[,"\r\n]')
 Row = TypeVar("Row", bound=msgspec.Struct)
 OFFERS = "unified_model_provider_pareto_offers"
 
 
 def csv_text(table: Table, rows: Iterable[msgspec.Struct]) -> str:
     """Return rows as CSV with a header line: empty = null, booleans as true and false."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(table.column_names)
-    writer.writerows([_cell(value) for value in msgspec.structs.astuple(row)] for row in rows)
-    return buffer.getvalue()
+    lines = [",".join(table.column_names)]
+    lines += [",".join(_quoted(_cell(value)) for value in msgspec.structs.astuple(row)) for row in rows]
+    return "\n".join(lines) + "\n"
 
 
 def read_rows(text: str, kind: type[Row]) -> list[Row]:
@@ -43,7 +43,7 @@ def read_rows(text: str, kind: type[Row]) -> list[Row]:
         msgspec.convert(
             {name: None if cell == "" and name in nullable else cell for name, cell in row.items()}, kind, strict=False
         )
-        for row in csv.DictReader(io.StringIO(text))
+        for row in csv.DictReader(io.StringIO(text, newline=""))
     ]
 
 
@@ -112,23 +112,39 @@ def _inserts(table: str, names: Sequence[str], rows: Iterable[Sequence[object]])
     return "".join(f"{head}{(',' + chr(10)).join(batch)};\n" for batch in batches)
 
 
+def in_sql(text: str) -> str:
+    """Return a text as the SQL files hold it: a line end inside one would make the file depend on how it is read."""
+    return text.replace("\x00", "").replace("\r", " ").replace("\n", " ")
+
+
+def plain(value: Decimal) -> str:
+    """Return a decimal without exponent and without zeros that say nothing."""
+    text = f"{value:f}"
+    return (text.rstrip("0").rstrip(".") if "." in text else text) or "0"
+
+
+def _quoted(cell: str) -> str:
+    """A cell of CSV. Python's own writer leaves a carriage return bare up to 3.12; other readers take it for an end."""
+    doubled = cell.replace('"', '""')
+    return f'"{doubled}"' if _SPECIAL.search(cell) else cell
+
+
 def _literal(value: object) -> str:
     if value is None:
         return "NULL"
     if isinstance(value, str):
-        # a line end inside a literal would make the file depend on how it is read
-        doubled = value.replace("'", "''").replace("\r", " ").replace("\n", " ")
+        doubled = in_sql(value).replace("'", "''")
         return f"'{doubled}'"
     return "TRUE" if value is True else "FALSE" if value is False else _cell(value)
 
 
 def _cell(value: object) -> str:
-    """A value as text: decimals without exponent and without zeros that say nothing."""
+    """A value as text, nothing as an empty one."""
     if value is None:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, Decimal):
-        text = f"{value:f}"
-        return (text.rstrip("0").rstrip(".") if "." in text else text) or "0"
-    return str(value)
+        return plain(value)
+    # no text of a log or a book is meant to hold one, and no reader of CSV or SQL gets past it
+    return str(value).replace("\x00", "")

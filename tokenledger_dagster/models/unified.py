@@ -166,7 +166,7 @@ def _plain(
     day = as_of.date().isoformat()
     mapped = map_name(one.model, "", day)
     name = resolve_model(one.model, "", day)
-    price = list_price(table, name, _microseconds(as_of), upstream=one.provider)
+    price = list_price(table, name, _microseconds(as_of), billed_by=one.provider)
     entry = _entry(f"{one.provider}/{one.model}", mapped, one.provider, price, {}, coverage, table, quality, as_of)
     row = msgspec.structs.replace(
         entry.row,
@@ -188,7 +188,6 @@ def _entry(
     quality: Figure,
     as_of: datetime,
 ) -> Entry:
-    entry = None if table.book is None or provider is None else _book_entry(table, provider, price.model)
     fee = None if table.book is None or provider is None else table.book.subscriptions().get(provider)
     row = LedgerRow(
         ledger_row_id=0,
@@ -207,8 +206,8 @@ def _entry(
         pricing_output_usd_per_mtok=price.output,
         pricing_cache_write_usd_per_mtok=price.cache_write,
         pricing_cache_read_usd_per_mtok=price.cache_read,
-        pricing_tool_input_usd_per_mtok=None if entry is None else entry[0],
-        pricing_tool_output_usd_per_mtok=None if entry is None else entry[1],
+        pricing_tool_input_usd_per_mtok=price.tool_input,
+        pricing_tool_output_usd_per_mtok=price.tool_output,
         benchmark_input_usd_per_mtok=coverage.benchmark_input_usd_per_mtok,
         benchmark_output_usd_per_mtok=coverage.benchmark_output_usd_per_mtok,
         benchmark_rows_total=coverage.benchmark_rows_total,
@@ -240,16 +239,6 @@ def _entry(
         is_in_use=False,
     )
     return Entry(row, price, figures)
-
-
-def _book_entry(table: RateTable, provider: str, model: str | None) -> tuple[Decimal | None, Decimal | None] | None:
-    """Tool rates that the pricing book states for a model; what it does not state costs as input and output."""
-    book = table.book
-    key = None if book is None else book.provider(provider)
-    if book is None or key is None or model is None:
-        return None
-    entry = book.document.providers[key].models.get(model)
-    return None if entry is None else (entry.tool_input_usd_per_mtok, entry.tool_output_usd_per_mtok)
 
 
 def _delta(ours: Decimal | None, theirs: Decimal | None) -> Decimal | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 __all__ = [
+    "AGGREGATE_CACHE",
     "BOOKING_DUPLICATES",
     "BOOKING_DURATION",
     "BOOKING_EVENTS",
@@ -68,6 +69,7 @@ BOOKING_DURATION = "tokenledger_booking_duration_seconds"
 PRICING_EVENTS = "tokenledger_pricing_events_total"
 PRICING_UNPRICED_TOKENS = "tokenledger_pricing_unpriced_tokens"
 PRICING_DURATION = "tokenledger_pricing_duration_seconds"
+AGGREGATE_CACHE = "tokenledger_aggregates_cache_results_total"
 PUBLISH_BYTES = "tokenledger_publish_artifact_bytes"
 PUBLISH_DURATION = "tokenledger_publish_duration_seconds"
 
@@ -86,6 +88,7 @@ METRICS: dict[str, Metric] = {
         Metric(PRICING_EVENTS, "counter", "events", "Events priced or not: priced, unpriced.", ("outcome",)),
         Metric(PRICING_UNPRICED_TOKENS, "gauge", "tokens", "Tokens of events that no price list knows."),
         Metric(PRICING_DURATION, "histogram", "seconds", "Time of pricing all events.", (), SECONDS),
+        Metric(AGGREGATE_CACHE, "counter", "results", "Aggregates by outcome: hit, miss, invalidate.", ("outcome",)),
         Metric(PUBLISH_BYTES, "gauge", "bytes", "Size of a published artifact.", ("artifact",)),
         Metric(PUBLISH_DURATION, "histogram", "seconds", "Time of writing an artifact.", ("artifact",), SECONDS),
     )

@@ -93,6 +93,12 @@ def provider_of_channel(channel: str) -> str:
     return _providers("channel").get(channel, channel)
 
 
+def channel_of_provider(provider: str) -> str | None:
+    """Return the price list's provider id of a pricing book's key; None for who has no list of its own (`droid`)."""
+    found = {key: channel for channel, key in _providers("channel").items()}
+    return found.get(provider) or channels("price_list").get(provider)
+
+
 def requested_context(client: str, speed: str | None, service_tier: str | None, modifiers: Mapping[str, str]) -> str:
     """Return the canonical pricing context a request asked for.
 
