@@ -100,6 +100,10 @@ refresh-ledger: ## the stage of the unified ledger alone, with its checks
 reconcile: ## hold prices against usage
 do-all-next: ## everything there is, and all that it publishes in one file
 
+.PHONY: retention
+retention: setup ## tell what your home no longer needs; APPLY=1 removes it
+	@$(RUN) tokenledger retention $(if $(APPLY),--apply)
+
 .PHONY: ci pricing-ci sample-ci graph
 ci: ## every gate, in the order of what fails fastest
 	@for gate in $(GATES); do \

@@ -320,6 +320,11 @@ def test_a_price_that_is_not_whole_or_somebody_elses_is_found(
     assert_found(found, 1, f"first {source}")
 
 
+def test_a_ledger_without_rows_carries_nobodys_price(booked: Audit) -> None:
+    booked.rewrite(LEDGER, "SELECT * FROM t WHERE false")
+    assert booked.inspect(PRICES).passed
+
+
 def test_a_rate_that_ended_or_is_only_announced_is_found(booked: Audit) -> None:
     replace(booked, "prices", "model = 'gpt-6-sol' AND channel = 'openai'", valid_to="DATE '2026-03-01'")
     assert [row["source_model"] for row in booked.inspect(PRICES).rows] == ["GPT-6 Sol"]

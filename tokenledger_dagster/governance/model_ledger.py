@@ -111,7 +111,8 @@ def _asked(row: dict[str, Any], book: Book | None) -> _Asked:
     of_maker = channels("maker")
     own = (provider and channel_of_provider(provider)) or of_maker.get(maker or "", maker) or UNKNOWN_CHANNEL
     priced_maker = maker if book_model is None else resolve_model(book_model, "", "").maker
-    modifiers = dict(pair.split("=", 1) for pair in row["modifiers"].split(";") if pair)
+    parts = (pair.partition("=") for pair in row["modifiers"].split(";"))
+    modifiers = {name: value for name, _, value in parts if name}
     return _Asked(
         **row,
         own_channel=own,
