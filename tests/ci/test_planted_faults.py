@@ -58,7 +58,8 @@ def edit(checkout: Path, name: str, old: str, new: str) -> None:
 
 
 def change_a_total(checkout: Path) -> None:
-    (log,) = sorted((checkout / "fixtures/sample/home/.claude/projects").rglob("5ef21aad*.jsonl"))
+    logs = sorted((checkout / "fixtures/sample/home/.claude/projects").rglob("*.jsonl"))
+    log = next(one for one in logs if '"output_tokens":' in one.read_text("utf-8"))
     text = log.read_text("utf-8")
     head, _, tail = text.partition('"output_tokens":')
     log.write_text(f'{head}"output_tokens":9{tail}', encoding="utf-8")
@@ -141,7 +142,7 @@ def test_a_whole_checkout_passes(checkout: Path, target: str) -> None:
         ("pricing-ci", let_the_book_go_stale, "stale_book"),
         ("ledger-diff", edit_the_ledger_by_hand, "unified_model_provider_ledger.csv"),
         ("sample-ci", break_the_snapshot, "ui_snapshot"),
-        ("graph", take_an_asset_out, "exports/ui_snapshot"),
+        ("graph", take_an_asset_out, "test_graph_is_the_committed_one"),
         ("bench-gate", slow_the_scanner, "cold-backfill"),
     ],
     ids=lambda value: getattr(value, "__name__", value),

@@ -30,7 +30,7 @@ with dg.DagsterInstance.get() as instance:
 print(json.dumps(found))
 """
 OF_THE_RUN = (
-    *("runs/", "bundle/", "tables/runs.parquet", "tables/_", "cache/aggregates/_"),
+    *("runs/", "bundle/", "quality/", "tables/runs.parquet", "tables/_", "cache/aggregates/_"),
     *("orchestrate-latest-summary.json", "ingest-summary.json", "lake/manifest.sqlite", "tokenledger.duckdb"),
 )
 """What tells of runs and when they were: not the same after another one."""
