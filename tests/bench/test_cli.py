@@ -291,6 +291,7 @@ def test_every_action_has_help_with_its_examples(run: Run, action: str) -> None:
     assert f"tokenledger bench {action} " in out.partition("examples:")[2] + " "
 
 
+@pytest.mark.slow
 def test_examples_of_the_help_run(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     smaller = {"--size-mb": "0.1", "--sizes": "0.1", "--rounds": "1", "--polls": "1"}

@@ -52,6 +52,7 @@ def test_the_summary_counts_hits_misses_and_what_was_thrown_away(
     assert found["checks"]["duration_ms"] > 0
 
 
+@pytest.mark.slow
 def test_without_the_cache_nothing_of_it_is_read_or_written(ledger: Path, capfd: pytest.CaptureFixture[str]) -> None:
     for path in (ledger / "cache" / "aggregates").iterdir():
         path.write_bytes(b"\0")

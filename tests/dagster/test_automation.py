@@ -177,6 +177,7 @@ def test_the_sensor_asks_once_for_each_change(
         assert look(instance) == "run"
 
 
+@pytest.mark.slow
 def test_the_sensor_runs_only_what_a_change_reaches(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(automation, "RUN_AT_MOST_EVERY_SECONDS", 0)
     job = defs.resolve_job_def(JOB)

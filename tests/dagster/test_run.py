@@ -139,6 +139,7 @@ def test_the_pricing_gate_refuses_by_default() -> None:
     assert config == {"resources": {"options": {"config": {"on_unpriced": "error"}}}}
 
 
+@pytest.mark.slow
 def test_usage_without_a_price_warns_and_fails_where_asked(run: Run) -> None:
     assert run().failed_checks == []
     assert sorted(run(on_unpriced="error").failed_checks) == [

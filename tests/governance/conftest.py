@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -69,7 +70,8 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Audit]:
 
 
 @pytest.fixture
-def audit(tmp_path: Path) -> Iterator[Audit]:
-    """A test's own, to break."""
-    with _audit(tmp_path) as audit:
-        yield audit
+def audit(good: Audit, tmp_path: Path) -> Iterator[Audit]:
+    """A copy, to break; the logs are found where the ledger knows them, as if they had been moved along."""
+    shutil.copytree(good.world.ledger.root.parent, tmp_path, dirs_exist_ok=True)
+    with duckdb.connect() as con:
+        yield Audit(World(tmp_path), con)

@@ -129,6 +129,7 @@ def test_any_split_in_any_order_of_syncs_is_one_cold_read_whatever_happens_in_be
         assert booked == cold(files)
 
 
+@pytest.mark.slow
 @few
 @given(families())
 def test_reading_everything_again_changes_nothing(files: Files) -> None:

@@ -442,6 +442,7 @@ def cold(files: Files) -> Booked:
         return world.booked()
 
 
+@pytest.mark.slow
 @settings(few, max_examples=40)
 @given(homes(), orders)
 def test_any_split_in_any_order_whatever_happens_in_between_is_one_cold_read(files: Files, order: Random) -> None:

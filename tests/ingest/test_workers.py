@@ -124,6 +124,7 @@ _FAULTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", _FAULTS)
 def test_a_helper_that_fails_costs_time_only(
     world: World,
@@ -147,6 +148,7 @@ _GARBAGE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("garbage", _GARBAGE)
 def test_garbage_from_a_helper_costs_time_only(
     world: World,
