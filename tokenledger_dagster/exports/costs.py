@@ -26,7 +26,6 @@ from tokenledger_dagster.ingest import overridden
 from tokenledger_dagster.ingest.accepted import standing
 from tokenledger_dagster.ingest.manifest import connect
 from tokenledger_dagster.models.names import resolve_model
-from tokenledger_dagster.models.overrides import Overrides
 from tokenledger_dagster.pricing.context import channels, plain_context
 from tokenledger_dagster.pricing.events import look_up
 from tokenledger_dagster.pricing.rate_table import RateTable
@@ -42,6 +41,8 @@ from tokenledger_dagster.pricing.snapshots import Snapshot
 if TYPE_CHECKING:
     import duckdb
 
+    from tokenledger_dagster.models.overrides import Overrides
+
 COSTS = "event_costs"
 _DISTINCT = "SELECT DISTINCT channel, model, requested_context, bucket, provider FROM events WHERE bucket IS NOT NULL"
 
@@ -52,7 +53,7 @@ class Prices(msgspec.Struct, frozen=True):
     snapshot: Snapshot
     months: dict[str, str]
     """UTC month -> snapshot under which its events have the prices that they have."""
-    overrides: Overrides
+    overrides: Overrides | None
     """Names that a person gave, as events were booked with them."""
 
     @property
@@ -90,7 +91,7 @@ class _Named(msgspec.Struct, frozen=True):
 def prices_of(home: Home) -> Prices:
     """The accepted snapshot of a ledger, and that of each month.  Raises ManifestError."""
     if not home.manifest_path.exists():
-        return Prices(standing(home, None).snapshot, {}, Overrides())
+        return Prices(standing(home, None).snapshot, {}, None)
     with closing(connect(home, read_only=True)) as manifest:
         return Prices(standing(home, manifest).snapshot, month_labels(manifest), overridden.booked(manifest))
 
@@ -151,7 +152,7 @@ def prepare(cursor: duckdb.DuckDBPyConnection, events: Path, prices: Prices, mon
 def _name(prices: Prices, row: tuple[Any, ...]) -> _Named:
     client, model_raw, service_tier, speed, upstream, prefix, day, _ = row
     table = prices.snapshot.table
-    said = prices.overrides.named(model_raw or None, client, day.isoformat())
+    said = prices.overrides.named(model_raw or None, client, day.isoformat()) if prices.overrides else None
     name = said or resolve_model(model_raw or None, client, day.isoformat())
     found = look_up(
         table,

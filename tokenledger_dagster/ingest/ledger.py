@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -26,11 +26,13 @@ from tokenledger_dagster.ingest.cells import Cells
 from tokenledger_dagster.ingest.packs import Packs
 from tokenledger_dagster.ingest.zones import DAY_US, Zone
 from tokenledger_dagster.models.names import ModelName, resolve_model
-from tokenledger_dagster.models.overrides import Overrides
 from tokenledger_dagster.pricing.context import provider_for
 from tokenledger_dagster.pricing.events import look_up, price_event, sum_of, token_prices
 from tokenledger_dagster.pricing.rate_table import RateTable
 from tokenledger_dagster.quarters import SLOT_US
+
+if TYPE_CHECKING:
+    from tokenledger_dagster.models.overrides import Overrides
 
 _CHUNK = 500
 _INDEX_ROWS = 10_000
@@ -88,7 +90,7 @@ class Ledger:
         overrides: Overrides | None = None,
     ) -> None:
         self._db = connection
-        self._overrides = overrides or None
+        self._overrides = overrides
         self.rates = rates
         self.packs = Packs(connection, lake)
         self.cells = Cells(connection, zone)
