@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from decimal import Decimal
 from pathlib import Path
 
@@ -186,8 +185,12 @@ def test_a_file_that_is_not_there_a_folder_and_too_much_are_named(
 
 @given(st.binary(max_size=60) | st.text(alphabet="-{}[]:&*!,model 'x\n", max_size=60).map(str.encode))
 def test_any_bytes_are_a_leaderboard_or_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
-    with contextlib.suppress(LeaderboardError):
+    told = None
+    try:
         read(tmp_path_factory.getbasetemp(), content)
+    except LeaderboardError as error:
+        told = str(error)
+    assert told is None or "\n" not in told
 
 
 def test_a_measure_of_nothing_is_nothing_however_it_is_written(tmp_path: Path) -> None:

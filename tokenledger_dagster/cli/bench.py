@@ -22,6 +22,7 @@ from tokenledger_dagster.bench.results import keep, latest_growth, make_result, 
 from tokenledger_dagster.bench.runner import run_scenarios
 from tokenledger_dagster.bench.scenarios import SCENARIOS, USUAL, Options
 from tokenledger_dagster.cli import bench_cache, bench_gate, bench_trend, common, golden, output
+from tokenledger_dagster.cli.actions import add_action, examples_of
 from tokenledger_dagster.clients.registry import client_name, clients
 from tokenledger_dagster.contracts.bench import BenchResult, ClientsResult, ProfileResult, Step
 from tokenledger_dagster.errors import TokenLedgerError, UsageError
@@ -53,8 +54,7 @@ _ACTION_EXAMPLES = {
 
 
 def _examples(*actions: str) -> str:
-    lines = [f"  tokenledger bench {example}" for action in actions for example in _ACTION_EXAMPLES[action]]
-    return "\n".join(["examples:", *lines])
+    return examples_of("bench", (example for action in actions for example in _ACTION_EXAMPLES[action]))
 
 
 EXAMPLES = {"bench": _examples(*ACTIONS)}
@@ -68,14 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add["golden"] = golden.add_arguments
     add["cache"] = bench_cache.add_arguments
     for name, about in ACTIONS.items():
-        one = actions.add_parser(
-            name,
-            prog=f"tokenledger bench {name}",
-            help=about,
-            description=f"{about[0].upper()}{about[1:]}.",
-            epilog=_examples(name),
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
+        one = add_action(actions, "bench", name, about, _examples(name))
         add[name](one)
 
 

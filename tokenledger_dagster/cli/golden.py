@@ -13,6 +13,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from tokenledger_dagster.cli import common, output
+from tokenledger_dagster.cli.actions import add_action, examples_of
 from tokenledger_dagster.contracts.golden import GoldenReport
 from tokenledger_dagster.errors import NothingToReport, UsageError
 from tokenledger_dagster.governance.golden import GOLDEN_SAMPLE, LOCK_CLOSED, lock_path
@@ -36,15 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Two actions, with the same choice of what they are about."""
     actions = parser.add_subparsers(dest="golden_action", required=True, metavar="ACTION")
     for name, about in ACTIONS.items():
-        shown = "\n".join(f"  tokenledger bench {one}" for one in EXAMPLES if one.startswith(f"golden {name}"))
-        one = actions.add_parser(
-            name,
-            prog=f"tokenledger bench golden {name}",
-            help=about,
-            description=f"{about[0].upper()}{about[1:]}.",
-            epilog=f"examples:\n{shown}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
+        shown = examples_of("bench", (one for one in EXAMPLES if one.startswith(f"golden {name}")))
+        one = add_action(actions, "bench golden", name, about, shown)
         one.add_argument("--closed", action="store_true", help="closed months of your ledger instead of the sample")
         one.add_argument("--golden", metavar="FILE", help=f"golden file of the sample (default: {_shown()})")
         if name == "lock":

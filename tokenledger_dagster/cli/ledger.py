@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tokenledger_dagster.cli import common, output
+from tokenledger_dagster.cli.actions import add_action, examples_of
 from tokenledger_dagster.errors import NothingToReport, TokenLedgerError, UsageError
 from tokenledger_dagster.home import Home
 from tokenledger_dagster.settings import Settings
@@ -46,8 +47,7 @@ _ACTION_EXAMPLES = {
 
 
 def _examples(*actions: str) -> str:
-    lines = [f"  tokenledger ledger {example}" for action in actions for example in _ACTION_EXAMPLES[action]]
-    return "\n".join(["examples:", *lines])
+    return examples_of("ledger", (example for action in actions for example in _ACTION_EXAMPLES[action]))
 
 
 EXAMPLES = {"ledger": _examples(*ACTIONS)}
@@ -68,14 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     }
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     for name, about in ACTIONS.items():
-        one = actions.add_parser(
-            name,
-            prog=f"tokenledger ledger {name}",
-            help=about,
-            description=f"{about[0].upper()}{about[1:]}.",
-            epilog=f"{_examples(name)}\n\n{EXIT_CODES}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
+        one = add_action(actions, "ledger", name, about, f"{_examples(name)}\n\n{EXIT_CODES}")
         add[name](one)
 
 

@@ -10,6 +10,7 @@ import argparse
 from collections.abc import Callable
 
 from tokenledger_dagster.cli import common, output
+from tokenledger_dagster.cli.actions import add_action, examples_of
 from tokenledger_dagster.settings import Settings
 
 ACTIONS = {
@@ -37,8 +38,7 @@ _ACTION_EXAMPLES = {
 
 
 def _examples(*actions: str) -> str:
-    lines = [f"  tokenledger pricing {example}" for action in actions for example in _ACTION_EXAMPLES[action]]
-    return "\n".join(["examples:", *lines])
+    return examples_of("pricing", (example for action in actions for example in _ACTION_EXAMPLES[action]))
 
 
 EXAMPLES = {"pricing": _examples(*ACTIONS)}
@@ -63,14 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     }
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     for name, about in ACTIONS.items():
-        one = actions.add_parser(
-            name,
-            prog=f"tokenledger pricing {name}",
-            help=about,
-            description=f"{about[0].upper()}{about[1:]}.",
-            epilog=f"{_examples(name)}\n\n{EXIT_CODES}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
+        one = add_action(actions, "pricing", name, about, f"{_examples(name)}\n\n{EXIT_CODES}")
         add[name](one)
 
 

@@ -27,7 +27,7 @@ from tokenledger_dagster.exports.tables import stored
 from tokenledger_dagster.fileio import write_atomic, write_json_atomic
 from tokenledger_dagster.home import Home
 from tokenledger_dagster.ingest.fingerprints import log_paths
-from tokenledger_dagster.ingest.overridden import booked_in, key_in, key_of
+from tokenledger_dagster.ingest.overridden import booked_in, key_of
 from tokenledger_dagster.models import artifacts, runtime
 from tokenledger_dagster.models.comparison import MIX, load_comparison
 from tokenledger_dagster.models.rules import CONFIG_DIRECTORY
@@ -159,7 +159,7 @@ def write_ledger(home: Home, cursor: duckdb.DuckDBPyConnection, now: datetime | 
     metrics_path = home.ledger / artifacts.RUNTIME_CSV
     key = _digest(
         *(_file(CONFIG_DIRECTORY / name) for name in _INPUTS),
-        *(prices.key, "" if events is None else events.digest, _file(metrics_path), key_in(home)),
+        *(prices.key, "" if events is None else events.digest, _file(metrics_path), key_of(prices.overrides)),
         *(as_of.isoformat(), __version__),
     )
     if known := _known(home, "ledger", key):

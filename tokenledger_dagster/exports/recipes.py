@@ -22,7 +22,7 @@ from tokenledger_dagster.exports.runs import past_runs, summary_paths
 from tokenledger_dagster.exports.state import booked_state, events_state, source_rows
 from tokenledger_dagster.home import Home
 from tokenledger_dagster.ingest.manifest import connect
-from tokenledger_dagster.ingest.overridden import key_in, key_of
+from tokenledger_dagster.ingest.overridden import key_of
 from tokenledger_dagster.ingest.zones import Zone
 from tokenledger_dagster.models import artifacts
 from tokenledger_dagster.pricing.rates import BOOK_COLUMNS
@@ -95,7 +95,8 @@ def _from_lake(name: str) -> Recipe:
 
 
 def _event_costs_key(site: Site) -> str:
-    return f"{key_in(site.home)} {costs.prices_of(site.home).key} {price_events_sql()} {_due_key(site)}"
+    prices = costs.prices_of(site.home)
+    return f"{key_of(prices.overrides)} {prices.key} {price_events_sql()} {_due_key(site)}"
 
 
 def _event_costs(cursor: duckdb.DuckDBPyConnection, site: Site) -> str:
