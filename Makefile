@@ -164,7 +164,7 @@ quality: setup ## recompute what your home publishes, and hold it against what i
 quality-ci: ## gate: what is published of the sample is what its events sum to, and looks as expected
 	@$(MAKE) quality-sample EXTRAS="ui gx"
 
-quality-sample: setup
+quality-sample: setup ## the same with what is installed
 	@$(RUN) .ci/on_sample sh -c 'tokenledger orchestrate >/dev/null 2>&1 && tokenledger quality'
 
 .PHONY: clean
