@@ -36,12 +36,15 @@ BOOTSTRAP := $(filter .uv/bin/uv,$(UV))
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
-.PHONY: setup setup-dev
+.PHONY: setup setup-dev setup-inference
 setup: $(STAMP) ## install what running needs (quick when nothing changed)
 
 setup-dev: $(STAMP)-dev ## the same with the tools for tests, lint and types
+
+setup-inference: ## the same with what embeddings need; then `uv run tokenledger models build`
+	@$(MAKE) setup EXTRAS="$(sort $(EXTRAS) inference coreml)"
 
 .PHONY: run
 run: setup ## read your agents' logs (or the sample), print a report, say what was made
@@ -90,21 +93,22 @@ ledger-diff: setup ## compare ledger/ with what config/ gives; fails, with a dif
 pareto: setup ## print which models nobody beats, of the committed ledger
 	@$(RUN) tokenledger ledger pareto --committed
 
-.PHONY: orchestrate orchestrate-ui refresh-ledger reconcile do-all-next
-orchestrate orchestrate-ui refresh-ledger reconcile do-all-next: setup
+.PHONY: orchestrate orchestrate-ui refresh-ledger reconcile inference do-all-next
+orchestrate orchestrate-ui refresh-ledger reconcile inference do-all-next: setup
 	@$(RUN) tokenledger orchestrate --job $(subst -,_,$@)
 
 orchestrate: ## read your logs, build and check every table, publish
 orchestrate-ui: ## read your logs and publish the UI snapshot alone
 refresh-ledger: ## the stage of the unified ledger alone, with its checks
 reconcile: ## hold prices against usage
+inference: ## estimates by embeddings of the tables as they are, or how they are turned on
 do-all-next: ## everything there is, and all that it publishes in one file
 
 .PHONY: retention
 retention: setup ## tell what your home no longer needs; APPLY=1 removes it
 	@$(RUN) tokenledger retention $(if $(APPLY),--apply)
 
-.PHONY: ci pricing-ci sample-ci graph
+.PHONY: ci pricing-ci sample-ci graph inference-ci
 ci: ## every gate, in the order of what fails fastest
 	@for gate in $(GATES); do \
 	  printf '\n== %s\n' $$gate; \
@@ -116,6 +120,11 @@ pricing-ci: setup ## gate: everything that the sample used has a price, by a boo
 
 sample-ci: setup ## gate: the whole pipeline on the sample, every check
 	@$(RUN) .ci/on_sample tokenledger orchestrate --job do_all_next
+
+# beside the gates of `make ci`: it downloads the weights
+inference-ci: setup-inference ## build the embedding model in a home of its own, and verify every backend of this machine
+	@home="$$(mktemp -d)" && trap 'rm -rf "$$home"' EXIT && export TOKENLEDGER_HOME="$$home" && \
+	  $(RUN) tokenledger models build && $(RUN) tokenledger models verify
 
 graph: setup-dev ## gate: the asset graph is the committed one
 	@$(RUN) pytest -q tests/dagster/test_graph.py

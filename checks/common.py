@@ -33,6 +33,13 @@ ASSETS_OF = {
     "reprice": ["pricing/reprice"],
     "coverage": ["reconcile/coverage"],
     "reconcile": ["reconcile/summary"],
+    **{
+        name: [f"inference/{name}"]
+        for name in (
+            *("embedding_model", "session_vectors", "session_activity"),
+            *("token_estimates", "mapping_suggestions"),
+        )
+    },
     # the sample is no asset of a ledger: it stands beside the last word on a run
     "sample": ["exports/pipeline_summary"],
 }

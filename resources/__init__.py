@@ -1,4 +1,4 @@
-"""What assets and checks are given: the ledger's home, the engine, the options of a run, a proxy, and where metrics go.
+"""What assets and checks are given: home, engine, options of a run, a proxy, the embedding model, and where metrics go.
 
 Here: typed Dagster resources, all lazy: making one reads no file and opens nothing. Not here: what is done with them.
 
@@ -22,8 +22,11 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
     from tokenledger_dagster.contracts.landing import LandingSummary
+    from tokenledger_dagster.inference.backend import BackendName
+    from tokenledger_dagster.inference.embedder import Embedder
+    from tokenledger_dagster.inference.switch import Standing
 
-__all__ = ["Engine", "LedgerHome", "LandingProxy", "Metrics", "RunOptions", "default_resources"]
+__all__ = ["Engine", "Inference", "LedgerHome", "LandingProxy", "Metrics", "RunOptions", "default_resources"]
 
 
 class LedgerHome(dg.ConfigurableResource):
@@ -141,6 +144,49 @@ class LandingProxy(dg.ConfigurableResource):
         return land_once(home, self.address, os.environ, self.key_variable or None, self.count)
 
 
+class Inference(dg.ConfigurableResource):
+    """The embedding model of the home, where there is one; the first step of a run that embeds loads it for all."""
+
+    _run: ExitStack | None = PrivateAttr(default=None)
+    _shared: Any = PrivateAttr(default=None)
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> "Iterator[Inference]":
+        """Give the model's memory back, if a step loaded it, when the run is over."""
+        with ExitStack() as stack:
+            self._run, self._shared = stack, None
+            try:
+                yield self
+            finally:
+                self._run, self._shared = None, None
+
+    def standing(self, home: LedgerHome) -> "Standing":
+        """Whether inference is on, and what turns it on; loads nothing."""
+        from tokenledger_dagster.inference.switch import standing
+
+        return standing(home.open(), home.settings)
+
+    def requested_backend(self, home: LedgerHome) -> "BackendName":
+        """The backend that is asked first."""
+        from tokenledger_dagster.inference.switch import requested_backend
+
+        return requested_backend(home.settings)
+
+    @contextmanager
+    def embedder(self, home: LedgerHome, metrics: Metrics) -> "Iterator[Embedder]":
+        """The run's embedder; outside a run one of its own, closed afterwards. Raises InferenceOffError."""
+        from tokenledger_dagster.inference.embedder import open_embedder
+
+        if self._run is None:
+            with open_embedder(home.open(), home.settings, metrics=metrics.backend()) as embedder:
+                yield embedder
+        else:
+            if self._shared is None:
+                opened = open_embedder(home.open(), home.settings, metrics=metrics.backend())
+                self._shared = self._run.enter_context(opened)
+            yield self._shared
+
+
 def default_resources() -> dict[str, dg.ConfigurableResource]:
     """The resources by the names under which assets and checks ask for them."""
     return {
@@ -149,4 +195,5 @@ def default_resources() -> dict[str, dg.ConfigurableResource]:
         "options": RunOptions(),
         "metrics": Metrics(),
         "proxy": LandingProxy(),
+        "inference": Inference(),
     }

@@ -11,6 +11,9 @@ from hypothesis import settings
 
 from tokenledger_dagster.clients.registry import logs
 
+# tests import ONNX Runtime by themselves, and it reports its use to its maker from its first import on
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
 # times vary on a busy machine; what a property says does not
 settings.register_profile("house", deadline=None)
 settings.load_profile("house")

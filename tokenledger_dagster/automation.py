@@ -45,7 +45,9 @@ QUALITY = dg.AssetSelection.checks(*claims.CHECKS, *expectations.CHECKS)
 GOLDENS = dg.AssetSelection.checks(*goldens.CHECKS)
 USUAL = EVERYTHING - QUALITY - GOLDENS
 """All but the checks that take seconds: they have jobs of their own."""
-PIPELINE = USUAL - dg.AssetSelection.assets("exports/bundle")
+INFERENCE = USUAL & dg.AssetSelection.groups("inference")
+"""Estimates: no figure depends on them, and making them costs seconds where it is on."""
+PIPELINE = USUAL - dg.AssetSelection.assets("exports/bundle") - INFERENCE
 """What a change of logs or prices can change."""
 TABLES = USUAL & dg.AssetSelection.groups("sources", "events", "pricing", "usage", include_sources=True)
 LEDGER = USUAL & (
@@ -102,6 +104,11 @@ golden_checks = dg.define_asset_job(
     "goldens",
     selection=GOLDENS,
     description="The bundled sample, made anew, gives the locked figures.",
+)
+inference = dg.define_asset_job(
+    "inference",
+    selection=INFERENCE,
+    description="What embeddings say of the tables as they are: estimates, or how inference is turned on.",
 )
 do_all_next = dg.define_asset_job(
     "do_all_next",
@@ -163,7 +170,7 @@ def reached(graph: "BaseAssetGraph[Any]", clients: Set[str]) -> list[dg.AssetKey
     while new:
         found |= new
         new = {child for one in new for child in graph.get(one).child_keys} - found
-    return sorted(found - {dg.AssetKey(["exports", "bundle"])})
+    return sorted(one for one in found - {dg.AssetKey(["exports", "bundle"])} if one.path[0] != "inference")
 
 
 def _looked_before(cursor: str | None) -> dict[str, str]:
@@ -214,6 +221,6 @@ SCHEDULES = [
 ]
 JOBS: list[Any] = [
     *(orchestrate, orchestrate_ui, refresh, refresh_ledger, reconcile, pricing_ci),
-    *(quality, golden_checks, bench, retention, do_all_next),
+    *(quality, golden_checks, bench, retention, inference, do_all_next),
 ]
 SENSORS = [on_change, by_condition]

@@ -7,9 +7,10 @@ import os
 
 import dagster as dg
 
-from assets import events, exports, landing, ledger, pricing, reconcile, sources, usage
+from assets import events, exports, inference, landing, ledger, pricing, reconcile, sources, usage
 from checks import claims, expectations, goldens
 from checks import exports as export_checks
+from checks import inference as inference_checks
 from checks import tables as table_checks
 from resources import default_resources
 from tokenledger_dagster.automation import EXECUTORS, JOBS, SCHEDULES, SENSORS
@@ -23,10 +24,12 @@ defs = dg.Definitions(
         *usage.ASSETS,
         *reconcile.ASSETS,
         *ledger.ASSETS,
+        *inference.ASSETS,
         *exports.ASSETS,
     ],
     asset_checks=[
         *table_checks.CHECKS,
+        *inference_checks.CHECKS,
         *export_checks.CHECKS,
         *claims.CHECKS,
         *expectations.CHECKS,

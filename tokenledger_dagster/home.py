@@ -170,6 +170,11 @@ class Home(msgspec.Struct, frozen=True):
         """Inference artifacts."""
         return self.root / "models"
 
+    @property
+    def prompts(self) -> Path:
+        """What is remembered of prompts: no words, unless they are to be kept."""
+        return self.root / "inference" / "prompts"
+
 
 class _HomeRecord(msgspec.Struct, frozen=True):
     schema_version: int

@@ -20,7 +20,7 @@ from tokenledger_dagster import settings_defaults
 from tokenledger_dagster.errors import SettingsError
 from tokenledger_dagster.home_files import default_root
 
-__all__ = ["Features", "Settings", "is_automatic", "load_settings"]
+__all__ = ["Features", "Settings", "Switch", "is_automatic", "load_settings"]
 
 DEFAULT_CONFIG = Path(__file__).resolve().parent.parent / "config" / "default.yaml"
 _ENV = "TOKENLEDGER_"
@@ -30,15 +30,21 @@ _Count = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
 _Days = Annotated[int, msgspec.Meta(ge=1, le=36_500)]
 _Month = Annotated[str, msgspec.Meta(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")]
 _Text = Annotated[str, msgspec.Meta(min_length=1)]
+Switch = Literal["auto", "true", "false"]
+"""A feature that is on by itself where what it needs is there."""
 
 
 class Features(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Switches for what the base installation does not need; their public names are dotted."""
 
     coreml: bool
-    """Run inference on Apple's Core ML."""
-    inference: bool
-    """Load ONNX models at all."""
+    """Run the embedding model on Apple's Core ML."""
+    inference: Switch
+    """Embed on this machine; what `auto` comes to says `inference.switch`."""
+    inference_prompts: bool = msgspec.field(name="inference.prompts")
+    """Read the words that a person typed, and embed them."""
+    inference_store_prompts: bool = msgspec.field(name="inference.store_prompts")
+    """Keep these words, not only their vectors."""
     observability_prometheus: bool = msgspec.field(name="observability.prometheus")
     """Serve metrics to Prometheus."""
     observability_redis: bool = msgspec.field(name="observability.redis")
@@ -85,7 +91,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     features: Features
 
     def feature(self, name: str) -> bool:
-        """Whether the feature of this dotted name is on.
+        """Whether the feature of this dotted name is switched on; one that is `auto` is not, by the settings alone.
 
         Raises:
             SettingsError: no such feature.
@@ -93,7 +99,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         field = name.replace(".", "_")
         if field not in Features.__struct_fields__:
             raise SettingsError(f"feature {name!r} does not exist; use one of {', '.join(_names(Features))}")
-        return bool(getattr(self.features, field))
+        return getattr(self.features, field) in (True, "true")
 
 
 class _Given(NamedTuple):
@@ -214,13 +220,22 @@ def _checked(struct: type[msgspec.Struct], given: Mapping[str, _Given]) -> dict[
 
 
 def _convert(given: _Given, wanted: Any) -> Any:
+    value = _switched(given) if wanted == Switch else given.value
     try:
-        return msgspec.convert(given.value, wanted, strict=not given.is_text, dec_hook=_to_path)
+        return msgspec.convert(value, wanted, strict=not given.is_text, dec_hook=_to_path)
     except msgspec.ValidationError as error:
         choices = ("true", "false") if wanted is bool else [str(value) for value in get_args(wanted)]
         is_choice = wanted is bool or getattr(wanted, "__origin__", None) is Literal
         problem = f"use one of {', '.join(choices)}" if is_choice else f"{error}; change it"
         raise SettingsError(f"{given.source}={given.value!r} cannot be used: {problem}, or leave it out") from error
+
+
+def _switched(given: _Given) -> object:
+    """What a switch was set to, a boolean in all the ways in which one is written as its word."""
+    try:
+        return "true" if msgspec.convert(given.value, bool, strict=not given.is_text) else "false"
+    except msgspec.ValidationError:
+        return given.value
 
 
 def _to_path(wanted: type, value: object) -> Path:

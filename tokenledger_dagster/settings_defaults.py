@@ -14,7 +14,7 @@ except ImportError:  # an interpreter built without it
     from hashlib import blake2b
 
 # generated: begin
-DIGEST = "dbeb1a0e779c461ee463dc90d2605bae"
+DIGEST = "550cb5cfd1f188538d9c2c231c28a6b6"
 DEFAULTS: dict[str, object] = {
     "home": None,
     "timezone": None,
@@ -39,7 +39,9 @@ DEFAULTS: dict[str, object] = {
 }
 FEATURES: dict[str, object] = {
     "coreml": False,
-    "inference": False,
+    "inference": "auto",
+    "inference.prompts": False,
+    "inference.store_prompts": False,
     "observability.prometheus": False,
     "observability.redis": False,
     "observability.statsd": False,

@@ -27,7 +27,7 @@ def _steps(path: Path) -> list[dict[str, Any]]:
 
 
 def test_there_are_workflows() -> None:
-    names = ["bench.yml", "docs.yml", "ledger-diff.yml", "pricing.yml", "sample.yml", "tests.yml"]
+    names = ["bench.yml", "docs.yml", "inference.yml", "ledger-diff.yml", "pricing.yml", "sample.yml", "tests.yml"]
     assert [path.name for path in WORKFLOWS] == names
 
 
@@ -36,7 +36,7 @@ def test_the_workflows_together_run_every_gate_of_make_ci() -> None:
     gates = re.search(r"^GATES := (.*)$", (ROOT / "Makefile").read_text("utf-8"), flags=re.MULTILINE)
 
     assert gates is not None
-    assert found - {"test-slow", "test-duckdb"} == set(gates[1].split())
+    assert found - {"test-slow", "test-duckdb", "inference-ci"} == set(gates[1].split())
 
 
 def test_versions_that_are_tested_are_the_bounds_of_the_project() -> None:

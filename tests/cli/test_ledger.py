@@ -32,7 +32,7 @@ from tokenledger_dagster.models.artifacts import (
 )
 
 TWO, THREE = OBJECTIVES
-ACTIONS = ("build", "refresh", "validate", "diff", "pareto", "map", "frontier")
+ACTIONS = ("build", "refresh", "validate", "diff", "pareto", "map", "review", "frontier")
 LEADERBOARD = """\
 - {dirname: d1, model: dear, test_cases: 200, pass_rate_2: 80, pass_num_2: 160, total_cost: 20, seconds_per_case: 30}
 - {dirname: d2, model: cheap, test_cases: 200, pass_rate_2: 60, pass_num_2: 120, total_cost: 1, seconds_per_case: 30}

@@ -27,9 +27,9 @@ MTIME = 1_771_500_000
 """Modification time of every file of a fixture: 2026-02-19 11:20 UTC."""
 
 
-def world_of(client: str, folder: Path) -> World:
+def world_of(client: str, folder: Path, fixtures: Path = FIXTURES) -> World:
     """The fixture's home below ``folder``, its databases made, every file of one time."""
-    fixture = FIXTURES / client
+    fixture = fixtures / client
     told = fixture / "run.json"
     run = json.loads(told.read_text("utf-8")) if told.exists() else {}
     world = World(folder)

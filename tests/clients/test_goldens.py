@@ -34,6 +34,7 @@ def test_reading_everything_again_changes_no_event(tmp_path: Path, client: str) 
     assert booked(world) == expected(client)["events"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("client", CLIENTS)
 def test_files_that_appear_one_by_one_give_the_same_events(tmp_path: Path, client: str) -> None:
     world = world_of(client, tmp_path)

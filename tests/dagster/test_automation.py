@@ -96,6 +96,7 @@ def test_unchanged_logs_ask_for_nothing(machine: Machine) -> None:
     assert machine.tick() == set()
 
 
+@pytest.mark.slow
 def test_a_change_runs_on_only_as_far_as_it_reaches(machine: Machine) -> None:
     assert machine.run()
     machine.tick()
@@ -113,6 +114,7 @@ def test_a_change_runs_on_only_as_far_as_it_reaches(machine: Machine) -> None:
     assert machine.tick() == {*after, *(f"usage/{name}" for name in USAGE)}
 
 
+@pytest.mark.slow
 def test_what_was_refused_is_not_built_upon(machine: Machine) -> None:
     assert machine.run()
     machine.tick()

@@ -12,7 +12,7 @@ import dagster as dg
 from tokenledger_dagster.definitions import defs
 
 SNAPSHOT = Path(__file__).with_name("asset_graph.json")
-STAGES = ("sources", "events", "pricing", "usage", "reconcile", "ledger", "exports")
+STAGES = ("sources", "events", "pricing", "usage", "reconcile", "ledger", "inference", "exports")
 
 
 def graph() -> dict[str, object]:

@@ -20,22 +20,29 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path / "cwd")
 
 
-def test_summary_is_one_json_document(capfd: pytest.CaptureFixture[str], ledger: Path) -> None:
-    code = main(["orchestrate", "--format", "json"])
+def test_one_run_tells_and_writes_all_that_was_asked(
+    capfd: pytest.CaptureFixture[str], ledger: Path, tmp_path: Path
+) -> None:
+    snapshot, summary, events = tmp_path / "here" / "ui.json", tmp_path / "there" / "summary.json", tmp_path / "e.jsonl"
+    sent = ["--ui-snapshot-path", str(snapshot), "--pipeline-summary-path", str(summary), "--events-out", str(events)]
+
+    code = main(["orchestrate", "--format", "json", "--month", "2026-09", "--snapshot-mode", "extended", *sent])
 
     out, err = capfd.readouterr()
+    # the summary is one JSON document, in the home too
     assert (code, err.count("Traceback")) == (0, 0), err
     assert json.loads(out) == json.loads((ledger / "orchestrate-latest-summary.json").read_text())
     assert json.loads(out)["checks"]["failed_names"] == []
-
-
-def test_progress_is_a_line_per_asset(capfd: pytest.CaptureFixture[str]) -> None:
-    main(["orchestrate"])
-
-    lines = capfd.readouterr().err.splitlines()
+    # progress is a line per asset, and nothing of Dagster's own
+    lines = err.splitlines()
     booked = [line.split() for line in lines if line.startswith("events/booked")]
     assert [line[:3] for line in booked] == [["events/booked", "95", "rows"]]
     assert not any("dagster" in line for line in lines)
+    # artifacts go where they are sent
+    made = json.loads(snapshot.read_text())
+    assert (made["month"], made["mode"]) == ("2026-09", "extended")
+    assert json.loads(summary.read_text())["ui_snapshot_path"] == str(snapshot)
+    assert len(events.read_bytes().splitlines()) == 95
 
 
 def test_failed_check_is_named(capfd: pytest.CaptureFixture[str], ledger: Path) -> None:
@@ -75,25 +82,11 @@ def test_only_the_clients_asked_for_are_read(capfd: pytest.CaptureFixture[str]) 
     assert set(json.loads(out)["ingest"]["providers"]) <= {"codex"}
 
 
-def test_artifacts_go_where_they_are_sent(tmp_path: Path) -> None:
-    snapshot, summary = tmp_path / "here" / "ui.json", tmp_path / "there" / "summary.json"
-
-    arguments = ["--ui-snapshot-path", str(snapshot), "--pipeline-summary-path", str(summary), "--month", "2026-09"]
-    assert main(["orchestrate", *arguments, "--snapshot-mode", "extended"]) == 0
-
-    made = json.loads(snapshot.read_text())
-    assert (made["month"], made["mode"]) == ("2026-09", "extended")
-    assert json.loads(summary.read_text())["ui_snapshot_path"] == str(snapshot)
-
-
-def test_events_are_written_where_asked(tmp_path: Path) -> None:
-    main(["orchestrate", "--events-out", str(tmp_path / "all.jsonl")])
+def test_events_are_limited_as_asked(tmp_path: Path) -> None:
     limits = ["--since", "2026-10-01", "--providers", "codex", "--limit", "3"]
     main(["orchestrate", "--events-out", str(tmp_path / "some.jsonl"), *limits])
 
-    everything = [json.loads(line) for line in (tmp_path / "all.jsonl").read_bytes().splitlines()]
     some = [json.loads(line) for line in (tmp_path / "some.jsonl").read_bytes().splitlines()]
-    assert len(everything) == 95
     assert [(one["client"], one["timestamp"][:7]) for one in some] == [("codex", "2026-10")] * 3
 
 

@@ -89,7 +89,7 @@ def settings() -> str:
             continue
         name, _, value = text.partition(":")
         if name == "features":
-            prefix, name_prefix = "TOKENLEDGER_FEATURE_", "features: "
+            prefix, name_prefix, comment = "TOKENLEDGER_FEATURE_", "features: ", ""
             continue
         variable = prefix + name.replace(".", "_").upper()
         meaning = re.sub(r" \(TOKENLEDGER_[A-Z_]+(, \.\.\.)?\)$", "", comment).replace("|", "\\|")
@@ -184,6 +184,65 @@ def client_speeds() -> str:
     return "\n".join([_measured(result), "", *head, *rows]) + "\n"
 
 
+def embedding_speeds() -> str:
+    """The kept speeds of the backends of inference as a table, texts a second."""
+    result = json.loads((ROOT / "docs" / "performance" / "inference.json").read_bytes())
+    machine, versions = result["machine"], result["versions"]
+    place = f"{machine['cpu_model']}, {machine['cores']} cores, {machine['python']}"
+    runtimes = ", ".join(f"{name} {version}" for name, version in result["packages"].items())
+    backends = [one["backend"] for one in result["loading"]]
+    speed = {(one["backend"], one["tokens"], one["rows"]): one["median"] for one in result["rates"]}
+    sizes = sorted({size[1:] for size in speed})
+    rows = [
+        f"| {tokens} | {texts} | " + " | ".join(f"{speed[name, tokens, texts]:.3g}" for name in backends) + " |"
+        for tokens, texts in sizes
+    ]
+    whole = {one["backend"]: one for one in result["whole_texts"]}
+    loading = [
+        f"`{one['backend']}` was ready in {sorted(one['seconds'])[len(one['seconds']) // 2]:.2f} s, all checks of the "
+        f"load among them, and embedded {whole[one['backend']]['texts']} texts of {whole[one['backend']]['tokens']:,} "
+        f"tokens in all at {whole[one['backend']]['median']:.3g} texts/s."
+        for one in result["loading"]
+    ]
+    head = [
+        f"Measured {result['generated_at'][:10]} on {place}, TokenLedger {versions['tokenledger']} "
+        f"({versions['commit']}), {runtimes}; {result['threads']} thread, median of {result['rounds']} rounds.",
+        "",
+        f"| tokens of a text | texts in a batch | {' | '.join(f'`{name}`, texts/s' for name in backends)} |",
+        "|---:|---:|" + "---:|" * len(backends),
+    ]
+    return "\n".join([*head, *rows, "", *loading]) + "\n"
+
+
+def search_speeds() -> str:
+    """The kept times of search over many sessions as a table."""
+    result = json.loads((ROOT / "docs" / "performance" / "search.json").read_bytes())
+    machine, versions = result["machine"], result["versions"]
+    place = f"{machine['cpu_model']}, {machine['cores']} cores, {machine['python']}"
+    second = {**result["second_query"], "name": "second question in the process, with cost"}
+    rows = [
+        f"| {one['name']} | {one['median_ms']:,.0f} ms | {one['p95_ms']:,.0f} ms |"
+        for one in (second, *result["times"], *result["cli"])
+    ]
+    return "\n".join(
+        [
+            f"Measured {result['generated_at'][:10]} on {place}, TokenLedger {versions['tokenledger']} "
+            f"({versions['commit']}): {result['sessions']:,} sessions with {result['vectors']:,} vectors in "
+            f"{result['vector_files']} files of {result['vector_bytes'] / 1e6:,.0f} MB, "
+            f"the matrix {result['cache_bytes'] / 1e6:,.0f} MB.",
+            "",
+            "| | median | 95th percentile |",
+            "|---|---:|---:|",
+            f"| first question in a process: model and matrix loaded | {result['first_query_ms']:,.0f} ms | |",
+            *rows,
+            "",
+            f"The command took {result['cli_peak_mib']:,.0f} MiB of memory at its peak, "
+            f"{result['cli_peak_without_sessions_mib']:,.0f} MiB in a home of one session. All vectors were written in "
+            f"{result['store_s']:,.0f} s, and read into a new matrix in {result['matrix_s']:.1f} s.",
+        ]
+    )
+
+
 def _measured(result: BenchResult | ProfileResult | ClientsResult) -> str:
     machine, versions = result.machine, result.versions
     place = f"{machine.cpu_model}, {machine.cores} cores, {machine.python}"
@@ -222,6 +281,8 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "growth": growth,
     "profile": profile,
     "client-speeds": client_speeds,
+    "embedding-speeds": embedding_speeds,
+    "search-speeds": search_speeds,
 }
 
 

@@ -22,12 +22,14 @@ from tokenledger_dagster.contracts import (
     cache_bench,
     costs,
     golden,
+    inference,
     perf,
     pricing_book,
     pricing_lint,
     reconcile,
     reprice,
     retention,
+    search,
 )
 from tokenledger_dagster.contracts.ledger import OBJECTIVES
 from tokenledger_dagster.contracts.report import ModelRow, Report, Row
@@ -36,10 +38,11 @@ from tokenledger_dagster.contracts.summaries import IngestSummary, PipelineSumma
 from tokenledger_dagster.contracts.tables import TABLES
 from tokenledger_dagster.errors import TokenLedgerError
 from tokenledger_dagster.exports.pareto_chart import pareto_picture
-from tokenledger_dagster.governance import golden_checks, price_book
+from tokenledger_dagster.governance import estimates, golden_checks, price_book
 from tokenledger_dagster.governance.doctor import CLAUDE_DEFAULT_DAYS
 from tokenledger_dagster.governance.invariants import INVARIANTS
 from tokenledger_dagster.home import Home
+from tokenledger_dagster.inference.model_folder import GoldenText, Manifest, ModelSpec
 from tokenledger_dagster.ingest import compaction, folding, journal, reading, workers
 from tokenledger_dagster.ingest.ledger import SUM_FLAG
 from tokenledger_dagster.ingest.scan import NO_USAGE
@@ -63,6 +66,8 @@ PRICE_SHAPES = {
     "perf-gate": [perf],
     "aggregate-cache": [cache_bench],
     "retention": [retention],
+    "inference": [inference],
+    "search": [search],
     "pricing": [reprice],
     "pricing-book": [pricing_book],
     "reconcile": [reconcile, pricing_lint],
@@ -210,7 +215,7 @@ def test_rules_of_lint_and_audit_are_those_of_the_code() -> None:
     assert told == code
 
 
-EXPLAINED = (price_book.__name__, golden_checks.__name__)
+EXPLAINED = (price_book.__name__, golden_checks.__name__, estimates.__name__)
 
 
 def test_checks_are_explained() -> None:
@@ -268,6 +273,7 @@ def test_every_client_has_a_page() -> None:
             if isinstance(struct, type) and struct.__module__ == module.__name__
         ),
         ("contracts/pricing.md", ImportedList.__struct_fields__),
+        *(("contracts/inference.md", struct.__struct_fields__) for struct in (Manifest, ModelSpec, GoldenText)),
         *(("contracts/ledger.md", TABLES[name].column_names) for name in LEDGER_TABLES),
         *(
             ("contracts/plans.md", struct.__struct_encode_fields__)
@@ -355,7 +361,9 @@ def test_settings_told_to_be_unread_are() -> None:
     line = re.search(r"^Not yet read by anything: (.*)\.$", _read("operations.md"), flags=re.MULTILINE)
     assert line is not None
     code = "".join(path.read_text("utf-8") for path in CODE)
-    read = [name for name in re.findall(r"`(\w+)`", line[1]) if re.search(rf"settings\.{name}\b", code)]
+    named = [name.replace(".", "_") for name in re.findall(r"`([\w.]+)`", line[1])]
+    assert named
+    read = [name for name in named if re.search(rf"(settings|features)\.{name}\b", code)]
     assert read == [], "read now: take it out of the line in docs/operations.md"
 
 

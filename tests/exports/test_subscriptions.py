@@ -171,6 +171,7 @@ REQUESTS = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(REQUESTS, PLANS, TERMS)
 def test_all_views_of_any_ledger_sum_to_the_same(

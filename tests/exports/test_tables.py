@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 import pytest
 
 from tests.exports.small import DAY, build_all, rows, small_world
 from tests.support import World, claude
 from tokenledger_dagster.contracts.tables import TABLES, USAGE_TABLES
-from tokenledger_dagster.exports.tables import build, stored, table_path
+from tokenledger_dagster.exports.tables import build, is_as_built, stored, table_path
 from tokenledger_dagster.observability import names
 from tokenledger_dagster.observability.metrics import RecordingMetrics
 from tokenledger_dagster.pricing.rate_table import rate_table
@@ -347,3 +349,14 @@ def test_what_speed_tier_and_batch_add_or_save_is_told(tmp_path: Path, con: Con)
         ("processing=batch", usd("0.002"), usd("0.004")),
         ("standard", usd("0.004"), usd("0.004")),
     ]
+
+
+def test_looking_at_a_copied_table_leaves_the_connection_free(world: World, con: Con) -> None:
+    build("events", con, world.ledger, "UTC")
+    path = table_path(world.ledger, "events")
+    os.utime(path, ns=(1, 1))
+
+    assert is_as_built(world.ledger, "events", con)
+    # DuckDB refuses other work on a connection whose last answer was not read to its end
+    assert con.register("others", pa.table({"n": [1]})) is con
+    assert con.execute("FROM others").fetchall() == [(1,)]

@@ -45,6 +45,7 @@ def test_paths_are_those_of_the_contract() -> None:
         "golden": "/h/golden",
         "ledger": "/h/ledger",
         "models": "/h/models",
+        "prompts": "/h/inference/prompts",
     }
 
 

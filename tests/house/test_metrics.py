@@ -10,6 +10,7 @@ from tokenledger_dagster.observability import names
 from tokenledger_dagster.observability.metrics import MetricsBackend, NoopMetrics, RecordingMetrics
 
 UNITS = ("bytes", "seconds", "records", "files", "events", "tokens", "duplicates", "results")
+UNITS += ("calls", "changes", "models")
 
 
 def emit(backend: MetricsBackend) -> None:

@@ -54,7 +54,9 @@ def test_defaults_are_those_of_the_yaml_file() -> None:
         retention_aggregates_days=180,
         features=Features(
             coreml=False,
-            inference=False,
+            inference="auto",
+            inference_prompts=False,
+            inference_store_prompts=False,
             observability_prometheus=False,
             observability_redis=False,
             observability_statsd=False,
@@ -103,6 +105,8 @@ def test_environment_overrides_a_setting(name: str, text: str, value: object) ->
     [
         ("COREML", "coreml"),
         ("INFERENCE", "inference"),
+        ("INFERENCE_PROMPTS", "inference.prompts"),
+        ("INFERENCE_STORE_PROMPTS", "inference.store_prompts"),
         ("OBSERVABILITY_PROMETHEUS", "observability.prometheus"),
         ("OBSERVABILITY_REDIS", "observability.redis"),
         ("OBSERVABILITY_STATSD", "observability.statsd"),
@@ -113,6 +117,24 @@ def test_environment_overrides_a_setting(name: str, text: str, value: object) ->
 def test_environment_switches_a_feature_on(variable: str, feature: str, text: str) -> None:
     assert not load_settings({}).feature(feature)
     assert load_settings({f"TOKENLEDGER_FEATURE_{variable}": text}).feature(feature)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("auto", "auto"), ("true", "true"), ("1", "true"), ("False", "false"), ("0", "false"), ("", "auto")],
+)
+def test_environment_sets_a_feature_that_can_be_automatic(text: str, expected: str) -> None:
+    assert load_settings({"TOKENLEDGER_FEATURE_INFERENCE": text}).features.inference == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("auto", "auto"), ("true", "true"), ("'true'", "true"), ("false", "false"), ("off", "false")]
+)
+def test_a_file_sets_it_by_word_or_by_yaml_boolean(tmp_path: Path, text: str, expected: str) -> None:
+    settings = load_settings({}, own_file(tmp_path, f"features: {{inference: {text}}}\n"))
+
+    assert settings.features.inference == expected
+    assert settings.feature("inference") is (expected == "true")
 
 
 def test_empty_variable_counts_as_not_set() -> None:
@@ -138,6 +160,8 @@ def test_process_environment_is_read_by_default(monkeypatch: pytest.MonkeyPatch)
         ("TOKENLEDGER_JOURNAL_COMPACT_ROWS", "big", "int"),
         ("TOKENLEDGER_SNAPSHOT_TOP_N", "-1", ">= 1"),
         ("TOKENLEDGER_FEATURE_COREML", "maybe", "use one of true, false"),
+        ("TOKENLEDGER_FEATURE_COREML", "auto", "use one of true, false"),
+        ("TOKENLEDGER_FEATURE_INFERENCE", "maybe", "use one of auto, true, false"),
         ("TOKENLEDGER_FEATURE_COFFEE", "true", "TOKENLEDGER_FEATURE_COREML"),
     ],
 )
@@ -169,6 +193,8 @@ def test_own_file_overrides_defaults_and_the_environment_overrides_it(tmp_path: 
         ("snapshot_top_n: '5'\n", "snapshot_top_n='5'"),
         ("timezone: Nowhere/At_All\n", "timezone='Nowhere/At_All'"),
         ("features: {coreml: 1}\n", "features: coreml=1"),
+        ("features: {inference: 1}\n", "features: inference=1 cannot be used: use one of auto, true, false"),
+        ("features: {inference: null}\n", "features: inference=None"),
         ("features: [coreml]\n", "features is ['coreml']"),
         ("excutor: in_process\n", "'excutor' is no setting"),
         ("features: {coffee: true}\n", "'coffee' is no setting"),

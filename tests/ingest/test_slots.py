@@ -62,6 +62,7 @@ def check_slots(world: World) -> None:
             assert slots == copy.execute(_SLOTS).fetchall()
 
 
+@pytest.mark.slow
 @settings(few, max_examples=12)
 @given(families(), orders)
 def test_slots_are_the_sums_of_the_events_at_any_time(files: Files, order: Random) -> None:

@@ -471,6 +471,7 @@ def test_any_split_in_any_order_whatever_happens_in_between_is_one_cold_read(fil
         assert booked == cold(files)
 
 
+@pytest.mark.slow
 @few
 @given(homes(), st.booleans())
 def test_a_lost_manifest_and_booking_anew_end_alike(files: Files, compacted: bool) -> None:

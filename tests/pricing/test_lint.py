@@ -677,6 +677,7 @@ def test_no_bytes_make_a_traceback(content: bytes) -> None:
     judged(content)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_no_value_in_any_place_makes_a_traceback_and_whatever_passes_is_loaded(data: st.DataObject) -> None:

@@ -297,6 +297,7 @@ REQUESTS = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(REQUESTS, BOOKS, BOOKS)
 def test_accepting_makes_what_a_ledger_priced_so_from_the_start_would_hold(

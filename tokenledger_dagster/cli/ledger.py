@@ -33,6 +33,7 @@ ACTIONS = {
     "diff": "build from config/ in memory and compare; exits 1 where a file differs",
     "pareto": "the frontier, with what is compared and how it is weighed",
     "map": "say which model each name of a CSV file means",
+    "review": "names in your logs that no rule explains, what they may mean, and the entry that would say so",
     "frontier": "quality, cost and latency of the runs of Aider's polyglot leaderboard",
 }
 _ACTION_EXAMPLES = {
@@ -42,6 +43,7 @@ _ACTION_EXAMPLES = {
     "diff": ("diff", "diff --folder ledger-of-today --format json"),
     "pareto": ("pareto", "pareto --committed --svg pareto.svg", "pareto --objectives cost+quality --all --format csv"),
     "map": ("map --input names.csv --output mapped.csv", "map --input names.csv --output - --overrides overrides.yaml"),
+    "review": ("review", "review --format json"),
     "frontier": ("frontier polyglot_leaderboard.yml", "frontier polyglot_leaderboard.yml --all --format csv"),
 }
 
@@ -64,6 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "diff": _add_diff,
         "pareto": _add_pareto,
         "map": _add_map,
+        "review": _add_review,
         "frontier": _add_frontier,
     }
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
@@ -202,6 +205,31 @@ def run_map(args: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
+def run_review(args: argparse.Namespace, settings: Settings) -> int:
+    """Prints the queue of names; 0 with or without any."""
+    import duckdb
+
+    from tokenledger_dagster.cli.ledger_text import review_text
+    from tokenledger_dagster.exports.tables import build
+    from tokenledger_dagster.inference.embedder import open_embedder
+    from tokenledger_dagster.inference.mapping_suggestions import asked_of, review
+    from tokenledger_dagster.inference.switch import standing
+
+    home = common.open_home(settings)
+    if not args.no_sync:
+        common.synced(home, settings)
+    common.ledger(home).close()
+    asked = asked_of(standing(home, settings), lambda: open_embedder(home, settings))
+    with duckdb.connect() as con:
+        events = build("events", con, home, common.zone_name(settings))
+        found = review(home, con, events.path, asked, now=common.now())
+    if args.format == "json":
+        output.print_json(found)
+    else:
+        sys.stdout.write(review_text(found, args.format, has_file=home.overrides_path.exists()))
+    return 0
+
+
 def run_frontier(args: argparse.Namespace, settings: Settings) -> int:
     """Prints the frontier of a leaderboard file."""
     from tokenledger_dagster.cli.ledger_text import leaderboard_document, leaderboard_table
@@ -255,6 +283,11 @@ def _add_map(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--input", required=True, metavar="FILE", help="CSV with source_name and context_provider")
     parser.add_argument("--output", required=True, metavar="FILE", help="CSV to write; - is standard output")
     parser.add_argument("--overrides", metavar="FILE", help="names you gave, such as overrides.yaml of your home")
+
+
+def _add_review(parser: argparse.ArgumentParser) -> None:
+    common.add_no_sync(parser)
+    output.add_format(parser)
 
 
 def _add_frontier(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""The Pareto view and a leaderboard's frontier as a person or a program reads them.
+"""The Pareto view, a leaderboard's frontier and names in review as a person or a program reads them.
 
 Here: rendering, with everything that the score depends on beside it.  Not here: any figure.
 """
@@ -14,6 +14,7 @@ import msgspec
 
 from tokenledger_dagster.cli import output
 from tokenledger_dagster.contracts.ledger import ParetoRow
+from tokenledger_dagster.contracts.mapping_suggestions import OVERRIDES_HEAD, MappingReview, NameInReview
 from tokenledger_dagster.models.comparison import Comparison
 from tokenledger_dagster.models.frontier import eligible_count
 from tokenledger_dagster.models.leaderboard import Placed
@@ -103,6 +104,71 @@ def leaderboard_table(found: Sequence[Placed], shown: Sequence[Placed], form: st
         )
     head = f"{frontier} of {eligible} eligible runs are beaten by none; {len(found) - eligible} lack cost or latency\n"
     return (head if form == "table" else "") + output.render(headers, rows, form)
+
+
+def review_text(found: MappingReview, form: str, *, has_file: bool) -> str:
+    """The queue as table, CSV or Markdown; with the entries to paste, but for CSV.
+
+    Args:
+        found: the queue.
+        form: `table`, `csv` or `markdown`.
+        has_file: whether there are overrides already.
+    """
+    if form == "csv":
+        rows = [_review_values(one, place) for one in found.names for place in range(max(len(one.suggestions), 1))]
+        return output.render(list(_REVIEW), rows, "csv")
+    if not found.names:
+        return f"Every name in the logs is known from {found.below_confidence} on; nothing to review.\n"
+    rows = [_review_cells(one) for one in found.names]
+    headers = ["Name", "Client", "Why", "Suggestion", "Tokens", "Requests", "Score", "Margin"]
+    text = output.render(headers, rows, form, numeric_from=4)
+    # names that differ by case are one name to the file, which refuses to hear of one twice
+    said: dict[tuple[str, str], NameInReview] = {}
+    for one in found.names:
+        said.setdefault((one.name.strip().casefold(), one.client), one)
+    entries = [some.override for one in said.values() for some in one.suggestions]
+    suggested = sum(len(one.suggestions) for one in found.names)
+    text += "\n" if form == "markdown" else ""
+    left = found.names_total - len(found.names)
+    more = f" {left:,} more have fewer tokens and are not shown." if left else ""
+    text += (
+        f"{found.names_total:,} names wait; suggestions: {suggested:,}.{more} A suggestion is a likeness of names: "
+        f"an estimate that prices nothing. Embeddings: {found.embedding}.\n"
+    )
+    if not entries:
+        return text
+    head = "" if has_file else OVERRIDES_HEAD
+    fence = ("```yaml\n", "```\n") if form == "markdown" else ("", "")
+    where = "below `overrides:` in" if has_file else "into"
+    told = f"What you know to be true goes {where} {found.overrides_path}:"
+    return f"{text}\n{told}\n\n{fence[0]}{head}{''.join(entries)}{fence[1]}"
+
+
+_REVIEW = (
+    *("client", "name", "maker", "rule", "confidence", "events", "tokens", "first_day", "last_day"),
+    *("suggestion", "method", "score", "margin", "cosine", "is_estimate"),
+)
+
+
+def _review_values(one: NameInReview, place: int) -> list[str]:
+    told = [getattr(one, name) for name in _REVIEW[:9]]
+    some = one.suggestions[place] if one.suggestions else None
+    told += [None] * 6 if some is None else [some.model, some.method, some.score, some.margin, some.cosine, True]
+    return ["" if value is None else _plain(value) for value in told]
+
+
+def _review_cells(one: NameInReview) -> list[str]:
+    first = one.suggestions[0] if one.suggestions else None
+    return [
+        one.name,
+        one.client,
+        one.rule,
+        "-" if first is None else ", ".join(some.model for some in one.suggestions),
+        output.tokens(one.tokens),
+        f"{one.events:,}",
+        "-" if first is None else f"{first.score:.2f}",
+        "-" if first is None else f"{first.margin:+.2f}",
+    ]
 
 
 _LEADERBOARD = (

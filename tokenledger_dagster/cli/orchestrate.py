@@ -40,12 +40,13 @@ JOBS = (
     "pricing_ci",
     "quality",
     "goldens",
+    "inference",
     "do_all_next",
 )
 """Of `automation.JOBS` those that a command line runs."""
 _WHOLE = ("orchestrate", "do_all_next")
 """Jobs whose summary is the one that others look at."""
-STAGES = ("sources", "events", "pricing", "usage", "reconcile", "ledger", "exports")
+STAGES = ("sources", "events", "pricing", "usage", "reconcile", "ledger", "inference", "exports")
 EXAMPLES = {
     "orchestrate": """
 examples:

@@ -212,8 +212,11 @@ class SessionFiles:
         except OSError:
             return
         for project in projects:
+            path = f"{project}/{name}.json"
             try:
-                with open(f"{project}/{name}.json", "rb") as handle:
+                if not os.path.isfile(path):  # a pipe would wait for its writer
+                    continue
+                with open(path, "rb") as handle:
                     told = object_of(msgspec.json.decode(handle.read(1 << 20)))
             except (OSError, ValueError, RecursionError):
                 continue

@@ -111,6 +111,8 @@ class TaskFiles:
 
 def _content(path: str) -> bytes:
     try:
+        if not os.path.isfile(path):  # a pipe would wait for its writer
+            return b""
         with open(path, "rb") as handle:
             return handle.read() if os.fstat(handle.fileno()).st_size <= FILE_BYTES else b""
     except OSError:

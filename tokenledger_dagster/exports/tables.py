@@ -141,7 +141,10 @@ def is_as_built(home: Home, name: str, con: duckdb.DuckDBPyConnection) -> bool:
     if (stat.st_size, stat.st_mtime_ns) == (found.bytes, found.mtime_ns):
         return True
     tokens, price = _sums(TABLES.get(name))
-    row = con.execute(sql("figures", path=literal(path), tokens=tokens, price=price)).fetchone()
+    statement = sql("figures", path=literal(path), tokens=tokens, price=price)
+    # of its own: an answer that is not read to its end keeps the next one off the connection
+    with con.cursor() as cursor:
+        row = cursor.execute(statement).fetchone()
     return row is not None and row[1] == found.digest
 
 

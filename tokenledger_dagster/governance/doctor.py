@@ -6,6 +6,7 @@ Here: what ``tokenledger doctor`` reports.  Not here: printing, or checks over p
 from __future__ import annotations
 
 import json
+import os
 import platform
 import sqlite3
 import sys
@@ -21,6 +22,8 @@ from tokenledger_dagster.clients.logs import agents_environ
 from tokenledger_dagster.clients.registry import clients, finder, roots_of
 from tokenledger_dagster.errors import TokenLedgerError
 from tokenledger_dagster.home import Home
+from tokenledger_dagster.inference.model_card import read_card
+from tokenledger_dagster.inference.model_status import model_status
 from tokenledger_dagster.ingest import overridden
 from tokenledger_dagster.ingest.accepted import WAITING, standing
 from tokenledger_dagster.ingest.journal import SegmentDamagedError
@@ -49,6 +52,7 @@ def examine(home: Home, environ: Mapping[str, str], settings: Settings) -> list[
     found += _sources(environ)
     found += _retention(environ)
     found += _state(home)
+    found += _inference(home, settings)
     return found
 
 
@@ -108,6 +112,33 @@ def cleanup_days(path: Path) -> int | None:
         return None
     days = settings.get("cleanupPeriodDays") if isinstance(settings, dict) else None
     return days if isinstance(days, int) and not isinstance(days, bool) else CLAUDE_DEFAULT_DAYS
+
+
+def _inference(home: Home, settings: Settings) -> list[Finding]:
+    """Whether texts are embedded, by which model, and whether those are words that a person typed."""
+    status = model_status(home, settings, read_card())
+    left = [] if status.store_prompts else _kept_words(home)
+    if status.problem:
+        return [Finding("error", "inference", status.problem), *left]
+    if not status.on:
+        asked_for = settings.features.inference == "true"
+        off = Finding("warning" if asked_for else "info", "inference", f"off: {status.why}; {status.turn_on}")
+        return [off, *left]
+    text = f"on: {status.model} from {status.source}, {status.requested_backend} is asked first"
+    kept = f"kept in {home.root}" if status.store_prompts else "not kept"
+    words = f"read and embedded on this machine, {kept}" if status.prompts else "not read"
+    return [Finding("ok", "inference", text), Finding("info", "prompts", f"the words you typed are {words}"), *left]
+
+
+def _kept_words(home: Home) -> list[Finding]:
+    """Words of an earlier run, which the next look at the sessions deletes."""
+    from tokenledger_dagster.inference.prompts.texts import TEXTS
+
+    path = home.prompts / TEXTS
+    if not os.path.exists(path):  # False also where the folder cannot be entered
+        return []
+    told = f"{path} holds words you typed, which are not to be kept any more; the next `tokenledger search` that reads "
+    return [Finding("warning", "prompts", f"{told}prompts or run of inference/session_vectors deletes it, as you may")]
 
 
 def _state(home: Home) -> list[Finding]:

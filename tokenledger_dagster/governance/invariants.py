@@ -1,7 +1,7 @@
 """What must hold of a ledger, each property with what follows where it does not.
 
 Here: the list of invariants and running one.  Not here: how each is decided (``governance.lake``, ``.sums``,
-``.prices``, ``.artifacts``, ``.contracts``), and how an orchestrator runs them (``checks``).
+``.prices``, ``.artifacts``, ``.contracts``, ``.estimates``), and how an orchestrator runs them (``checks``).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from tokenledger_dagster.fileio import write_json_atomic
 from tokenledger_dagster.governance import (
     artifacts,
     contracts,
+    estimates,
     golden_checks,
     lake,
     model_ledger,
@@ -217,6 +218,44 @@ _PROPERTIES = (
         state=golden_checks.sample_key,
         blocking=False,
         description="The bundled sample gives every locked figure; else this program counts or prices otherwise.",
+    ),
+    Invariant(
+        name="model_files_intact",
+        table="embedding_model",
+        run=estimates.model_files_intact,
+        state=estimates.model_files_state,
+        description="The model's files have the hashes of its manifest; else texts are embedded by another model.",
+    ),
+    Invariant(
+        name="vectors_are_whole",
+        table="session_vectors",
+        run=estimates.vectors_are_whole,
+        state=estimates.vectors_state,
+        description="Each session has all its parts, of length 1 and told by whom; else searches mislead.",
+    ),
+    Invariant(
+        name="guesses_keep_their_limits",
+        table="session_activity",
+        run=estimates.guesses_keep_their_limits,
+        state=estimates.guesses_state,
+        blocking=False,
+        description="A guessed activity is a known class above both thresholds; else it passes for more than it is.",
+    ),
+    Invariant(
+        name="estimates_are_possible",
+        table="token_estimates",
+        run=estimates.estimates_are_possible,
+        state=estimates.token_estimates_state,
+        blocking=False,
+        description="No text is estimated at more tokens than it has bytes; else the estimate misleads.",
+    ),
+    Invariant(
+        name="suggestions_keep_the_digits",
+        table="mapping_suggestions",
+        run=estimates.suggestions_keep_the_digits,
+        state=estimates.suggestions_state,
+        blocking=False,
+        description="A suggested model has the digits of the name; else a person is led to another version's price.",
     ),
 )
 

@@ -121,6 +121,20 @@ def resolve(model_raw: str | None, client: str, day: str | None) -> Resolution:
     return _unknown(raw, step)
 
 
+def taken_apart(model_raw: str) -> tuple[str, dict[str, str]]:
+    """Return what is left of a name after every rule that fits, and the modifiers that the rules took out of it.
+
+    For comparing names that stay unknown; a known name is resolved, not taken apart.
+    """
+    step = _Step(text=re.sub(r"\s+", "-", model_raw.strip().lower()), modifiers={}, rule="exact", confidence=100)
+    for _ in range(_MAX_REWRITES if len(model_raw) <= _LONGEST_NAME else 0):
+        rewritten = _rewrite(step)
+        if rewritten is None:
+            break
+        step = rewritten
+    return step.text, step.modifiers
+
+
 def maker_of(model: str) -> str | None:
     """Return who made a canonical model, None for ids outside the catalogue."""
     return rules.catalog().get(model)
