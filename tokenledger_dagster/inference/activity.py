@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import msgspec
 
-from tokenledger_dagster.errors import TokenLedgerError
+from tokenledger_dagster.inference.rule_file import read_rules
 
 if TYPE_CHECKING:
     import numpy as np
@@ -102,16 +102,7 @@ def load_rules(path: Path = PATH) -> Rules:
     Raises:
         TokenLedgerError: it is missing, or says what cannot be meant.
     """
-    import yaml
-
-    # the C loader is in every published wheel; a PyYAML built without libyaml has only the other one
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    try:
-        return msgspec.convert(yaml.load(path.read_bytes(), Loader=loader), Rules)
-    except OSError as error:
-        raise TokenLedgerError(f"{path}: {error.strerror or error}; install TokenLedger again") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # msgspec's and Unicode's errors are ValueErrors
-        raise TokenLedgerError(f"{path}: {' '.join(str(error).split())[:300]}; mend the file") from error
+    return read_rules(path, Rules)
 
 
 def centers(vectors: Vectors, rules: Rules) -> Vectors:

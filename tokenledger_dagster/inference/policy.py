@@ -12,8 +12,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from tokenledger_dagster.errors import TokenLedgerError
 from tokenledger_dagster.inference.backend import BACKENDS, BackendName, Precision
+from tokenledger_dagster.inference.rule_file import read_rules
 
 __all__ = [
     "BackendSeconds",
@@ -210,13 +210,4 @@ def load_policy(path: Path = PATH) -> Policy:
     Raises:
         TokenLedgerError: it is missing, or says what cannot be meant.
     """
-    import yaml
-
-    # the C loader is in every published wheel; a PyYAML built without libyaml has only the other one
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    try:
-        return msgspec.convert(yaml.load(path.read_bytes(), Loader=loader), Policy)
-    except OSError as error:
-        raise TokenLedgerError(f"{path}: {error.strerror or error}; install TokenLedger again") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # msgspec's and Unicode's errors are ValueErrors
-        raise TokenLedgerError(f"{path}: {' '.join(str(error).split())[:300]}; mend the file") from error
+    return read_rules(path, Policy)
