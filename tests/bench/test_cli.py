@@ -198,6 +198,7 @@ def test_result_of_something_else_is_refused(run: Run, tmp_path: Path) -> None:
     assert f"{other}: is no bench result" in err
 
 
+@pytest.mark.slow
 def test_gate_passes_what_it_recorded_itself_and_keeps_the_verdict(run: Run, home: Home, tmp_path: Path) -> None:
     baselines = str(tmp_path / "baseline.json")
     small = ("--baseline", baselines, "--size-mb", "0.1", "--rounds", "1")

@@ -443,6 +443,7 @@ def test_blocks_may_end_at_any_byte(client: str, content: bytes, small_blocks: C
         assert records(client, read_alike(client, content)) == whole
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("client", "content"), [("claude-code", CLAUDE_FILE), ("codex", CODEX_FILE)])
 def test_an_append_may_end_at_any_byte(client: str, content: bytes) -> None:
     for size in range(len(content) + 1):

@@ -36,6 +36,7 @@ def kept(ledger: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (ledger / "cache" / "aggregates").iterdir()}
 
 
+@pytest.mark.slow
 def test_the_summary_counts_hits_misses_and_what_was_thrown_away(
     ledger: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -87,6 +87,7 @@ def test_a_new_ledger_is_filled(machine: Machine) -> None:
     assert {"events/claude", "events/codex", "pricing/price_list"} <= asked
 
 
+@pytest.mark.slow
 def test_unchanged_logs_ask_for_nothing(machine: Machine) -> None:
     assert machine.run()
     machine.tick()

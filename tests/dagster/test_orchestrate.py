@@ -73,6 +73,7 @@ def test_skipped_stages_are_not_run(capfd: pytest.CaptureFixture[str]) -> None:
     assert {line.split("/")[0] for line in err.splitlines() if "/" in line} == {"exports"}
 
 
+@pytest.mark.slow
 def test_only_the_clients_asked_for_are_read(capfd: pytest.CaptureFixture[str]) -> None:
     main(["orchestrate", "--providers", "codex", "--format", "json"])
 
@@ -82,6 +83,7 @@ def test_only_the_clients_asked_for_are_read(capfd: pytest.CaptureFixture[str]) 
     assert set(json.loads(out)["ingest"]["providers"]) <= {"codex"}
 
 
+@pytest.mark.slow
 def test_events_are_limited_as_asked(tmp_path: Path) -> None:
     limits = ["--since", "2026-10-01", "--providers", "codex", "--limit", "3"]
     main(["orchestrate", "--events-out", str(tmp_path / "some.jsonl"), *limits])

@@ -123,6 +123,7 @@ def test_the_pricing_gate_fails_on_usage_without_a_price(filled: tuple[Path, Ran
     assert "1 requests of 2026-10 have no price" in str(failed.step_failure_data.user_failure_data)
 
 
+@pytest.mark.slow
 def test_a_book_that_cannot_be_used_stops_nothing(filled: tuple[Path, Ran], tmp_path: Path) -> None:
     home = shutil.copytree(filled[0], tmp_path / "ledger")
     (home / "pricing.json").write_text('{"providers": {', encoding="utf-8")

@@ -126,6 +126,7 @@ def reader(built: World) -> Iterator[Con]:
         yield con
 
 
+@pytest.mark.slow
 def test_a_reader_neither_blocks_nor_sees_two_rebuilds(built: World, con: Con, reader: Con) -> None:
     for number in (1, 2):
         grow(built, con, number)

@@ -60,6 +60,7 @@ def cold(files: Files) -> Booked:
         return world.booked()
 
 
+@pytest.mark.slow
 @few
 @given(families(), orders)
 def test_the_order_in_which_files_arrive_changes_nothing(files: Files, order: Random) -> None:
@@ -74,6 +75,7 @@ def test_the_order_in_which_files_arrive_changes_nothing(files: Files, order: Ra
         assert world.booked() == cold(files)
 
 
+@pytest.mark.slow
 @few
 @given(families(), orders)
 def test_any_split_into_appends_is_one_cold_read(files: Files, order: Random) -> None:
@@ -144,6 +146,7 @@ def test_reading_everything_again_changes_nothing(files: Files) -> None:
             assert world.records() == records
 
 
+@pytest.mark.slow
 @few
 @given(families(), orders)
 def test_booking_anew_from_the_records_ends_where_the_increments_did(files: Files, order: Random) -> None:
@@ -156,6 +159,7 @@ def test_booking_anew_from_the_records_ends_where_the_increments_did(files: File
         assert world.booked() == before
 
 
+@pytest.mark.slow
 @few
 @given(families(), orders)
 def test_vanishing_and_moving_files_forget_nothing(files: Files, order: Random) -> None:
@@ -176,6 +180,7 @@ def test_vanishing_and_moving_files_forget_nothing(files: Files, order: Random) 
         assert figures(world) == before
 
 
+@pytest.mark.slow
 @few
 @given(families(), orders)
 def test_rewriting_a_file_neither_doubles_nor_forgets(files: Files, order: Random) -> None:
@@ -224,6 +229,7 @@ def test_every_record_is_booked_or_a_duplicate_and_every_view_has_the_same_total
             connection.close()
 
 
+@pytest.mark.slow
 @settings(few, max_examples=8)
 @given(families(), orders)
 def test_compaction_at_any_moment_changes_nothing(files: Files, order: Random) -> None:

@@ -492,6 +492,7 @@ def test_a_lost_manifest_and_booking_anew_end_alike(files: Files, compacted: boo
         assert world.booked() == before
 
 
+@pytest.mark.slow
 @few
 @given(homes())
 def test_telemetry_never_changes_what_transcripts_say(files: Files) -> None:

@@ -101,6 +101,7 @@ def test_helpers_find_what_reading_alone_finds(world: World, started: list[int],
     assert ended(started)
 
 
+@pytest.mark.slow
 def test_helpers_take_appended_files_too(world: World, started: list[int], late: None, tmp_path: Path) -> None:
     world.sync()
     for number in range(FILES):

@@ -125,6 +125,7 @@ def test_reads_take_the_place_of_input_before_that_of_writes(world: World) -> No
     assert one.estimated_saving_usd == saved / 1_000_000
 
 
+@pytest.mark.slow
 def test_few_sessions_a_small_gap_or_small_sums_suggest_no_reuse(world: World) -> None:
     sessions(world, "good", 4, START, GOOD, GOOD)
     sessions(world, "poor", 1, START, POOR, POOR)
