@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import World
+from tests.support import World, claude
 from tokenledger_dagster.cli.main import COMMANDS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -120,3 +120,19 @@ def test_doctor_finds_the_logs_and_warns_of_the_clients_deletion(world: World) -
     assert found.returncode == 0
     assert "claude-code" in found.stdout
     assert "cleanupPeriodDays" in found.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [("report", "session"), ("doctor",), ("models", "status")], ids=" ".join)
+def test_neither_a_narrow_encoding_nor_a_closed_stream_is_an_error(
+    command: tuple[str, ...], world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.claude(claude(model="modèle-7", cwd="/höhe/" + "x" * 90))
+    monkeypatch.setenv("HOME", str(world.home_dir))
+    monkeypatch.setenv("TOKENLEDGER_HOME", str(world.ledger.root))
+    run = f"{sys.executable} -m tokenledger_dagster.cli.main {' '.join(command)}"
+
+    for shell in (f"PYTHONIOENCODING=ascii {run}", f"{run} >&-", f"{run} >&- 2>&-"):
+        done = subprocess.run(["sh", "-c", shell], cwd=REPOSITORY, capture_output=True, timeout=60)
+        assert (done.returncode, b"Traceback" in done.stderr) == (0, False), done.stderr
+        assert done.stdout.isascii()

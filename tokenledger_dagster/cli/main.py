@@ -55,6 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     name = arguments[0] if arguments else "tokenledger"
+    if argv is None:
+        _take_any_text()
     try:
         return _dispatch(arguments, whole_process=argv is None)
     except KeyboardInterrupt:
@@ -71,6 +73,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         text, code = told
         print(printable(f"tokenledger {name}: {text}"), file=sys.stderr)
         return code
+
+
+def _take_any_text() -> None:
+    """Makes both streams take whatever is written: what an encoding lacks is escaped, a closed one leads nowhere.
+
+    The file that stands in for a closed stream takes its number, which nothing else may be given.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - for the life of the process
+        elif stream.encoding.lower() != "utf-8":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _told(error: Exception) -> tuple[str, int] | None:
