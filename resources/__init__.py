@@ -6,8 +6,8 @@ No `from __future__ import annotations`: Dagster reads the annotations of these 
 """
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
@@ -63,6 +63,35 @@ class LedgerHome(dg.ConfigurableResource):
         return ensure_home(Path(self.root).expanduser().absolute() if self.root else self.settings.home)
 
 
+class _OfARun:
+    """What the steps of one run share, opened by the first that needs it; a caller outside a run has one of its own."""
+
+    def __init__(self) -> None:
+        self._run: ExitStack | None = None
+        self._shared: Any = None
+
+    @contextmanager
+    def lasting(self) -> "Iterator[None]":
+        """The run; what was opened is closed when it is over."""
+        with ExitStack() as stack:
+            self._run, self._shared = stack, None
+            try:
+                yield
+            finally:
+                self._run, self._shared = None, None
+
+    @contextmanager
+    def opened(self, make: "Callable[[], AbstractContextManager[Any]]") -> "Iterator[Any]":
+        """What `make` gives."""
+        if self._run is None:
+            with make() as own:
+                yield own
+        else:
+            if self._shared is None:
+                self._shared = self._run.enter_context(make())
+            yield self._shared
+
+
 class Engine(DuckDBResource):
     """DuckDB in memory over the Parquet files; it never opens a file read-write, so nothing is ever locked.
 
@@ -71,29 +100,19 @@ class Engine(DuckDBResource):
 
     database: str = Field(default=":memory:", description="Leave it in memory: a file would lock out its readers.")
 
-    _run: ExitStack | None = PrivateAttr(default=None)
-    _shared: Any = PrivateAttr(default=None)
+    _shared: _OfARun = PrivateAttr(default_factory=_OfARun)
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> "Iterator[Engine]":
         """Close the shared connection, if a step opened it, when the run is over."""
-        with ExitStack() as stack:
-            self._run, self._shared = stack, None
-            try:
-                yield self
-            finally:
-                self._run, self._shared = None, None
+        with self._shared.lasting():
+            yield self
 
     @contextmanager
     def connect(self) -> "Iterator[DuckDBPyConnection]":
         """The run's connection; outside a run one of its own, closed afterwards."""
-        if self._run is None:
-            with self._opened() as connection:
-                yield connection
-        else:
-            if self._shared is None:
-                self._shared = self._run.enter_context(self._opened())
-            yield self._shared
+        with self._shared.opened(self._opened) as connection:
+            yield connection
 
     @contextmanager
     def _opened(self) -> "Iterator[DuckDBPyConnection]":
@@ -147,18 +166,13 @@ class LandingProxy(dg.ConfigurableResource):
 class Inference(dg.ConfigurableResource):
     """The embedding model of the home, where there is one; the first step of a run that embeds loads it for all."""
 
-    _run: ExitStack | None = PrivateAttr(default=None)
-    _shared: Any = PrivateAttr(default=None)
+    _shared: _OfARun = PrivateAttr(default_factory=_OfARun)
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> "Iterator[Inference]":
         """Give the model's memory back, if a step loaded it, when the run is over."""
-        with ExitStack() as stack:
-            self._run, self._shared = stack, None
-            try:
-                yield self
-            finally:
-                self._run, self._shared = None, None
+        with self._shared.lasting():
+            yield self
 
     def standing(self, home: LedgerHome) -> "Standing":
         """Whether inference is on, and what turns it on; loads nothing."""
@@ -177,14 +191,11 @@ class Inference(dg.ConfigurableResource):
         """The run's embedder; outside a run one of its own, closed afterwards. Raises InferenceOffError."""
         from tokenledger_dagster.inference.embedder import open_embedder
 
-        if self._run is None:
-            with open_embedder(home.open(), home.settings, metrics=metrics.backend()) as embedder:
-                yield embedder
-        else:
-            if self._shared is None:
-                opened = open_embedder(home.open(), home.settings, metrics=metrics.backend())
-                self._shared = self._run.enter_context(opened)
-            yield self._shared
+        def make() -> "Embedder":
+            return open_embedder(home.open(), home.settings, metrics=metrics.backend())
+
+        with self._shared.opened(make) as embedder:
+            yield embedder
 
 
 def default_resources() -> dict[str, dg.ConfigurableResource]:

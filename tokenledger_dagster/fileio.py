@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-__all__ = ["encode_json", "publish", "staged", "write_atomic", "write_json_atomic"]
+__all__ = ["encode_json", "flush", "publish", "staged", "write_atomic", "write_json_atomic"]
 
 
 class staged:  # noqa: N801 - used as a function; contextlib would cost a report more than writing does
@@ -76,14 +76,14 @@ def _publish(temporary: str, path: str, *, failed: bool) -> None:
     done = False
     try:
         if not failed:
-            _flush(temporary, os.O_RDWR)
+            flush(temporary, os.O_RDWR)
             os.replace(temporary, path)
             done = True
     finally:
         if not done and os.path.lexists(temporary):
             os.unlink(temporary)
     if done and os.name != "nt":  # Windows cannot open a folder to flush it
-        _flush(os.path.dirname(path) or ".", os.O_RDONLY)
+        flush(os.path.dirname(path) or ".")
 
 
 def write_json_atomic(path: str | os.PathLike[str], value: Any) -> None:
@@ -116,7 +116,12 @@ def encode_json(value: Any, *, indent: int = 2) -> bytes:
     return encode_rich(value, indent)
 
 
-def _flush(path: str, flags: int) -> None:
+def flush(path: str | os.PathLike[str], flags: int = os.O_RDONLY) -> None:
+    """Sees a file, or the names in a folder, through to the disk.
+
+    Raises:
+        OSError: the disk refused.
+    """
     descriptor = os.open(path, flags)
     try:
         os.fsync(descriptor)

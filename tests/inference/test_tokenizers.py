@@ -302,7 +302,7 @@ def test_half_a_vocabulary_is_refused(made: Vocabularies, tmp_path: Path, loader
     path = tmp_path / "half"
     for length in (1, len(whole) // 3, len(whole) // 2):
         path.write_bytes(whole[:length])
-        refusal(loader, path)
+        assert refusal(loader, path)
 
 
 @pytest.mark.parametrize(

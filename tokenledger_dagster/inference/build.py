@@ -9,7 +9,6 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from tokenledger_dagster import __version__
 from tokenledger_dagster.contracts.inference import BuildReport, FetchedFiles
 from tokenledger_dagster.errors import TokenLedgerError
 from tokenledger_dagster.home import Home
+from tokenledger_dagster.inference.clock import utc_stamp
 from tokenledger_dagster.inference.coreml_graph import (
     PACKAGE_PRECISION,
     PACKAGE_SPEC,
@@ -79,7 +79,7 @@ def build(home: Home, card: ModelCard, *, force: bool = False, note: Note) -> Bu
             manifest = _make(aside, folder, card, fetched, note)
     left_out = [] if manifest.coreml_tokens else [_NO_COREML]
     return BuildReport(
-        generated_at=_now(),
+        generated_at=utc_stamp(),
         model=manifest.model,
         folder=str(folder.root),
         changed=changed,
@@ -163,7 +163,7 @@ def _make(aside: Path, folder: ModelFolder, card: ModelCard, fetched: FetchedFil
         files=files,
         golden=_golden(folder, card, spec, weights),
         built_with=_built_with(),
-        created_at=_now(),
+        created_at=utc_stamp(),
     )
     folder.manifest.unlink(missing_ok=True)
     move_in(made.onnx, folder.onnx)
@@ -205,7 +205,3 @@ def _built_with() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return versions
-
-
-def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -7,7 +7,6 @@ Here: which source is asked, hashes, the record of where the files came from. No
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -16,6 +15,7 @@ from tokenledger_dagster.contracts.inference import FetchedFiles, FetchReport
 from tokenledger_dagster.errors import TokenLedgerError, UsageError
 from tokenledger_dagster.fileio import write_json_atomic
 from tokenledger_dagster.home import Home
+from tokenledger_dagster.inference.clock import utc_stamp
 from tokenledger_dagster.inference.manifest import sha256_of
 from tokenledger_dagster.inference.model_card import FETCHED, ModelCard
 from tokenledger_dagster.inference.model_folder import ModelFolder
@@ -90,7 +90,7 @@ def fetch_within(
     if not pinned and not allow_unpinned:
         raise TokenLedgerError(_other_files(card, found, told, is_path=is_path))
     told = told if pinned else f"{told} (unpinned)"
-    fetched = FetchedFiles(generated_at=_now(), source=told, pinned=pinned, files=found)
+    fetched = FetchedFiles(generated_at=utc_stamp(), source=told, pinned=pinned, files=found)
     _publish(into, folder, fetched, same=before is not None and before.files == found)
     return _report(card, folder, fetched, changed=True, refused=refused)
 
@@ -160,7 +160,7 @@ def _report(
     card: ModelCard, folder: ModelFolder, fetched: FetchedFiles, *, changed: bool, refused: list[str]
 ) -> FetchReport:
     return FetchReport(
-        generated_at=_now(),
+        generated_at=utc_stamp(),
         model=card.name if fetched.pinned else f"{card.name} (unpinned)",
         folder=str(folder.root),
         changed=changed,
@@ -171,7 +171,3 @@ def _report(
         files=fetched.files,
         refused=refused,
     )
-
-
-def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

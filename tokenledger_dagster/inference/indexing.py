@@ -98,8 +98,7 @@ def index_home(
 
     report = PromptReport()
     done = index_sessions(home, environ, standing, embedder, report=report, progress=progress)
-    served = embedder.embed([""]).served[0]
-    index = open_index(home, served.model_sha256, served.precision)
+    index = open_index(home, done.served.model_sha256, done.served.precision)
     counts = {"sessions": len(index.keys.starts), "left_out": len(index.keys.left_out)}
     counts |= {name: getattr(done, name) for name in ("embedded", "unchanged", "forgotten", "unusable")}
     held = [] if done.held else ["another process is embedding sessions of this home; nothing was done"]

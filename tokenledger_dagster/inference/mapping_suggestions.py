@@ -13,7 +13,7 @@ import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Protocol
@@ -24,6 +24,7 @@ from tokenledger_dagster.contracts.mapping_suggestions import MappingReview, Map
 from tokenledger_dagster.errors import TokenLedgerError
 from tokenledger_dagster.fileio import write_json_atomic
 from tokenledger_dagster.home import Home
+from tokenledger_dagster.inference.clock import utc_stamp
 from tokenledger_dagster.inference.likeness import Candidate, Names
 from tokenledger_dagster.inference.rule_file import read_rules
 from tokenledger_dagster.models.names import ModelName, resolve, taken_apart
@@ -204,7 +205,7 @@ def review(
     except TokenLedgerError as error:  # likeness does without
         told = f"off: {error}"
     return MappingReview(
-        generated_at=_stamp(now),
+        generated_at=utc_stamp(now),
         overrides_path=str(home.overrides_path),
         below_confidence=wanted.below_confidence,
         min_score=wanted.min_score,
@@ -234,7 +235,7 @@ def write_review(home: Home, con: duckdb.DuckDBPyConnection, asked: Asked, *, no
         found = (
             review(home, con, events.path, asked, now=now)
             if events is not None
-            else _empty(home, wanted, asked, _stamp(now))
+            else _empty(home, wanted, asked, utc_stamp(now))
         )
         kept = _Kept(key=key, review=found)
         write_json_atomic(review_path(home), {**_document(found), "key": key})
@@ -260,9 +261,10 @@ def _queue(
     con: duckdb.DuckDBPyConnection, events: Path, table: RateTable, wanted: Rules
 ) -> dict[tuple[str, str], NameInReview]:
     query = Path(__file__).with_name("names_in_review.sql").read_text("utf-8")
-    path = "'" + str(events).replace("'", "''") + "'"
+    from tokenledger_dagster.exports.engine import literal
+
     found: dict[tuple[str, str], NameInReview] = {}
-    rows = con.execute(query.format(events=path, below=wanted.below_confidence)).fetchall()
+    rows = con.execute(query.format(events=literal(events), below=wanted.below_confidence)).fetchall()
     for client, raw, provider, model, maker, rule, confidence, count, tokens, first, last in rows:
         name = ModelName(model, maker, {}, rule, confidence)
         # what the pricing book names is certain, whatever it is called
@@ -407,7 +409,3 @@ def _catalog_digest() -> str:
 
 def _digest(value: object) -> str:
     return hashlib.blake2b(msgspec.json.encode(value, order="deterministic"), digest_size=16).hexdigest()
-
-
-def _stamp(now: datetime | None) -> str:
-    return (now or datetime.now(UTC)).astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -6,12 +6,12 @@ Here: what `tokenledger models status` and `doctor` say. Not here: whether the f
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Literal
 
 from tokenledger_dagster.contracts.inference import FetchedFiles, StatusReport
 from tokenledger_dagster.errors import TokenLedgerError
 from tokenledger_dagster.home import Home
+from tokenledger_dagster.inference.clock import utc_stamp
 from tokenledger_dagster.inference.fetch import fetched_record
 from tokenledger_dagster.inference.manifest import digest_of, read_manifest
 from tokenledger_dagster.inference.model_card import ModelCard
@@ -51,7 +51,7 @@ def model_status(home: Home, settings: Settings, card: ModelCard) -> StatusRepor
     elif fetched is not None and not fetched.pinned:
         license_, attribution = "unknown", fetched.source
     return StatusReport(
-        generated_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        generated_at=utc_stamp(),
         model=manifest.model if manifest else _named(card, fetched),
         folder=str(folder.root),
         state=state,

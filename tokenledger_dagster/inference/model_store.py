@@ -5,15 +5,16 @@ Here: the lock, temporary folders and moves. Not here: what is made there (`fetc
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tokenledger_dagster.errors import TokenLedgerError
+from tokenledger_dagster.fileio import flush
+from tokenledger_dagster.filelock import file_lock
 from tokenledger_dagster.home import Home
 
 __all__ = ["folder_bytes", "move_in", "workshop"]
@@ -30,27 +31,20 @@ def workshop(home: Home) -> Iterator[Path]:
     Raises:
         TokenLedgerError: another process is at it, or the folder cannot be made.
     """
-    try:
-        home.models.mkdir(parents=True, exist_ok=True)
-        handle = os.open(home.models / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        text = f"{home.models}: cannot be written ({error.strerror}); check its permissions, or set TOKENLEDGER_HOME"
-        raise TokenLedgerError(text) from error
-    try:
-        _lock(handle, home)
+    with ExitStack() as stack:
+        try:
+            home.models.mkdir(parents=True, exist_ok=True)
+            held = stack.enter_context(file_lock(home.models / ".lock"))
+        except OSError as error:
+            text = (
+                f"{home.models}: cannot be written ({error.strerror}); check its permissions, or set TOKENLEDGER_HOME"
+            )
+            raise TokenLedgerError(text) from error
+        if not held:
+            raise TokenLedgerError(f"{home.models}: another process fetches or builds a model; wait for it")
         for left in home.models.glob(f"{_ASIDE}*"):
             shutil.rmtree(left, ignore_errors=True)
-        with tempfile.TemporaryDirectory(prefix=_ASIDE, dir=home.models) as aside:
-            yield Path(aside)
-    finally:
-        os.close(handle)
-
-
-def _lock(handle: int, home: Home) -> None:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise TokenLedgerError(f"{home.models}: another process fetches or builds a model; wait for it") from error
+        yield Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=_ASIDE, dir=home.models)))
 
 
 def move_in(made: Path, place: Path) -> None:
@@ -63,22 +57,14 @@ def move_in(made: Path, place: Path) -> None:
     """
     place.parent.mkdir(parents=True, exist_ok=True)
     for one in (path for path in [made, *made.rglob("*")] if path.is_file()):
-        _flush(one)
+        flush(one)
     if place.is_dir() and not place.is_symlink():
         # renamed first, so that a kill leaves all of it or nothing under its name
         old = made.with_name(f"{made.name}.old")
         place.rename(old)
         shutil.rmtree(old)
     os.replace(made, place)
-    _flush(place.parent)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    flush(place.parent)
 
 
 def folder_bytes(folder: Path) -> int:

@@ -19,7 +19,7 @@ from tokenledger_dagster.inference.vector_files import folder_of, writing
 from tokenledger_dagster.inference.vector_index import VectorIndex, open_index
 
 if TYPE_CHECKING:
-    from tokenledger_dagster.inference.backend import BackendName
+    from tokenledger_dagster.inference.backend import BackendName, Served
     from tokenledger_dagster.inference.embedder import Embeddings
     from tokenledger_dagster.inference.vector_store import SessionKey, SessionVectors
 
@@ -122,6 +122,8 @@ class Updated(NamedTuple):
     """Whose prompts went from their log."""
     unusable: int
     """Whose id no file can hold."""
+    served: Served
+    """Who embeds now: what decides which vectors may be compared."""
 
 
 class _Pending(NamedTuple):
@@ -170,13 +172,14 @@ def update(
     served = probe.served[0]
     with writing(folder_of(home)) as held:
         if not held:
-            return Updated(False, 0, 0, 0, 0, 0)
+            return Updated(False, 0, 0, 0, 0, 0, served)
         index = open_index(home, served.model_sha256, served.precision)
         budget = max(most_tokens(embedder, served.actual) - probe.token_counts[0], 1)
         plan = _Plan(index, rules, count, budget)
         plan.read(prompts(plan.known))
         _embed(home, plan, embedder, rules, progress)
-    return Updated(True, plan.sessions, len(plan.pending), plan.unchanged, len(plan.forgotten), plan.unusable)
+    counts = plan.sessions, len(plan.pending), plan.unchanged, len(plan.forgotten), plan.unusable
+    return Updated(True, *counts, served)
 
 
 class _Plan:

@@ -7,7 +7,6 @@ file whose batches another file holds as well has been merged, and no longer cou
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from tokenledger_dagster.filelock import file_lock
 from tokenledger_dagster.home import Home
 
 __all__ = ["VectorFile", "clean", "file_name", "folder_of", "live_files", "lock_path", "writing"]
@@ -72,22 +72,12 @@ def clean(folder: Path) -> None:
 
 @contextmanager
 def writing(folder: Path) -> Iterator[bool]:
-    """Holds the one lock of the folder, made if it is new; yields False where another process holds it.
-
-    The lock dies with its process, so a kill leaves nothing to clean up.
-    """
+    """Holds the one lock of the folder, made if it is new; yields False where another process holds it."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
+    with file_lock(folder / _LOCK) as held:
+        if held:
             clean(folder)
-            yield True
-    finally:
-        os.close(handle)
+        yield held
 
 
 def _files(folder: Path) -> Iterator[VectorFile]:

@@ -10,7 +10,6 @@ import math
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from datetime import UTC, datetime
 from typing import NamedTuple
 
 from tokenledger_dagster.contracts.inference import BackendCheck, FileCheck, ParityCheck, VerifyReport
@@ -22,6 +21,7 @@ from tokenledger_dagster.inference.backend import (
     LoadRefusedError,
     LoadStage,
 )
+from tokenledger_dagster.inference.clock import utc_stamp
 from tokenledger_dagster.inference.loading import load_backend
 from tokenledger_dagster.inference.manifest import check_files, digest_of
 from tokenledger_dagster.inference.model_card import FETCHED
@@ -97,7 +97,7 @@ def verify(folder: ModelFolder, manifest: Manifest, *, noise_floor: bool = False
         if one.passed is False and (one.texts or one.subject not in said)
     ]
     return VerifyReport(
-        generated_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        generated_at=utc_stamp(),
         model=manifest.model,
         folder=str(folder.root),
         data_version=digest_of(manifest),

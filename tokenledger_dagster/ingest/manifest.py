@@ -7,14 +7,13 @@ Here: opening it, its schema version, and the writer lock of a home.  Not here: 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import sqlite3
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from tokenledger_dagster.errors import TokenLedgerError
+from tokenledger_dagster.filelock import file_lock
 from tokenledger_dagster.home import Home
 from tokenledger_dagster.ingest.meta import MANIFEST_VERSION, get_meta, set_meta
 
@@ -124,24 +123,7 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 @contextlib.contextmanager
 def writer_lock(home: Home, wait_seconds: float = 0) -> Iterator[bool]:
-    """Holds the home's one advisory writer lock; yields False where another process holds it all that time.
-
-    The lock dies with its process, so a kill leaves nothing to clean up.
-    """
+    """Holds the home's one advisory writer lock; yields False where another process holds it all that time."""
     home.root.mkdir(parents=True, exist_ok=True)
-    handle = os.open(home.lock_path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        deadline = time.monotonic() + wait_seconds
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    yield False
-                    return
-                time.sleep(0.05)
-            else:
-                yield True
-                return
-    finally:
-        os.close(handle)
+    with file_lock(home.lock_path, wait_seconds) as held:
+        yield held

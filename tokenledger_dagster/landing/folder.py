@@ -5,14 +5,14 @@ Here: files by UTC day, modes, flushing, and mending a line that a kill cut.  No
 
 from __future__ import annotations
 
-import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 
 from tokenledger_dagster.errors import TokenLedgerError
+from tokenledger_dagster.fileio import flush
+from tokenledger_dagster.filelock import file_lock
 
 MIN_FREE_BYTES = 64 << 20
 """Room that must be there before records are taken from a proxy that then forgets them."""
@@ -28,27 +28,17 @@ class LandingFolder:
         """Makes the folder and sees that something could be written.  Raises TokenLedgerError where it could not."""
         if not self.path.is_dir():
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _flush(self.path.parent)
-            _flush(self.path.parent.parent)
+            flush(self.path.parent)
+            flush(self.path.parent.parent)
         if not os.access(self.path, os.W_OK | os.X_OK):
             raise TokenLedgerError(f"{self.path}: cannot be written; give this user permission to write there")
         room = os.statvfs(self.path)
         if room.f_bavail * room.f_frsize < MIN_FREE_BYTES:
             raise TokenLedgerError(f"{self.path}: less than {MIN_FREE_BYTES >> 20} MiB are free; free some space")
 
-    @contextmanager
-    def lock(self) -> Iterator[bool]:
-        """Holds the folder's lock, which dies with the process; yields False where another process has it."""
-        handle = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-            else:
-                yield True
-        finally:
-            os.close(handle)
+    def lock(self) -> AbstractContextManager[bool]:
+        """Holds the folder's lock; False where another process has it."""
+        return file_lock(self.path / ".lock")
 
     def append(self, lines: bytes, now: datetime | None = None) -> Path:
         """Adds whole lines to the day's file; they last when this returns.  Raises OSError where the disk refuses."""
@@ -67,17 +57,9 @@ class LandingFolder:
         finally:
             os.close(handle)
         if is_new:
-            _flush(self.path)
+            flush(self.path)
         return path
 
     def files(self) -> list[Path]:
         """The landed files in order."""
         return sorted(self.path.glob("*.jsonl"))
-
-
-def _flush(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -16,6 +16,7 @@ import msgspec
 
 from tokenledger_dagster.fileio import write_json_atomic
 from tokenledger_dagster.home import Home
+from tokenledger_dagster.inference.clock import utc_stamp
 from tokenledger_dagster.inference.estimates.choosing import Choices
 from tokenledger_dagster.inference.estimates.collecting import Collected, booked_counts, collect, maker_of, sources
 from tokenledger_dagster.inference.estimates.estimator import SHIPPED_PATH
@@ -70,7 +71,7 @@ def build(home: Home) -> Estimated:
     write_table(table_path(home), rows)
     named = TOKEN_ESTIMATES.column_names
     made = Estimated(
-        generated_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        generated_at=utc_stamp(),
         inputs=inputs,
         digest=hashlib.blake2b(repr(rows).encode("utf-8", "replace"), digest_size=16).hexdigest(),
         row_count=len(rows),
