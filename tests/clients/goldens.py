@@ -15,6 +15,7 @@ import sqlite3
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -109,16 +110,16 @@ _CONTEXT = (
 )  # fmt: skip
 
 
-def main(arguments: list[str]) -> None:
-    """``write CLIENT``, or ``show CLIENT``."""
+def main(arguments: list[str], fixtures: Path, find: Callable[[str, Path], Any]) -> None:
+    """``write CLIENT``, or ``show CLIENT``: what ``find`` makes of the client's logs in an empty folder."""
     action, client = arguments
     with tempfile.TemporaryDirectory() as folder:
-        text = json.dumps(found_in(world_of(client, Path(folder))), indent=1, ensure_ascii=False) + "\n"
+        text = json.dumps(find(client, Path(folder)), indent=1, ensure_ascii=False) + "\n"
     if action == "write":
-        (FIXTURES / client / "expected.json").write_text(text, "utf-8")
+        (fixtures / client / "expected.json").write_text(text, "utf-8")
     else:
         sys.stdout.write(text)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(sys.argv[1:], FIXTURES, lambda client, folder: found_in(world_of(client, folder)))

@@ -22,9 +22,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 import pytest
 
+from tests.inference import fakes
 from tests.inference.fake_worker import ANSWERS, EXITS, FAILS, HOLDS, NAN, SHORT, SLEEPS, UNIT
 from tests.inference.fakes import SPEC, FakeBackend
 from tokenledger_dagster.inference.backend import (
@@ -39,7 +41,7 @@ from tokenledger_dagster.inference.coreml_graph import PACKAGE_WEIGHTS
 from tokenledger_dagster.inference.coreml_process import WorkerProcess
 from tokenledger_dagster.inference.coreml_worker import IDS, MASK, VECTOR, ElsewhereError, core_ml, planned
 from tokenledger_dagster.inference.model_cache import Key, ModelCache
-from tokenledger_dagster.inference.model_folder import Manifest, ModelFolder
+from tokenledger_dagster.inference.model_folder import ModelFolder
 from tokenledger_dagster.inference.policy import policy
 from tokenledger_dagster.inference.validation import checked_vectors
 
@@ -66,21 +68,7 @@ class Bench(NamedTuple):
             return eventually(lambda: _lock(handle.fileno()), within_s)
 
 
-MANIFEST = Manifest(
-    schema_version=1,
-    model="fake",
-    license="MIT",
-    attribution="nobody",
-    source="nowhere",
-    spec=SPEC,
-    opset=20,
-    ir_version=10,
-    coreml_tokens=TOKENS,
-    files={"model.safetensors": "5a" * 32},
-    golden=[],
-    built_with={},
-    created_at="2026-01-01T00:00:00Z",
-)
+MANIFEST = msgspec.structs.replace(fakes.MANIFEST, coreml_tokens=TOKENS)
 
 
 @pytest.fixture

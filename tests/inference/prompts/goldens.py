@@ -6,14 +6,12 @@ it is committed; the test compares.  Databases are made as ``tests.clients.golde
 
 from __future__ import annotations
 
-import json
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.clients.goldens import world_of
+from tests.clients.goldens import main, world_of
 from tests.support import World
 from tokenledger_dagster.inference.prompts import PromptReport, SessionPrompts, session_prompts
 from tokenledger_dagster.inference.switch import Standing
@@ -66,16 +64,5 @@ def found_in(world: World) -> dict[str, Any]:
     }
 
 
-def main(arguments: list[str]) -> None:
-    """``write CLIENT``, or ``show CLIENT``."""
-    action, client = arguments
-    with tempfile.TemporaryDirectory() as folder:
-        text = json.dumps(found_in(prompt_world(client, Path(folder))), indent=1, ensure_ascii=False) + "\n"
-    if action == "write":
-        (FIXTURES / client / "expected.json").write_text(text, "utf-8")
-    else:
-        sys.stdout.write(text)
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(sys.argv[1:], FIXTURES, lambda client, folder: found_in(prompt_world(client, folder)))
