@@ -30,7 +30,13 @@ RUN := $(UV) run --no-sync
 # one stamp per set of extras, inside the environment, so that deleting the environment forgets them too
 space := $(subst ,, )
 STAMP := $(VENV)/.synced-$(subst $(space),-,$(strip $(EXTRAS)))
-LOCKED := pyproject.toml uv.lock
+LOCKED := pyproject.toml uv.lock $(wildcard tokenledger_dagster/clients/bulk/*)
+# whether the bulk readers in C are there; uv may hold the build of this checkout for done while its result is gone
+COMPILED := $(RUN) python -c 'import sys; from tokenledger_dagster.clients.compiled import bulk; sys.exit(bulk() is None)'
+REBUILD := --reinstall-package tokenledger-dagster
+UNCOMPILED := no C compiler, or no headers of Python: logs are read by the slower readers (docs/operations.md)
+# modules are compiled once, even where the environment forbids Python to do it itself (PYTHONDONTWRITEBYTECODE)
+BYTECODE := $(RUN) python -m compileall -q tokenledger_dagster assets resources checks
 # a uv of the user's own is used as it is; ours is built when it is the one to use
 BOOTSTRAP := $(filter .uv/bin/uv,$(UV))
 
@@ -183,10 +189,14 @@ clean: ## remove the environment, caches and Dagster's history (never a ledger)
 
 $(STAMP): $(LOCKED) | $(BOOTSTRAP)
 	@$(SYNC) --no-dev
+	@$(COMPILED) || $(SYNC) --no-dev $(REBUILD) && $(COMPILED) || echo '$(UNCOMPILED)'
+	@$(BYTECODE)
 	@touch $@
 
 $(STAMP)-dev: $(LOCKED) | $(BOOTSTRAP)
 	@$(SYNC) --group dev
+	@$(COMPILED) || $(SYNC) --group dev $(REBUILD) && $(COMPILED) || echo '$(UNCOMPILED)'
+	@$(BYTECODE)
 	@touch $@ $(STAMP)
 
 $(STAMP)-docs: $(LOCKED) | $(BOOTSTRAP)

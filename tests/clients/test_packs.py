@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support import Row, at, claude, claude_progress, jsonl, line, meta, rollout, spawned_by, tokens, turn, user
-from tokenledger_dagster.clients import claude_pack, codex_pack
+from tokenledger_dagster.clients import claude_pack, codex_pack, compiled
 from tokenledger_dagster.clients.base import SourceFile
 from tokenledger_dagster.clients.pack import decode_columns
 from tokenledger_dagster.clients.registry import clients
@@ -507,6 +507,7 @@ def test_equal_requests_have_equal_keys_in_both_readings() -> None:
 def test_a_row_that_no_decoder_takes_goes_to_the_careful_reader(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (claude_pack, codex_pack):
         monkeypatch.setattr(module, "decoded_lines", lambda decoder, lines: [None] * len(lines))
+    monkeypatch.setenv(compiled.SWITCH, "off")
 
     assert read_alike("claude-code", CLAUDE_FILE).packs == []
     assert read_alike("codex", CODEX_FILE).packs == []

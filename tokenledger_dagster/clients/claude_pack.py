@@ -18,7 +18,7 @@ from zlib import adler32, crc32
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from tokenledger_dagster.clients import values
+from tokenledger_dagster.clients import compiled, values
 from tokenledger_dagster.clients.base import Sink, SourceFile
 from tokenledger_dagster.clients.claude_code import (
     HEAD,
@@ -226,7 +226,7 @@ class ClaudePacker(RowPacker):
             if context != last_context:
                 known = contexts.get(context)
                 if known is None:
-                    if not _is_plain(context):
+                    if not is_plain(context):
                         self._carefully(line, base + start)
                         continue
                     known = contexts[context] = len(contexts)
@@ -301,8 +301,13 @@ class ClaudePackFormat:
     repetition = PROGRESS_COPY
 
     def packer(self, file: SourceFile, sink: Sink, reader: Any) -> ClaudePacker:
-        """A fast reader beside the careful one."""
-        return ClaudePacker(sink, reader)
+        """A fast reader beside the careful one: the compiled one where it was built."""
+        bulk = compiled.bulk()
+        if bulk is None:
+            return ClaudePacker(sink, reader)
+        from tokenledger_dagster.clients.claude_bulk import ClaudeBulkPacker
+
+        return ClaudeBulkPacker(sink, reader, bulk)
 
     def total(self, rows: Sequence[Values]) -> list[int]:
         """Counters of some rows."""
@@ -443,7 +448,7 @@ def _usable(text: str) -> bool:
     return text.isprintable() and len(text) <= _LONGEST
 
 
-def _is_plain(context: Context) -> bool:
+def is_plain(context: Context) -> bool:
     """Whether every text of a context is kept as it stands, and a session is named."""
     for text in context[_AGENT : _MODEL + 1]:
         if text is not None and (text == "" or not _usable(text)):

@@ -18,7 +18,7 @@ from zlib import crc32
 
 import msgspec
 
-from tokenledger_dagster.clients import values
+from tokenledger_dagster.clients import compiled, values
 from tokenledger_dagster.clients.base import Sink, SourceFile
 from tokenledger_dagster.clients.codex_reader import (
     AFTER_TIME,
@@ -258,8 +258,13 @@ class CodexPackFormat:
     repetition = ""
 
     def packer(self, file: SourceFile, sink: Sink, reader: Any) -> CodexPacker:
-        """A fast reader beside the careful one."""
-        return CodexPacker(sink, reader)
+        """A fast reader beside the careful one: the compiled one where it was built."""
+        bulk = compiled.bulk()
+        if bulk is None:
+            return CodexPacker(sink, reader)
+        from tokenledger_dagster.clients.codex_bulk import CodexBulkPacker
+
+        return CodexBulkPacker(sink, reader, bulk)
 
     def total(self, rows: Sequence[Values]) -> list[int]:
         """Counters of some rows that are not odd."""

@@ -157,7 +157,8 @@ class RowPacker:
     def __init__(self, sink: Sink, reader: Reader) -> None:
         self._sink = sink
         self._careful = reader
-        self._latest = EPOCH + timedelta(microseconds=min(sink.now_us + 86_400_000_000, 200_000_000_000_000_000))
+        self._latest_us = min(sink.now_us + 86_400_000_000, 200_000_000_000_000_000)
+        self._latest = EPOCH + timedelta(microseconds=self._latest_us)
         self._packed = 0
         self._begin()
 
@@ -184,6 +185,19 @@ class RowPacker:
     def rows(self) -> int:
         """Rows taken since the last ``cut``."""
         return len(self._offsets)
+
+    def take_line(self, data: bytes | bytearray, start: int, stop: int, base: int) -> None:
+        """Reads one line of a block, without its end."""
+        with memoryview(data) as view, view[start:stop] as line:
+            self._lines([line], [start], base)
+
+    def take_carefully(self, data: bytes | bytearray, start: int, stop: int, base: int) -> None:
+        """Has one line of a block read by the careful reader."""
+        with memoryview(data) as view, view[start:stop] as line:
+            self._carefully(line, base + start)
+
+    def _lines(self, lines: list[memoryview], starts: list[int], base: int) -> None:
+        raise NotImplementedError
 
     def _carefully(self, line: memoryview, offset: int) -> None:
         sink = self._sink

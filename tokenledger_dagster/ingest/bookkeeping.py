@@ -19,9 +19,7 @@ from tokenledger_dagster.clients.pack import (
     DOMINATED,
     EXPANDED,
     WEAK,
-    Cell,
     Packed,
-    PricedContext,
     SessionNote,
     key_of,
 )
@@ -149,19 +147,22 @@ def book(
     taken: list[Taken] = []
     holders, outside = ledger.packs.met({key for one in added for key in _loose_keys(one)})
     doomed: dict[int, set[int]] = defaultdict(set)
+    dominated: dict[int, list[int]] = defaultdict(list)
     for key, found in holders.items():
         standing = dominates(found) if key not in outside else None
         for pack, event in found:
             if standing is None:
                 doomed[pack.pack_no].add(event)
             elif pack.states[event] == WEAK:
-                _dominate(ledger, pack, event)
+                dominated[pack.pack_no].append(event)
+    for number, events in dominated.items():
+        _dominate(ledger, ledger.packs.pack(number), events)
     for pack in packs:
         _add_weak_cells(ledger, pack)
         if CONTACT in pack.states:
             doomed[pack.pack_no].update(event for event, state in enumerate(pack.states) if state == CONTACT)
-    for number, events in doomed.items():
-        taken += _expand(ledger, ledger.packs.pack(number), events)
+    for number, ones in doomed.items():
+        taken += _expand(ledger, ledger.packs.pack(number), ones)
     superseded, copied, touched = families.update(connection, ledger, added)
     for pack in ledger.packs.of_streams(superseded):
         taken += _expand(ledger, pack, range(len(pack.states)))
@@ -210,11 +211,9 @@ def _add_cells(ledger: Ledger, pack: Pack) -> None:
     if packed is None:
         return
     ledger.rules.update(packed.rules)
-    odd = {
-        (packed.contexts[cell.context], cell.slot, cell.prefix, cell.step)
-        for cell in packed.cells
-        if not ledger.add_cell(pack.client, packed.contexts[cell.context], cell, 1)
-    }
+    contexts = packed.contexts
+    cells = ((contexts[cell.context], cell) for cell in packed.cells)
+    odd = {(context, cell.slot, cell.prefix, cell.step) for context, cell in ledger.add_cells(pack.client, cells)}
     for event, state in enumerate(pack.states if odd else ()):
         if state == BOOKED:
             context, cell = ledger.packs.cell(pack, event)
@@ -224,31 +223,28 @@ def _add_cells(ledger: Ledger, pack: Pack) -> None:
 
 def _add_weak_cells(ledger: Ledger, pack: Pack) -> None:
     """The same for requests that only repetitions show, where nobody else does."""
-    for event, (context, cell) in pack.weak.items():
-        if pack.states[event] == WEAK and not ledger.add_cell(pack.client, context, cell, 1):
-            pack.states[event] = CONTACT
+    weak = {id(cell): event for event, (_, cell) in pack.weak.items() if pack.states[event] == WEAK}
+    cells = (found for event, found in pack.weak.items() if pack.states[event] == WEAK)
+    for _, cell in ledger.add_cells(pack.client, cells) if weak else ():
+        pack.states[weak[id(cell)]] = CONTACT
 
 
-def _dominate(ledger: Ledger, pack: Pack, event: int) -> None:
-    """Another file's message stands for a repetition from now on."""
+def _dominate(ledger: Ledger, pack: Pack, events: Sequence[int]) -> None:
+    """Another file's messages stand for some repetitions from now on."""
     if pack.new is None:
-        _subtract(ledger, pack, [ledger.packs.cell(pack, event)])
-    ledger.rules[ledger.packs.form(pack).repetition] += 1
-    pack.states[event] = DOMINATED
+        ledger.add_cells(pack.client, [ledger.packs.cell(pack, event) for event in events], -1)
+    ledger.rules[ledger.packs.form(pack).repetition] += len(events)
+    for event in events:
+        pack.states[event] = DOMINATED
     pack.changed = True
 
 
 def _expand(ledger: Ledger, pack: Pack, events: Iterable[int]) -> list[Taken]:
     """Hands events of a pack to general booking; their sums are taken back, for booking adds them again."""
     taken, cells, rules = ledger.packs.expand(pack, events)
-    _subtract(ledger, pack, cells)
+    ledger.add_cells(pack.client, cells, -1)
     ledger.rules.subtract(rules)
     return taken
-
-
-def _subtract(ledger: Ledger, pack: Pack, cells: Sequence[tuple[PricedContext, Cell]]) -> None:
-    for context, cell in cells:
-        ledger.add_cell(pack.client, context, cell, -1)
 
 
 def _row_of(ledger: Ledger, taken: Taken) -> tuple[int, Copy]:

@@ -11,6 +11,8 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import date
+from operator import add as plus
+from operator import neg
 from typing import Any
 
 from tokenledger_dagster.ingest.zones import Zone
@@ -36,7 +38,7 @@ class Cells:
     def __init__(self, connection: sqlite3.Connection, zone: Zone) -> None:
         self._db = connection
         self._zone = zone
-        self._slots: dict[Key, list[tuple[int, ...]]] = {}
+        self._slots: dict[Key, list[int]] = {}
         """What was added to each, in the order of ``NAMES``."""
         self.events: Counter[int] = Counter()
         """By how many events each session's count changes."""
@@ -48,19 +50,18 @@ class Cells:
         """
         self.events[key[1]] += count
         unpriced, missing = (0, 0) if price is not None else (abs(count), sum(counters[:6]))
-        row = (abs(count), *counters, price or 0, unpriced, missing, reported)
-        rows = self._slots.get(key)
-        if rows is None:
-            rows = self._slots[key] = []
-        rows.append(row if count > 0 else tuple(-value for value in row))
+        row = [abs(count), *counters, price or 0, unpriced, missing, reported]
+        found = self._slots.get(key)
+        if count < 0:
+            row = list(map(neg, row))
+        self._slots[key] = row if found is None else list(map(plus, found, row))
 
     def store(self, snapshot_id: str) -> None:
         """Writes what was added since the last time, priced under a snapshot of prices."""
         self._label(snapshot_id)
-        changed = [(key, [sum(column) for column in zip(*rows, strict=True)]) for key, rows in self._slots.items()]
-        self._write("slots", "slot", changed)
+        self._write("slots", "slot", self._slots.items())
         days: dict[Key, list[int]] = {}
-        for (slot, *rest), sums in changed:
+        for (slot, *rest), sums in self._slots.items():
             _merge(days, (self._zone.day(slot * SLOT_US), rest[0], rest[1], rest[2]), sums)
         self._write("cells", "day", days.items())
         self._slots.clear()
@@ -102,8 +103,4 @@ def utc_month(day: int) -> str:
 
 def _merge(cells: dict[Key, list[int]], key: Key, sums: Sequence[Any]) -> None:
     found = cells.get(key)
-    if found is None:
-        cells[key] = list(sums)
-    else:
-        for place, value in enumerate(sums):
-            found[place] += value
+    cells[key] = list(sums) if found is None else list(map(plus, found, sums))

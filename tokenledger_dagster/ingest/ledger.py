@@ -78,6 +78,17 @@ class Billing(NamedTuple):
     """Whether the request states its own cost."""
 
 
+class _Priced(NamedTuple):
+    """What is the same for many cells."""
+
+    session: int
+    model: int
+    units: tuple[int, ...] | None
+    """Prices by counter; None where there is none, empty where a sum has none."""
+    is_changing: bool
+    """Whether the prices are another quarter hour's already."""
+
+
 class Ledger:
     """Reads and replaces booked state inside the caller's transaction.  Implements ``booking.Store``."""
 
@@ -100,6 +111,7 @@ class Ledger:
         self._sessions: dict[int, Session] = {}
         self._session_numbers: dict[tuple[str, str], int] = {}
         self._models: dict[tuple[str, Billing, int], tuple[int, ModelName]] = {}
+        self._model_numbers: dict[tuple[Any, ...], int] = {}
         self._new: dict[int, list[UsageRecord]] = {}
         self._contexts: dict[tuple[str, PricedContext, int], tuple[int, Any, int, bool]] = {}
         self._units: dict[tuple[Any, ...], tuple[int, ...] | None] = {}
@@ -143,6 +155,7 @@ class Ledger:
     def forget_models(self) -> None:
         """Drops cached models and prices before all that was booked is thrown away."""
         self._models.clear()
+        self._model_numbers.clear()
         self._units.clear()
         self._contexts.clear()
 
@@ -399,7 +412,13 @@ class Ledger:
             provider = provider_for(client, name, upstream)
             modifiers = msgspec.json.encode(name.modifiers).decode()
             resolved = (client, raw, upstream, provider, name.model, name.maker, modifiers, name.rule, name.confidence)
-            row = (*resolved, *billed)
+            found = self._models[key] = (self._model_number((*resolved, *billed)), name)
+        return found
+
+    def _model_number(self, row: tuple[Any, ...]) -> int:
+        """Number of a row of ``models``, made if it is new."""
+        found = self._model_numbers.get(row)
+        if found is None:
             query = (
                 "SELECT model_no FROM models WHERE client = ? AND model_raw IS ? AND upstream IS ? AND provider = ? "
                 "AND model = ? AND maker IS ? AND modifiers = ? AND rule = ? AND confidence = ? "
@@ -412,7 +431,7 @@ class Ledger:
                     "confidence, billing_kind, account_hash, is_reported) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
                 )
                 stored = (self._db.execute(insert, row).lastrowid,)
-            found = self._models[key] = (int(stored[0] or 0), name)
+            found = self._model_numbers[row] = int(stored[0] or 0)
         return found
 
     # ---------------------------------------------------------------- cells
@@ -426,8 +445,34 @@ class Ledger:
         key = (row[6] // SLOT_US, row[4], row[5], row[8])
         self.cells.add(key, row[9:18], row[_PRICE], sign, row[_REPORTED])
 
-    def add_cell(self, client: str, context: PricedContext, cell: Cell, sign: int) -> bool:
-        """Adds sums of packed events (``sign`` -1: takes them away); False where each has to be priced by itself."""
+    def add_cells(
+        self, client: str, cells: Iterable[tuple[PricedContext, Cell]], sign: int = 1
+    ) -> list[tuple[PricedContext, Cell]]:
+        """Adds sums of packed events (``sign`` -1: takes them away); returns those that have to be priced by event."""
+        left: list[tuple[PricedContext, Cell]] = []
+        known: dict[tuple[PricedContext, str, int, int], _Priced] = {}
+        add, priced = self.cells.add, self.priced
+        for context, cell in cells:
+            slot, count = cell.slot, cell.count
+            key = (context, cell.prefix, cell.step, slot // _SLOTS_A_DAY)
+            found = known.get(key)
+            if found is None:
+                found = self._priced(client, context, cell)
+                if not found.is_changing:
+                    known[key] = found
+            units = found.units
+            price = None
+            if units is not None:
+                price = sum_of(units, cell.counters) if units else _INT64_MAX + 1
+                if price > _INT64_MAX:
+                    left.append((context, cell))
+                    continue
+            priced["unpriced" if price is None else "priced"] += sign * count
+            add((slot, found.session, found.model, 0), cell.counters, price, sign * count)
+        return left
+
+    def _priced(self, client: str, context: PricedContext, cell: Cell) -> _Priced:
+        """Session, model and prices of a cell, which hold for its context, prefix and step until midnight."""
         day = cell.slot // _SLOTS_A_DAY
         known = self._contexts.get((client, context, day))
         if known is None:
@@ -452,17 +497,7 @@ class Ledger:
                 steps=PROMPT_STEPS,
                 step=cell.step,
             )
-        if units == ():
-            return False
-        counters = cell.counters
-        price = None
-        if units is not None:
-            price = sum_of(units, counters)
-            if price > _INT64_MAX:
-                return False
-        self.priced["unpriced" if price is None else "priced"] += sign * cell.count
-        self.cells.add((cell.slot, session, model_no, 0), counters, price, sign * cell.count)
-        return True
+        return _Priced(session, model_no, units, changing)
 
 
 @contextmanager

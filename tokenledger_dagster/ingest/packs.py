@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import sqlite3
 from array import array
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from zlib import crc32
 
@@ -37,6 +37,7 @@ from tokenledger_dagster.clients.pack import (
 from tokenledger_dagster.clients.registry import clients
 from tokenledger_dagster.contracts.record import UsageRecord
 from tokenledger_dagster.ingest.journal import SegmentDamagedError
+from tokenledger_dagster.ingest.meeting import Holders, holders_of, met, repeated
 
 _NEVER = 2**62
 _SHORT, _SHORT_ONES = 64 << 10, 8
@@ -97,9 +98,9 @@ class Packs:
         self._settled: list[array[int]] = []
         self._sessions: dict[int, set[int]] = {}
         """Sessions of packs that are not stored yet."""
-        self._seen: set[int] = set()
-        self._twice: set[int] = set()
-        """Keys of packs admitted since the last ``met``, and those that several of them have."""
+        self._unmet: list[int] = []
+        """Packs admitted since the last ``met``."""
+        self._forms: dict[str, PackFormat] = {}
         self._next = 0
 
     # ---------------------------------------------------------------- key columns
@@ -120,45 +121,35 @@ class Packs:
         return self._next
 
     def admit(self, pack: Pack, sessions: set[int]) -> None:
-        """Takes a new pack, with the numbers of its sessions, and remembers which of its keys are not new."""
+        """Takes a new pack, with the numbers of its sessions."""
         keys = self._load()
         keys[pack.pack_no] = pack.keys
         self._packs[pack.pack_no] = pack
         self._sessions[pack.pack_no] = sessions
-        found = set(pack.keys)
-        self._twice |= found & self._seen
-        self._seen |= found
-        if len(found) < len(pack.keys):  # two of its own events are as good as another file's
-            self._twice.update(_repeated(pack.keys))
+        self._unmet.append(pack.pack_no)
 
     def met(self, loose: set[int]) -> tuple[dict[int, list[tuple[Pack, int]]], set[int]]:
         """Keys of the packs admitted since the last time, and of ``loose`` new records, that somebody else shows too.
 
         Returns the holders of each such key, (pack, event), and which of the keys records outside of packs have too.
         """
-        stored = self._load()
-        seen, twice = self._seen | loose, self._twice | loose
-        for number, column in stored.items():
-            if number not in self._sessions and not seen.isdisjoint(column):
-                twice.update(seen.intersection(column))
-        outside = set(loose)
-        for column in self._settled:
-            if not seen.isdisjoint(column):
-                outside.update(seen.intersection(column))
-        self._seen, self._twice = set(), set()
+        columns = self._load()
+        new = {number: columns[number] for number in self._unmet}
+        stored = {number: column for number, column in columns.items() if number not in new}
+        holders, outside = met(new, stored, self._settled, loose)
+        self._unmet.clear()
         if loose:
             column = array("I", sorted(loose))
             self._settled.append(column)
             self._db.execute("INSERT INTO settled_keys (keys) VALUES (?)", (column.tobytes(),))
-        return self.holders(twice | outside), outside
+        return self._opened(holders), outside
 
     def holders(self, keys: set[int]) -> dict[int, list[tuple[Pack, int]]]:
         """The packs' events with one of some keys."""
-        found: dict[int, list[tuple[Pack, int]]] = defaultdict(list)
-        for number, column in self._load().items():
-            if not keys.isdisjoint(column):
-                _collect(found, self.pack(number), keys)
-        return found
+        return self._opened(holders_of(keys, self._load()))
+
+    def _opened(self, holders: Holders) -> dict[int, list[tuple[Pack, int]]]:
+        return {key: [(self.pack(number), event) for number, event in found] for key, found in holders.items()}
 
     def shown_twice(self, keys: set[int]) -> set[int]:
         """Those of some keys that more than one event of all packs has."""
@@ -170,7 +161,7 @@ class Packs:
                 twice |= found & seen
                 seen |= found
                 if len(found) < len(column):
-                    twice.update(_repeated(key for key in column if key in found))
+                    twice.update(repeated(key for key in column if key in found))
         return twice
 
     # ---------------------------------------------------------------- single packs
@@ -235,11 +226,12 @@ class Packs:
 
     def form(self, pack: Pack) -> PackFormat:
         """What the columns of a pack mean."""
-        form = clients()[pack.client].pack_format()
+        form = self._forms.get(pack.client) or clients()[pack.client].pack_format()
         if form is None:
             raise SegmentDamagedError(
                 f"{pack.place.segment}: holds a pack of {pack.client}, which this program cannot read"
             )
+        self._forms[pack.client] = form
         return form
 
     def expand(
@@ -381,20 +373,6 @@ def dominates(holders: Sequence[tuple[Pack, int]]) -> tuple[Pack, int] | None:
         ):
             return None
     return standing[0]
-
-
-def _collect(holders: dict[int, list[tuple[Pack, int]]], pack: Pack, keys: set[int]) -> None:
-    for event, key in enumerate(pack.keys):
-        if key in keys:
-            holders[key].append((pack, event))
-
-
-def _repeated(keys: Iterable[int]) -> Iterator[int]:
-    seen: set[int] = set()
-    for key in keys:
-        if key in seen:
-            yield key
-        seen.add(key)
 
 
 def _pack(number: int, row: tuple[object, ...]) -> Pack:

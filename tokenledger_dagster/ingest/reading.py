@@ -15,7 +15,7 @@ import msgspec
 from tokenledger_dagster.clients.base import Reader
 from tokenledger_dagster.clients.packed import opened
 
-BLOCK_BYTES = 1 << 20
+BLOCK_BYTES = 1 << 18
 HEAD_BYTES = 512
 TAIL_BYTES = 256
 _CR = 13

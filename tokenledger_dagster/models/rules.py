@@ -21,12 +21,18 @@ class RewriteRule(msgspec.Struct, frozen=True):
     """One row of `model_rules.csv`: a pattern, what replaces it, and the modifiers it takes out of the name."""
 
     name: str
-    pattern: re.Pattern[str]
+    written: str
+    """The pattern as text."""
     replacement: str
     modifiers: tuple[tuple[str, str], ...]
     confidence: int
     added: str
     """Day on which the rule was first written down, `YYYY-MM-DD`."""
+
+    @property
+    def pattern(self) -> re.Pattern[str]:
+        """The pattern, compiled when it is first asked for: most names are told by the first third of the rules."""
+        return _compiled(self.written)
 
 
 class MakerRule(msgspec.Struct, frozen=True):
@@ -125,13 +131,16 @@ def steady_days(day: str) -> tuple[str, str]:
     )
 
 
+_compiled = cache(re.compile)
+
+
 @cache
 def rewrite_rules() -> tuple[RewriteRule, ...]:
     """Return the rewriting rules in the order they are tried."""
     return tuple(
         RewriteRule(
             name=row["rule"],
-            pattern=re.compile(row["pattern"]),
+            written=row["pattern"],
             replacement=row["replacement"],
             modifiers=_pairs(row["modifiers"]),
             confidence=int(row["confidence"]),

@@ -1,0 +1,451 @@
+/* `token_count` rows of Codex rollouts, as ``clients.codex_pack`` takes them.
+ *
+ * Here: which lines are passed over, and which rows go on from the one before as nearly all do, with their columns.  Not
+ * here: any other row: the Python packer takes it.  The reducer's state is the careful reader's own; it is kept in
+ * numbers while rows follow one another, and handed back before anybody else looks at it.
+ */
+#include "bulk.h"
+
+enum { TAIL = 2048, VECTOR = 5 };
+static const char TIMED[] = "{\"timestamp\":\"";
+enum { TIMED_SIZE = sizeof(TIMED) - 1, AFTER_TIME = TIMED_SIZE + 24 };
+static const char *const SKIPPED[] = {
+    "\",\"type\":\"response_item\",\"payload\":{",
+    "\",\"type\":\"compacted\",\"payload\":{",
+    "\",\"type\":\"event_msg\",\"payload\":{\"type\":\"agent_",
+    "\",\"type\":\"event_msg\",\"payload\":{\"type\":\"user_message\"",
+};
+
+/* In the order of ``contracts.record.Vector``; `tokens` beside it is the log's own sum. */
+typedef struct {
+    int64_t counts[VECTOR];
+    int64_t tokens;
+    bool is_there;
+} Counts;
+enum { INCLUSIVE, CACHED, WRITE, OUTPUT, REASONING };
+
+typedef struct {
+    Text time, type, payload_type;
+    Counts total, last;
+    bool has_payload, has_info;
+} Row;
+
+typedef struct {
+    Block block;
+    PyObject *reducer, *seen, *numbers, *extras, *repeated;
+    int64_t tiered_from_us;
+    int64_t previous[VECTOR], counted[VECTOR];
+    bool has_previous, is_loaded, is_changed;
+    int64_t spawn_second; /* a spawned thread's rows of this second are judged by it, too */
+    long places[4];
+    int64_t heartbeats;
+    bool has_turn; /* the last line that was given away is a turn's context, and this is what it told */
+    Text turn_model, turn_folder;
+} Codex;
+
+#define ONCE(bit) do { if (seen & (1u << (bit))) return NULL; seen |= 1u << (bit); } while (0)
+#define READ(call) do { if (!(walk.at = (call))) return NULL; } while (0)
+
+static const byte *read_counts(const byte *at, const byte *end, Counts *counts) {
+    Walk walk;
+    unsigned seen = 0;
+    for (int place = 0; place < VECTOR; place++) counts->counts[place] = NO_COUNT;
+    counts->tokens = NO_COUNT;
+    if (*at == 'n') return after_null(at, end);
+    if (!begin_object(&walk, at, end)) return NULL;
+    while (next_key(&walk)) {
+        if (KEY_IS(walk, "input_tokens")) {
+            ONCE(0);
+            READ(read_count(walk.at, end, &counts->counts[INCLUSIVE]));
+        } else if (KEY_IS(walk, "cached_input_tokens")) {
+            ONCE(1);
+            READ(read_count(walk.at, end, &counts->counts[CACHED]));
+        } else if (KEY_IS(walk, "output_tokens")) {
+            ONCE(2);
+            READ(read_count(walk.at, end, &counts->counts[OUTPUT]));
+        } else if (KEY_IS(walk, "reasoning_output_tokens")) {
+            ONCE(3);
+            READ(read_count(walk.at, end, &counts->counts[REASONING]));
+        } else if (KEY_IS(walk, "cache_write_input_tokens")) {
+            ONCE(4);
+            READ(read_count(walk.at, end, &counts->counts[WRITE]));
+        } else if (KEY_IS(walk, "total_tokens")) {
+            ONCE(5);
+            READ(read_count(walk.at, end, &counts->tokens));
+        } else {
+            return NULL;
+        }
+    }
+    counts->is_there = true;
+    return walk.is_bad ? NULL : walk.at;
+}
+
+static const byte *read_info(const byte *at, const byte *end, Row *row) {
+    Walk walk;
+    unsigned seen = 0;
+    if (*at == 'n') return after_null(at, end);
+    if (!begin_object(&walk, at, end)) return NULL;
+    while (next_key(&walk)) {
+        if (KEY_IS(walk, "total_token_usage")) {
+            ONCE(0);
+            READ(read_counts(walk.at, end, &row->total));
+        } else if (KEY_IS(walk, "last_token_usage")) {
+            ONCE(1);
+            READ(read_counts(walk.at, end, &row->last));
+        } else if (KEY_IS(walk, "model")) {
+            READ(after_null(walk.at, end));
+        } else {
+            READ(after_value(walk.at, end));
+        }
+    }
+    row->has_info = true;
+    return walk.is_bad ? NULL : walk.at;
+}
+
+static const byte *read_payload(const byte *at, const byte *end, Row *row) {
+    Walk walk;
+    unsigned seen = 0;
+    if (!begin_object(&walk, at, end)) return NULL;
+    while (next_key(&walk)) {
+        if (KEY_IS(walk, "type")) {
+            ONCE(0);
+            READ(read_text(walk.at, end, &row->payload_type));
+            if (!text_is(&row->payload_type, "token_count")) return NULL; /* no need to read on */
+        } else if (KEY_IS(walk, "info")) {
+            ONCE(1);
+            READ(read_info(walk.at, end, row));
+        } else if (KEY_IS(walk, "model") || KEY_IS(walk, "model_name") || KEY_IS(walk, "metadata")) {
+            READ(after_null(walk.at, end));
+        } else {
+            READ(after_value(walk.at, end));
+        }
+    }
+    row->has_payload = true;
+    return walk.is_bad ? NULL : walk.at;
+}
+
+static const byte *read_row(const byte *at, const byte *end, Row *row) {
+    Walk walk;
+    unsigned seen = 0;
+    if (at == end || !begin_object(&walk, at, end)) return NULL;
+    while (next_key(&walk)) {
+        if (KEY_IS(walk, "timestamp")) {
+            ONCE(0);
+            READ(read_text(walk.at, end, &row->time));
+        } else if (KEY_IS(walk, "type")) {
+            ONCE(1);
+            READ(read_text(walk.at, end, &row->type));
+            if (!text_is(&row->type, "event_msg")) return NULL;
+        } else if (KEY_IS(walk, "payload")) {
+            ONCE(2);
+            READ(read_payload(walk.at, end, row));
+        } else {
+            READ(after_value(walk.at, end));
+        }
+    }
+    return walk.is_bad ? NULL : walk.at;
+}
+
+/* ---------------------------------------------------------------- the reducer's state */
+
+static bool read_vector(PyObject *found, int64_t vector[VECTOR]) {
+    PyObject *tuple = PySequence_Tuple(found);
+    if (!tuple) return false;
+    bool fits = PyTuple_GET_SIZE(tuple) == VECTOR;
+    for (int place = 0; fits && place < VECTOR; place++)
+        vector[place] = PyLong_AsLongLong(PyTuple_GET_ITEM(tuple, place));
+    Py_DECREF(tuple);
+    if (!fits) PyErr_SetString(PyExc_ValueError, "a vector has five counters");
+    return !PyErr_Occurred();
+}
+
+static PyObject *new_vector(const int64_t vector[VECTOR]) {
+    PyObject *found = PyTuple_New(VECTOR);
+    for (int place = 0; found && place < VECTOR; place++) {
+        PyObject *one = PyLong_FromLongLong(vector[place]);
+        if (!one) Py_CLEAR(found);
+        else PyTuple_SET_ITEM(found, place, one);
+    }
+    return found;
+}
+
+/* Fetches what others may have changed. */
+static bool load(Codex *codex) {
+    if (codex->is_loaded) return true;
+    PyObject *state = PyObject_CallMethod(codex->block.packer, "reducer_state", NULL);
+    if (!state) return false;
+    PyObject *previous, *counted;
+    long long spawn_second;
+    bool done = false;
+    if (PyArg_ParseTuple(state, "OOL", &previous, &counted, &spawn_second)) {
+        codex->has_previous = previous != Py_None;
+        codex->spawn_second = spawn_second;
+        done = (!codex->has_previous || read_vector(previous, codex->previous)) && read_vector(counted, codex->counted);
+    }
+    Py_DECREF(state);
+    for (int place = 0; place < 4; place++) codex->places[place] = -1;
+    codex->is_loaded = done;
+    return done;
+}
+
+/* Hands back what was changed here. */
+static bool store(Codex *codex) {
+    codex->is_loaded = false;
+    if (!codex->is_changed) return true;
+    codex->is_changed = false;
+    PyObject *previous = new_vector(codex->previous), *counted = new_vector(codex->counted);
+    bool done = previous && counted && PyObject_SetAttrString(codex->reducer, "previous", previous) == 0 &&
+                PyObject_SetAttrString(codex->reducer, "counted", counted) == 0;
+    Py_XDECREF(previous);
+    Py_XDECREF(counted);
+    return done;
+}
+
+static long place_of(Codex *codex, bool is_tiered, bool has_write) {
+    long *place = &codex->places[2 * is_tiered + has_write];
+    if (*place < 0) {
+        PyObject *found = PyObject_CallMethod(codex->block.packer, "place_of", "ii", is_tiered, has_write);
+        if (!found) return -1;
+        *place = PyLong_AsLong(found);
+        Py_DECREF(found);
+    }
+    return *place;
+}
+
+/* ---------------------------------------------------------------- rows */
+
+static bool is_zero(const int64_t vector[VECTOR]) {
+    return !vector[0] && !vector[1] && !vector[2] && !vector[3] && !vector[4];
+}
+
+/* The row's values: what it bills, both sums of the log, and the latest request where there is one. */
+static PyObject *new_values(const int64_t billed[VECTOR], const Counts *total, const Counts *last,
+                            const int64_t latest[VECTOR]) {
+    Py_ssize_t size = last->is_there ? 2 * VECTOR + 2 : VECTOR + 2;
+    PyObject *found = PyTuple_New(size);
+    for (Py_ssize_t place = 0; found && place < size; place++) {
+        int64_t count = place < VECTOR        ? billed[place]
+                        : place == VECTOR     ? total->tokens
+                        : place == VECTOR + 1 ? (last->is_there ? last->tokens : NO_COUNT)
+                                              : latest[place - VECTOR - 2];
+        PyObject *one = Py_None;
+        if (count != NO_COUNT) one = PyLong_FromLongLong(count);
+        else Py_INCREF(one);
+        if (!one) Py_CLEAR(found);
+        else PyTuple_SET_ITEM(found, place, one);
+    }
+    return found;
+}
+
+enum Outcome { TAKEN, LEFT, FAILED };
+
+/* Whether a line opens as a row of some type. */
+static bool opens_as(const byte *at, const byte *end, const char *type) {
+    size_t size = strlen(type);
+    return (size_t)(end - at) >= AFTER_TIME + size && !memcmp(at, TIMED, TIMED_SIZE) &&
+           !memcmp(at + AFTER_TIME, type, size);
+}
+
+/* The model and the folder of a turn's context that tells nothing else. */
+static const byte *read_turn(const byte *at, const byte *end, Text *model, Text *folder) {
+    Walk walk;
+    unsigned seen = 0;
+    if (!begin_object(&walk, at, end)) return NULL;
+    while (next_key(&walk)) {
+        if (KEY_IS(walk, "model")) {
+            ONCE(0);
+            READ(read_text(walk.at, end, model));
+        } else if (KEY_IS(walk, "cwd")) {
+            ONCE(1);
+            READ(read_text(walk.at, end, folder));
+        } else if (KEY_IS(walk, "model_name") || KEY_IS(walk, "metadata") || KEY_IS(walk, "type") ||
+                   KEY_IS(walk, "info") || KEY_IS(walk, "id") || KEY_IS(walk, "cli_version") ||
+                   KEY_IS(walk, "forked_from_id") || KEY_IS(walk, "source") || KEY_IS(walk, "git")) {
+            return NULL; /* the careful reader looks at these */
+        } else {
+            READ(after_value(walk.at, end));
+        }
+    }
+    return walk.is_bad || !model->is_plain || !folder->is_plain ? NULL : walk.at;
+}
+
+static bool same_text(const Text *one, const Text *other) {
+    return one->at && other->at && one->size == other->size && !memcmp(one->at, other->at, one->size);
+}
+
+/* A turn's context that repeats the one before leaves the reader's state as it is: nothing needs to look at it. */
+static bool is_same_turn(Codex *codex, const byte *at, const byte *stop) {
+    static const char opening[] = "\",\"type\":\"turn_context\",\"payload\":";
+    Text model = {.is_plain = true}, folder = {.is_plain = true}, time = {.at = at + TIMED_SIZE, .size = 24};
+    Moment moment;
+    bool had_turn = codex->has_turn;
+    codex->has_turn = false;
+    if (!opens_as(at, stop, opening) || !read_moment(&time, &moment)) return false;
+    const byte *after = read_turn(at + AFTER_TIME + sizeof opening - 1, stop, &model, &folder);
+    if (!after || after + 1 != stop || *after != '}') return false;
+    bool is_same = had_turn && same_text(&model, &codex->turn_model) && same_text(&folder, &codex->turn_folder);
+    codex->has_turn = true;
+    codex->turn_model = model;
+    codex->turn_folder = folder;
+    return is_same;
+}
+
+/* Notes that a row repeats a total. */
+static bool mark_repeated(const Codex *codex, Py_ssize_t at) {
+    PyObject *row = PyLong_FromSsize_t(at), *extra = PyDict_New();
+    bool done = row && extra && PyDict_SetItemString(extra, "rule", codex->repeated) == 0 &&
+                PyDict_SetItem(codex->extras, row, extra) == 0;
+    Py_XDECREF(row);
+    Py_XDECREF(extra);
+    return done;
+}
+
+/* Begins the event of a new total, and returns its number. */
+static Py_ssize_t begin_event(const Codex *codex, PyObject *total, PyObject *time, Py_ssize_t at) {
+    const Block *block = &codex->block;
+    Py_ssize_t event = PyList_GET_SIZE(block->winners);
+    PyObject *number = PyLong_FromSsize_t(event);
+    bool done = number && PyDict_SetItem(codex->numbers, total, number) == 0 &&
+                PyList_Append(block->identities, total) == 0 && PyList_Append(block->firsts, time) == 0 &&
+                append_new(block->winners, PyLong_FromSsize_t(at));
+    Py_XDECREF(number);
+    return done ? event : -1;
+}
+
+static enum Outcome take_row(Codex *codex, const byte *at, const byte *stop) {
+    const Block *block = &codex->block;
+    Row row;
+    memset(&row, 0, sizeof row);
+    if (read_row(at, stop, &row) != stop || !row.has_payload) return LEFT;
+    if (!text_is(&row.type, "event_msg") || !text_is(&row.payload_type, "token_count")) return LEFT;
+    Moment moment;
+    if (!row.time.at || !read_moment(&row.time, &moment)) return LEFT;
+    if (!row.has_info) {
+        codex->heartbeats++;
+        return TAKEN;
+    }
+    const int64_t *told = row.total.counts;
+    if (!row.total.is_there || told[INCLUSIVE] < 0 || told[CACHED] < 0 || told[OUTPUT] < 0 || told[REASONING] < 0 ||
+        (!told[INCLUSIVE] && !told[OUTPUT]) || !is_believed(block, &moment))
+        return LEFT;
+    bool has_write = told[WRITE] >= 0;
+    int64_t total[VECTOR], latest[VECTOR], billed[VECTOR] = {0};
+    for (int place = 0; place < VECTOR; place++) {
+        total[place] = told[place] < 0 ? 0 : told[place];
+        latest[place] = row.last.counts[place] < 0 ? 0 : row.last.counts[place];
+    }
+    if (row.last.is_there && is_zero(latest)) return LEFT;
+    if (!load(codex)) return FAILED;
+    if (moment.us / 1000000 == codex->spawn_second) return LEFT;
+
+    PyObject *identity = new_vector(total);
+    if (!identity) return FAILED;
+    int is_repeated = PySet_Contains(codex->seen, identity);
+    PyObject *number = is_repeated < 0 ? NULL : PyDict_GetItemWithError(codex->numbers, identity);
+    if (is_repeated < 0 || PyErr_Occurred()) {
+        Py_DECREF(identity);
+        return FAILED;
+    }
+    if (!is_repeated) {
+        bool goes_on = !number;
+        for (int place = 0; place < VECTOR; place++) {
+            if (codex->has_previous) {
+                billed[place] = total[place] - codex->previous[place];
+                goes_on = goes_on && billed[place] >= 0 && (!row.last.is_there || billed[place] == latest[place]);
+            } else { /* the first row of all bills its latest request */
+                billed[place] = row.last.is_there ? latest[place] : total[place];
+            }
+        }
+        if (!goes_on || is_zero(billed) || billed[CACHED] + billed[WRITE] > billed[INCLUSIVE] ||
+            billed[REASONING] > billed[OUTPUT]) {
+            Py_DECREF(identity);
+            return LEFT;
+        }
+    }
+    long place = place_of(codex, moment.us >= codex->tiered_from_us, has_write);
+    PyObject *when = place < 0 ? NULL : new_moment(&moment), *digest = when ? new_digest(at, stop) : NULL;
+    Py_ssize_t row_number = PyList_GET_SIZE(block->offsets), event = -1;
+    bool done = digest != NULL;
+    if (done && is_repeated) done = mark_repeated(codex, row_number);
+    if (done && !is_repeated) {
+        done = PySet_Add(codex->seen, identity) == 0;
+        memcpy(codex->previous, total, sizeof total);
+        for (int one = 0; one < VECTOR; one++) codex->counted[one] += billed[one];
+        codex->has_previous = codex->is_changed = true;
+    }
+    if (done) event = number ? PyLong_AsSsize_t(number) : begin_event(codex, identity, when, row_number);
+    Py_DECREF(identity);
+    if (!done || event < 0) {
+        Py_XDECREF(when);
+        Py_XDECREF(digest);
+        return FAILED;
+    }
+    return append_row(block, at, stop, digest, when, place, PyLong_FromSsize_t(event),
+                      new_values(billed, &row.total, &row.last, latest))
+               ? TAKEN
+               : FAILED;
+}
+
+/* A conversation item in the writer's own layout, with no usage row glued behind it. */
+static bool is_passed_over(const byte *at, const byte *end) {
+    if (end - at < AFTER_TIME || memcmp(at, TIMED, TIMED_SIZE)) return false;
+    for (size_t kind = 0; kind < sizeof SKIPPED / sizeof *SKIPPED; kind++) {
+        size_t size = strlen(SKIPPED[kind]);
+        if ((size_t)(end - at) >= AFTER_TIME + size && !memcmp(at + AFTER_TIME, SKIPPED[kind], size))
+            return !holds(end - at > TAIL ? end - TAIL : at, end, "\"token_count\"", 13);
+    }
+    return false;
+}
+
+static bool take_lines(Codex *codex, const byte **at) {
+    const byte *end;
+    while (*at < codex->block.end && (end = memchr(*at, '\n', (size_t)(codex->block.end - *at)))) {
+        if (end > *at && !is_passed_over(*at, end)) {
+            const byte *stop = end[-1] == '\r' ? end - 1 : end;
+            enum Outcome outcome = LEFT;
+            bool is_turn = opens_as(*at, stop, "\",\"type\":\"turn_context\"");
+            bool is_careful = is_turn || opens_as(*at, stop, "\",\"type\":\"session_meta\"");
+            if (is_turn && is_same_turn(codex, *at, stop)) outcome = TAKEN;
+            else if (!is_careful) outcome = take_row(codex, *at, stop);
+            if (outcome == FAILED) return false;
+            if (outcome == LEFT) {
+                codex->has_turn = codex->has_turn && is_turn;
+                if (!store(codex) || !give_line(&codex->block, *at, stop, is_careful)) return false;
+            }
+        }
+        *at = end + 1;
+    }
+    return true;
+}
+
+PyObject *take_codex(PyObject *Py_UNUSED(module), PyObject *const *given, Py_ssize_t count) {
+    if (count != 4) {
+        PyErr_SetString(PyExc_TypeError, "take_codex(packer, data, filled, base)");
+        return NULL;
+    }
+    Codex codex = {0};
+    Py_buffer view;
+    Py_ssize_t filled = PyLong_AsSsize_t(given[2]);
+    long long base = PyLong_AsLongLong(given[3]);
+    if (PyErr_Occurred()) return NULL;
+    if (!open_block(&codex.block, given[0], given[1], &view, filled, base)) return NULL;
+    const byte *at = codex.block.first;
+    bool done = (codex.numbers = get_list(given[0], "_numbers")) && (codex.extras = get_list(given[0], "_extras")) &&
+                (codex.reducer = get_list(given[0], "_reducer")) && (codex.seen = get_list(codex.reducer, "seen")) &&
+                (codex.repeated = get_list(given[0], "_repeated")) &&
+                get_int(given[0], "_tiered_from_us", &codex.tiered_from_us) && take_lines(&codex, &at);
+    if (done) done = store(&codex);
+    PyObject *heartbeats = done && codex.heartbeats
+                               ? PyObject_CallMethod(given[0], "count_heartbeats", "L", (long long)codex.heartbeats)
+                               : NULL;
+    done = done && (!codex.heartbeats || heartbeats);
+    Py_ssize_t used = at - codex.block.first;
+    Py_XDECREF(heartbeats);
+    Py_XDECREF(codex.numbers);
+    Py_XDECREF(codex.extras);
+    Py_XDECREF(codex.reducer);
+    Py_XDECREF(codex.seen);
+    Py_XDECREF(codex.repeated);
+    close_block(&codex.block, &view);
+    return done ? PyLong_FromSsize_t(used) : NULL;
+}

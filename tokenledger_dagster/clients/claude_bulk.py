@@ -1,0 +1,53 @@
+"""Claude Code transcripts read by the compiled reader.
+
+Here: what the C code (``clients/bulk/claude.c``) asks of Python: contexts by the texts of a row, and rows it does not
+vouch for.  Not here: what a row means (``clients.claude_pack``).
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import msgspec
+
+from tokenledger_dagster.clients.base import Reader, Sink
+from tokenledger_dagster.clients.claude_pack import ClaudePacker, is_plain
+from tokenledger_dagster.clients.pack import Context
+
+_text = msgspec.json.Decoder(str).decode
+
+
+class ClaudeBulkPacker(ClaudePacker):
+    """The packer of transcripts whose rows C takes; the Python packer gets every line that C does not vouch for."""
+
+    def __init__(self, sink: Sink, reader: Reader, bulk: ModuleType) -> None:
+        self._take_block = bulk.take_claude
+        super().__init__(sink, reader)
+
+    def _begin(self) -> None:
+        """Starts a pack."""
+        super()._begin()
+        self._raw_contexts: dict[bytes, int] = {}
+        """Numbers of contexts by their bytes in the log; the C code's own."""
+
+    def take(self, data: bytes | bytearray, filled: int, base: int) -> int:
+        """Reads the whole lines of a block (``clients.pack.Packer``)."""
+        used: int = self._take_block(self, data, filled, base)
+        return used
+
+    def place_of(self, texts: tuple[bytes | None, ...], is_sidechain: int, is_progress: int, is_empty: int) -> int:
+        """Number of a context; -1 where a text is not kept as it stands.
+
+        ``texts``: agent, folder and so on in the order of a context, each with its quotes as the log has it.
+        """
+        try:
+            session, *others = [None if text is None else _text(text) for text in texts]
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return -1
+        context: Context = (session, bool(is_sidechain), *others, bool(is_progress), bool(is_empty))
+        known = self._contexts.get(context)
+        if known is None:
+            if not is_plain(context):
+                return -1
+            known = self._contexts[context] = len(self._contexts)
+        return known
