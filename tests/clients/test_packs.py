@@ -507,7 +507,7 @@ def test_equal_requests_have_equal_keys_in_both_readings() -> None:
 def test_a_row_that_no_decoder_takes_goes_to_the_careful_reader(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (claude_pack, codex_pack):
         monkeypatch.setattr(module, "decoded_lines", lambda decoder, lines: [None] * len(lines))
-    monkeypatch.setenv(compiled.SWITCH, "off")
+    monkeypatch.setattr(compiled, "bulk", lambda: None)
 
     assert read_alike("claude-code", CLAUDE_FILE).packs == []
     assert read_alike("codex", CODEX_FILE).packs == []

@@ -36,7 +36,7 @@ def test_the_newer_reading_counts_even_where_the_older_one_says_more(
     monkeypatch.setattr(claude_code_logs.ClaudeCodeLogs, "parser_version", 2)
     monkeypatch.setattr(claude_code, "counters_of", lambda usage, flag: Counters(output_tokens=7))
     # every line goes to the reader that takes it with care, and that calls the function above
-    monkeypatch.setenv(compiled.SWITCH, "off")
+    monkeypatch.setattr(compiled, "bulk", lambda: None)
     monkeypatch.setattr(claude_pack, "decoded_lines", lambda decoder, lines: [None] * len(lines))
 
     world.sync()

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from tokenledger_dagster.clients import packed
+from tokenledger_dagster.clients import compiled, packed
 from tokenledger_dagster.clients.base import Client, Sink, SourceFile
 from tokenledger_dagster.clients.logs import agents_environ
 from tokenledger_dagster.clients.pack import Packer
@@ -67,12 +67,14 @@ def walk(inputs: Sequence[Input]) -> None:
 
 def classify(inputs: Sequence[Input]) -> None:
     """And asks of every line whether it can carry usage."""
-    _walk(inputs, lambda one: _without(_packer(one), "_lines"))
+    with _bulk_until(0):
+        _walk(inputs, lambda one: _without(_packer(one), "_lines"))
 
 
 def decode(inputs: Sequence[Input]) -> None:
     """And decodes the lines that can."""
-    _walk(inputs, lambda one: _without(_packer(one), "_take_lines"))
+    with _bulk_until(1):
+        _walk(inputs, lambda one: _without(_packer(one), "_take_lines"))
 
 
 def collect(inputs: Sequence[Input]) -> None:
@@ -131,6 +133,20 @@ def _without(packer: Packer, step: str) -> reading.Take:
     """A fast reader that stops short of a step."""
     setattr(packer, step, lambda *_: None)
     return packer.take
+
+
+@contextmanager
+def _bulk_until(stage: int) -> Iterator[None]:
+    """Keeps the compiled readers, where they were built, from going further than a stage."""
+    bulk = compiled.bulk()
+    if bulk is None:
+        yield
+        return
+    before = bulk.measure(stage)
+    try:
+        yield
+    finally:
+        bulk.measure(before)
 
 
 @contextmanager

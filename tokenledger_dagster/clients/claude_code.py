@@ -275,11 +275,6 @@ def _lenient_message(found: Any) -> _Message | None:
     return _Message(found.get("id"), found.get("model"), usage)
 
 
-def usage_of(text: str) -> _Usage:
-    """The usage object of a packed row."""
-    return _usage.decode(text)
-
-
 def counters_of(usage: _Usage, flag: Callable[[str], None]) -> Counters:
     """Disjoint counters of a usage object."""
     write = values.count(usage.cache_creation_input_tokens, flag)

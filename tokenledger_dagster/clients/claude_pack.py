@@ -25,8 +25,6 @@ from tokenledger_dagster.clients.claude_code import (
     PROGRESS_COPY,
     STREAM_COPY,
     TAIL,
-    counters_of,
-    usage_of,
 )
 from tokenledger_dagster.clients.pack import (
     CONTACT,
@@ -42,7 +40,7 @@ from tokenledger_dagster.clients.pack import (
     key_of,
     microseconds,
 )
-from tokenledger_dagster.contracts.record import UsageRecord
+from tokenledger_dagster.contracts.record import Counters, UsageRecord
 
 LAYOUT = "claude-1"
 _USER = b'"message":{"role":"user"'
@@ -244,6 +242,8 @@ class ClaudePacker(RowPacker):
             if (iterations or row.costUSD is not None) and not self._extra(at, iterations, row.costUSD):
                 self._carefully(line, base + start)
                 continue
+            if moment.tzinfo is not UTC:
+                moment = moment.astimezone(UTC)
             digest = sha256(line).digest()
             if event is None:
                 event = numbers[str(name)] = len(winners)
@@ -394,7 +394,9 @@ class ClaudePackFormat:
         """None: copies are told by their ids."""
         return iter(())
 
-    def records(self, columns: Columns, events: Container[int] | None = None) -> Iterator[tuple[int, UsageRecord]]:
+    def records(
+        self, columns: Columns, events: Container[int] | None = None, *, raw: bool = True
+    ) -> Iterator[tuple[int, UsageRecord]]:
         """The records of the rows, in order."""
         for row, (event, place) in enumerate(zip(columns.event_of, columns.context_of, strict=True)):
             if events is not None and event not in events:
@@ -403,12 +405,9 @@ class ClaudePackFormat:
             name, request = columns.identities[event]
             found = columns.values[row]
             extra = columns.extras.get(row, {})
-            raw = _raw_usage((*found, None, None, None, None), context, extra)
-            flags: list[str] = []
-            counters = counters_of(usage_of(raw), flags.append)
+            padded = (*found, None, None, None, None)
+            fresh, write, read, output, _, hour, searches, *_ = padded
             model = values.text(context[_MODEL])
-            if model is None:
-                flags.append("model_missing")
             yield (
                 row,
                 UsageRecord(
@@ -419,7 +418,15 @@ class ClaudePackFormat:
                     timestamp_us=microseconds(columns.times[row]),
                     session_id=context[_SESSION],
                     model_raw=model,
-                    counters=counters,
+                    # what a packed row counts is what it says: a split that disagrees with its sum is not packed
+                    counters=Counters(
+                        input_tokens=fresh,
+                        output_tokens=output,
+                        cache_write_tokens=write,
+                        cache_read_tokens=read,
+                        cache_write_1h_tokens=hour or 0,
+                        web_search_requests=searches or 0,
+                    ),
                     message_id=name,
                     request_id=request,
                     is_sidechain=context[_SIDECHAIN],
@@ -431,8 +438,8 @@ class ClaudePackFormat:
                     service_tier=values.word(context[_TIER]),
                     speed=values.word(context[_SPEED]),
                     reported_cost_nano=extra.get("cost"),
-                    flags=tuple(flags),
-                    raw_usage=raw,
+                    flags=() if model is not None else ("model_missing",),
+                    raw_usage=_raw_usage(padded, context, extra) if raw else None,
                 ),
             )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from types import ModuleType
 
 from tokenledger_dagster.clients.base import Sink
+from tokenledger_dagster.clients.bulk_pack import BulkPacker
 from tokenledger_dagster.clients.codex_pack import CodexPacker
 from tokenledger_dagster.clients.codex_reader import CodexReader
 from tokenledger_dagster.clients.codex_reducer import REPEATED, ReducerState
@@ -18,19 +19,19 @@ from tokenledger_dagster.contracts.record import Vector
 _NEVER = -1
 
 
-class CodexBulkPacker(CodexPacker):
+class CodexBulkPacker(BulkPacker, CodexPacker):
     """The packer of rollouts whose rows C takes; the Python packer gets every line that C does not vouch for."""
 
     _repeated = REPEATED
 
     def __init__(self, sink: Sink, reader: CodexReader, bulk: ModuleType) -> None:
+        self._bulk = bulk
         super().__init__(sink, reader)
-        self._take_block = bulk.take_codex
         self._tiered_from_us = microseconds(self._tiered_from)
 
     def take(self, data: bytes | bytearray, filled: int, base: int) -> int:
         """Reads the whole lines of a block (``clients.pack.Packer``)."""
-        used: int = self._take_block(self, data, filled, base)
+        used: int = self._bulk.take_codex(self, data, filled, base)
         return used
 
     @property

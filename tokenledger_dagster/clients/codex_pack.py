@@ -120,7 +120,7 @@ class CodexPacker(RowPacker):
         with memoryview(data) as view:
             while (end := find(b"\n", start, filled)) != -1:
                 if (
-                    not startswith(SKIPPED, start + AFTER_TIME)
+                    not startswith(SKIPPED, start + AFTER_TIME, end)
                     or not startswith(TIMED, start)
                     or rfind(b'"token_count"', max(start, end - TAIL), end) != -1
                 ) and end > start:
@@ -183,6 +183,8 @@ class CodexPacker(RowPacker):
                 if last == ZERO:
                     self._carefully(line, base + start)
                     continue
+            if moment.tzinfo is not UTC:
+                moment = moment.astimezone(UTC)
             billed, rule = reduce_row(reducer, total, last)
             at = len(offsets)
             if rule is not None or state.spawn_second is not None:
@@ -330,7 +332,9 @@ class CodexPackFormat:
         for ordinal, event, found in zip(columns.ordinals, columns.event_of, columns.values, strict=True):
             yield ordinal, fingerprint(columns.identities[event], found[7:] or None)
 
-    def records(self, columns: Columns, events: Container[int] | None = None) -> Iterator[tuple[int, UsageRecord]]:
+    def records(
+        self, columns: Columns, events: Container[int] | None = None, *, raw: bool = True
+    ) -> Iterator[tuple[int, UsageRecord]]:
         """The records of the rows, in order."""
         for row, (event, place) in enumerate(zip(columns.event_of, columns.context_of, strict=True)):
             if events is not None and event not in events:
@@ -363,7 +367,7 @@ class CodexPackFormat:
                     client_version=context[_VERSION],
                     service_tier=context[_TIER],
                     flags=tuple(dict.fromkeys(flags)),
-                    raw_usage=_raw_usage(context[_WRITES], total, found[5], last, found[6]),
+                    raw_usage=_raw_usage(context[_WRITES], total, found[5], last, found[6]) if raw else None,
                 ),
             )
 

@@ -109,7 +109,7 @@ class CodexReader:
         A usage row glued behind one shows at the line's end, and the line is decoded then.
         """
         return (
-            buffer.startswith(SKIPPED, start + AFTER_TIME)
+            buffer.startswith(SKIPPED, start + AFTER_TIME, end)
             and buffer.startswith(TIMED, start)
             and buffer.find(b'"token_count"', max(start, end - TAIL), end) == -1
         )

@@ -7,6 +7,7 @@ taken by the Python packer (``clients.claude_bulk``, ``clients.codex_bulk``), an
 from __future__ import annotations
 
 import os
+from functools import cache
 from types import ModuleType
 
 VERSION = 1
@@ -15,8 +16,9 @@ SWITCH = "TOKENLEDGER_COMPILED"
 """Environment variable that turns the compiled readers ``off``, to see whether one is at fault."""
 
 
+@cache
 def bulk() -> ModuleType | None:
-    """The extension module; None where it was not built, is of another version, or is turned off."""
+    """The extension module; None where it was not built, is of another version, or is turned off at the first call."""
     if os.environ.get(SWITCH) == "off":
         return None
     try:

@@ -14,7 +14,7 @@ import zlib
 from array import array
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, NamedTuple, Protocol
 
@@ -207,6 +207,9 @@ class RowPacker:
         if len(sink.records) > before:
             self._gaps.append((len(self._offsets), len(sink.records) - before))
 
+    def _digests(self) -> bytes:
+        return b"".join(self._hashes)
+
     def cut(self) -> Cut:
         """The rows taken since the last time."""
         columns = Columns(
@@ -214,7 +217,7 @@ class RowPacker:
             ordinals=ordinals(self._first, len(self._offsets), self._gaps),
             offsets=self._offsets,
             lengths=self._lengths,
-            hashes=b"".join(self._hashes),
+            hashes=self._digests(),
             times=self._times,
             contexts=list(self._contexts),
             context_of=self._context_of,
@@ -286,8 +289,13 @@ class PackFormat(Protocol):
         """(ordinal, fingerprint of the logged counters) of every row, where copied prefixes are told by them."""
         ...
 
-    def records(self, columns: Columns, events: Container[int] | None = None) -> Iterator[tuple[int, UsageRecord]]:
-        """(row, record) of the rows of some events (None: all), as the careful reader would have made them."""
+    def records(
+        self, columns: Columns, events: Container[int] | None = None, *, raw: bool = True
+    ) -> Iterator[tuple[int, UsageRecord]]:
+        """(row, record) of the rows of some events (None: all), as the careful reader would have made them.
+
+        ``raw`` False leaves the log's own usage object out, which booking never looks at.
+        """
         ...
 
 
@@ -405,17 +413,19 @@ def cell_of(form: PackFormat, columns: Columns, event: int, at_us: int) -> tuple
 def session_notes(form: PackFormat, cut: Cut, notes: dict[str, SessionNote]) -> None:
     """Takes what the rows of a pack tell of their sessions into ``notes``."""
     columns = cut.columns
-    if len(columns.contexts) == 1:
-        first = {0: min(columns.times)}
-    else:
-        first = {}
-        for context, moment in zip(columns.context_of, columns.times, strict=True):
-            known = first.get(context)
-            if known is None or moment < known:
-                first[context] = moment
-    for context, moment in first.items():
+    first: dict[int, datetime] = {}
+    for context, moment in zip(columns.context_of, columns.times, strict=True):
+        known = first.get(context)
+        if known is None or moment < known:
+            first[context] = moment
+    note_contexts(form, columns, {context: microseconds(moment) for context, moment in first.items()}, notes)
+
+
+def note_contexts(form: PackFormat, columns: Columns, first: Mapping[int, int], notes: dict[str, SessionNote]) -> None:
+    """Takes the earliest time of each context's rows, microseconds, into what is known of their sessions."""
+    for context, at_us in first.items():
         name = form.priced(columns.contexts[context])[0]
-        note_session(notes, name, microseconds(moment), form.project(columns.contexts[context]))
+        note_session(notes, name, at_us, form.project(columns.contexts[context]))
 
 
 def note_session(notes: dict[str, SessionNote], name: str, at_us: int, project: str | None) -> None:
@@ -428,10 +438,10 @@ def note_session(notes: dict[str, SessionNote], name: str, at_us: int, project: 
         found.project_us, found.project = at_us, project
 
 
-def evidence(packs: Sequence[Columns], loose: Sequence[UsageRecord]) -> tuple[list[int], list[int], bytes]:
+def evidence(packs: Sequence[Columns], loose: Sequence[UsageRecord]) -> tuple[Sequence[int], Sequence[int], bytes]:
     """Offsets, lengths and digests of all records of a scan, packed or not, in order."""
     if len(packs) == 1 and not loose:
-        return packs[0].offsets, packs[0].lengths, packs[0].hashes
+        return listed(packs[0].offsets), listed(packs[0].lengths), packs[0].hashes
     found: list[tuple[int, int, int, bytes]] = []
     for one in packs:
         digests = (one.hashes[at : at + 32] for at in range(0, len(one.hashes), 32))
@@ -445,3 +455,18 @@ def evidence(packs: Sequence[Columns], loose: Sequence[UsageRecord]) -> tuple[li
         [length for _, _, length, _ in found],
         b"".join(digest for _, _, _, digest in found),
     )
+
+
+def is_listed(cut: Cut) -> bool:
+    """Whether a pack's columns are lists, and not those of C."""
+    column: Any = cut.columns.offsets
+    return isinstance(column, list)
+
+
+def listed(column: Any) -> Any:
+    """A column of numbers as what can be cut; those of C (``clients.bulk_pack``) are copied."""
+    if isinstance(column, list):
+        return column
+    found = array("q")
+    found.frombytes(column)
+    return found

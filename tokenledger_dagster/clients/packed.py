@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import BinaryIO, cast
 
 _MAGIC = ((b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"\xff\xfe", "utf16"), (b"\xfe\xff", "utf16"))
+_PACKED = tuple(magic for magic, _ in _MAGIC)
 
 
 def encoding_of(path: str) -> str:
@@ -55,9 +56,9 @@ def opened_as_told(path: str) -> Iterator[tuple[BinaryIO, str]]:
     """The same for a file that is to tell itself how it is packed; yields the bytes and the packing."""
     with open(path, "rb", buffering=0) as raw:
         head = os.pread(raw.fileno(), 4, 0)
-        encoding = next((name for magic, name in _MAGIC if head.startswith(magic)), "plain")
-        if encoding == "plain":
-            yield raw, encoding
+        if not head.startswith(_PACKED):
+            yield raw, "plain"
             return
+        encoding = next(name for magic, name in _MAGIC if head.startswith(magic))
     with opened(path, encoding) as handle:
         yield handle, encoding

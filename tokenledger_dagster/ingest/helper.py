@@ -34,7 +34,7 @@ def main(taking: int, given: int, going: int, out: int) -> None:
         for start, end in tokens_from(taking, job):
             for number in range(start, end):
                 data = encoder.encode(scan_one(job, number))
-                results.send(FRAME.pack(len(data)) + data)
+                results.send(FRAME.pack(len(data)), data)
         results.flush()
     except BrokenPipeError:
         os._exit(1)
@@ -48,12 +48,18 @@ class _Out:
         self._waiting = bytearray()
         os.set_blocking(pipe, False)
 
-    def send(self, data: bytes) -> None:
+    def send(self, *parts: bytes) -> None:
         """Sends what can be sent now; waits only where too much would be kept."""
-        self._waiting += data
+        sent = 0
+        if not self._waiting:
+            with contextlib.suppress(BlockingIOError):
+                sent = os.writev(self._pipe, parts)
+        for part in parts:
+            self._waiting += memoryview(part)[sent:]
+            sent = max(0, sent - len(part))
         if len(self._waiting) > _MOST_WAITING:
             self.flush()
-        else:
+        elif self._waiting:
             self._push()
 
     def flush(self) -> None:

@@ -13,7 +13,6 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
-from uuid import uuid4
 
 import msgspec
 
@@ -83,7 +82,7 @@ class SegmentWriter:
 
     def __init__(self, lake: Path, host: str) -> None:
         self._folder = lake / "journal"
-        self._path = self._folder / f".{uuid4().hex}.tmp"
+        self._path = self._folder / f".{os.urandom(16).hex()}.tmp"
         self._host = host
         self._file: BinaryIO | None = None
         self._hash = hashlib.sha256()

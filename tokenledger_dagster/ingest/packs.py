@@ -248,7 +248,7 @@ class Packs:
         cells = [
             cell_of(form, columns, event, pack.times[event]) for event in wanted if pack.states[event] in (BOOKED, WEAK)
         ]
-        taken = [Taken(pack, pack.first_rid + row, record) for row, record in form.records(columns, wanted)]
+        taken = [Taken(pack, pack.first_rid + row, record) for row, record in form.records(columns, wanted, raw=False)]
         rules = form.rules(columns, wanted)
         rules[form.repetition] += sum(pack.states[event] == DOMINATED for event in wanted)
         for event in wanted:

@@ -21,6 +21,7 @@ from tokenledger_dagster.clients.pack import (
     PackFormat,
     SessionNote,
     evidence,
+    is_listed,
     note_session,
     session_notes,
     summarise,
@@ -130,7 +131,7 @@ def _told_if_empty(scanned: Scanned, start: Start) -> Scanned:
 
 def _scan(
     file: SourceFile, start: Start, context: Mapping[str, str], now_us: int, *, fast: bool
-) -> tuple[Scanned, tuple[list[int], list[int], bytes]]:
+) -> tuple[Scanned, tuple[Sequence[int], Sequence[int], bytes]]:
     client = clients()[file.client]
     sink = Sink(now_us, start.chain.length)
     trouble: Exception | None = None
@@ -150,7 +151,7 @@ def _scan(
             if offset:
                 handle.seek(offset)
             try:
-                offset, rest = reading.walk_blocks(handle, take, offset)
+                offset, rest = reading.walk_blocks(handle, take, offset, file.size if encoding == "plain" else None)
             except Exception as problem:  # whatever it is, the other files are read
                 trouble = problem
                 sink.skipped["unreadable_rest"] += 1
@@ -185,7 +186,7 @@ def _scan(
     if form is not None and cut:
         notes = {note.name: note for note in scanned.sessions}
         for one in cut:
-            session_notes(form, one, notes)
+            _note(form, one, notes)
         scanned.sessions = list(notes.values())
     return scanned, rows
 
@@ -193,11 +194,22 @@ def _scan(
 def _booked(form: PackFormat, cut: Cut) -> Packed:
     """A pack with the sums of what its own file tells."""
     bulk = compiled.bulk()
-    if bulk is None:
+    if bulk is None or is_listed(cut):
         return summarise(form, cut)
-    from tokenledger_dagster.clients.bulk_sums import summarise_in_bulk
+    from tokenledger_dagster.clients.bulk_pack import summarise_in_bulk
 
     return summarise_in_bulk(bulk, form, cut)
+
+
+def _note(form: PackFormat, cut: Cut, notes: dict[str, SessionNote]) -> None:
+    """Takes what a pack tells of its sessions into ``notes``."""
+    bulk = compiled.bulk()
+    if bulk is None or is_listed(cut):
+        session_notes(form, cut, notes)
+        return
+    from tokenledger_dagster.clients.bulk_pack import session_notes_in_bulk
+
+    session_notes_in_bulk(bulk, form, cut, notes)
 
 
 def _nothing(start: Start, skipped: dict[str, int]) -> Scanned:
@@ -250,7 +262,10 @@ def extended(chain: Chain, offsets: Sequence[int], _lengths: Sequence[int], hash
     bulk = compiled.bulk()
     if bulk is not None:
         known = int(chain.digest or "0", 16).to_bytes(_CHAIN_BYTES, "big")
-        return Chain(bulk.extended(known, list(offsets), hashes).hex(), chain.length + len(offsets))
+        return Chain(
+            bulk.extended(known, offsets if isinstance(offsets, array) else array("q", offsets), hashes).hex(),
+            chain.length + len(offsets),
+        )
     spread = array("q", bytes(len(hashes)))
     spread[::4] = array("q", offsets)
     digits = int.from_bytes(hashes, "big") + int.from_bytes(spread.tobytes(), "big")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import traceback
 
 _PASSING = (
     sqlite3.SQLITE_BUSY,
@@ -31,6 +30,8 @@ def told(problem: Exception) -> str:
         return f"the database cannot be read ({problem}); {after}"[:_LONGEST]
     if isinstance(problem, OSError | EOFError | ValueError):
         return f"{type(problem).__name__}: {problem}"[:_LONGEST]
+    import traceback  # for faults alone
+
     frame = traceback.extract_tb(problem.__traceback__)[-1]
     place = f"{os.path.basename(frame.filename)}:{frame.lineno}"
     return f"the adapter failed on it ({type(problem).__name__} at {place}); please report that"

@@ -27,6 +27,7 @@ HELP_FROM_BYTES = 24 << 20
 """Less than this is read sooner than a helper starts."""
 _BYTES_A_HELPER = 16 << 20
 _BYTES_A_TOKEN = 512 << 10
+_LARGE = 8 << 20
 _MOST_TOKENS = 8_000
 """What a pipe holds without a reader, at four bytes each."""
 _PIPE_BYTES = 1 << 20
@@ -71,6 +72,7 @@ def scan_all(
             file, start = files[place]
             yield place, scan(file, start, contexts[place], now_us)
         return
+    order.sort(key=lambda place: _turn(pending[place]))
     kinds: dict[int, int] = {}
     listed: list[dict[str, str]] = []
     for context in contexts:
@@ -89,6 +91,15 @@ def scan_all(
             yield order[found.number], found.scanned
     finally:
         crew.dismiss()
+
+
+def _turn(size: int) -> tuple[bool, int]:
+    """Order of files among helpers: the large ones first, so that nobody waits for one at the end, then the small ones.
+
+    Small files are the most work for the command itself, which books what they tell: they come before those of middling
+    size, so that this work is done while helpers still scan.
+    """
+    return (False, -size) if size >= _LARGE else (True, size)
 
 
 def _helpers(pending: int, files: int) -> int:
@@ -117,7 +128,7 @@ def _shared(job: Job, crew: Crew) -> Iterator[Found]:
     for pipe in crew.results:
         with contextlib.suppress(OSError, AttributeError):
             fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-    streams = {pipe: bytearray() for pipe in crew.results}
+    streams = {pipe: _Stream() for pipe in crew.results}
     for start, end in tokens_from(crew.taking, job):
         for number in range(start, end):
             missing.discard(number)
@@ -149,29 +160,50 @@ def scan_one(job: Job, number: int) -> Found:
 _decode = msgspec.msgpack.Decoder(Found).decode
 
 
-def _arrived(streams: dict[int, bytearray], missing: set[int], timeout: float | None) -> Iterator[Found]:
+class _Stream:
+    """What a helper has sent and nobody has looked at: the first ``filled`` bytes of a buffer that is used again."""
+
+    def __init__(self) -> None:
+        self.buffer = bytearray(2 * _PIPE_BYTES)
+        self.filled = 0
+
+    def fill(self, pipe: int) -> bool:
+        """Takes what is there; False at the end of the stream."""
+        if self.filled == len(self.buffer):
+            self.buffer = self.buffer + bytes(len(self.buffer))
+        with memoryview(self.buffer) as view:
+            count = os.readv(pipe, [view[self.filled :]])
+        self.filled += count
+        return count > 0
+
+    def take(self, used: int) -> None:
+        """Forgets the first bytes."""
+        self.filled -= used
+        self.buffer[: self.filled] = self.buffer[used : used + self.filled]
+
+
+def _arrived(streams: dict[int, _Stream], missing: set[int], timeout: float | None) -> Iterator[Found]:
     """What helpers have sent; streams that ended, or that make no sense, are dropped."""
     readable, _, _ = select.select(list(streams), [], [], timeout)
-    for stream in readable:
-        data = os.read(stream, _PIPE_BYTES)
-        if not data:
-            del streams[stream]
+    for pipe in readable:
+        stream = streams[pipe]
+        if not stream.fill(pipe):
+            del streams[pipe]
             continue
-        held = streams[stream]
-        held += data
         start = 0
-        while len(held) - start >= FRAME.size:
-            (size,) = FRAME.unpack_from(held, start)
-            if len(held) - start - FRAME.size < size:
+        while stream.filled - start >= FRAME.size:
+            (size,) = FRAME.unpack_from(stream.buffer, start)
+            if stream.filled - start - FRAME.size < size:
                 break
             start += FRAME.size
             try:
-                found = _decode(bytes(held[start : start + max(size, 0)]))
+                with memoryview(stream.buffer) as view, view[start : start + max(size, 0)] as frame:
+                    found = _decode(frame)
             except (msgspec.DecodeError, UnicodeDecodeError):
                 found = None
             if found is None or found.number not in missing:
-                del streams[stream]
+                del streams[pipe]
                 break
             yield found
             start += size
-        del held[:start]
+        stream.take(start)

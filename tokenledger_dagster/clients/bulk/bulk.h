@@ -1,6 +1,6 @@
-/* What both bulk readers share: a block under way, and the lists of its packer.
+/* What both bulk readers share: a block under way, and the columns of its packer.
  *
- * The lists are those of the Python packer (``clients.pack.RowPacker``), which takes any row that is not vouched for
+ * The columns are those of the Python packer (``clients.pack.RowPacker``), which takes any row that is not vouched for
  * here: so both may take turns within one file, line by line.
  */
 #ifndef TOKENLEDGER_BULK_H
@@ -10,6 +10,7 @@
 #include <Python.h>
 #include <datetime.h>
 
+#include "column.h"
 #include "moment.h"
 
 /* One call of a packer's `take`. */
@@ -18,29 +19,35 @@ typedef struct {
     const byte *first, *end; /* the block's bytes */
     int64_t base;            /* offset of the block in its file */
     int64_t latest_us;       /* times after this one are not believed */
-    PyObject *offsets, *lengths, *hashes, *times, *context_of, *event_of, *winners, *values, *firsts, *identities;
+    Column *offsets, *lengths, *hashes, *times, *context_of, *event_of, *winners, *values, *firsts;
+    PyObject *identities; /* a list */
 } Block;
 
-enum { ROW_LISTS = 10 };
 #define EARLIEST_US INT64_C(31536000000000) /* 1971, as in the Python packers */
 
-/* Opens a block and its packer's lists; close it whatever becomes of it. */
+/* Opens a block and its packer's columns; close it whatever becomes of it. */
 bool open_block(Block *block, PyObject *packer, PyObject *data, Py_buffer *view, Py_ssize_t filled, long long base);
 void close_block(Block *block, Py_buffer *view);
 
 /* Gives a line to the Python packer, or straight on to the careful reader, which takes any. */
 bool give_line(const Block *block, const byte *at, const byte *stop, bool is_careful);
 
-/* Everything of a row but its values, identity and winner. Takes over the references. */
-bool append_row(const Block *block, const byte *at, const byte *stop, PyObject *digest, PyObject *time, long place,
-                PyObject *event, PyObject *values);
+/* Makes a row of all that is told; the digest is the line's, or NULL to have it made. */
+bool append_row(const Block *block, const byte *at, const byte *stop, const byte *digest, int64_t us, long place,
+                Py_ssize_t event, const Counters *values);
+
+/* Begins the event of a new identity, with its first row; its number, or -1 on an error. */
+Py_ssize_t begin_event(const Block *block, PyObject *numbers, PyObject *name, PyObject *identity, int64_t us);
+
+/* How far the readers go: a bench stops them early, to tell what each step costs. */
+enum Stage { CLASSIFY_STAGE, DECODE_STAGE, ALL_STAGES };
+extern enum Stage measured_stage;
 
 bool is_believed(const Block *block, const Moment *moment);
-PyObject *new_moment(const Moment *moment);
-PyObject *new_digest(const byte *at, const byte *stop);
+bool digest_line(const byte *at, const byte *stop, byte digest[DIGEST_SIZE]);
 PyObject *new_text(const Text *text);
 bool append_new(PyObject *list, PyObject *value);
-PyObject *get_list(PyObject *packer, const char *name);
+Column *get_column(PyObject *packer, const char *name, Kind kind);
 bool get_int(PyObject *owner, const char *name, int64_t *found);
 
 PyObject *take_claude(PyObject *module, PyObject *const *given, Py_ssize_t count);
@@ -48,13 +55,13 @@ PyObject *take_codex(PyObject *module, PyObject *const *given, Py_ssize_t count)
 
 /* sums.c; the module's functions, and what makes their tables. */
 void prepare_sums(void);
-bool prepare_times(void);
-PyObject *claude_keys(PyObject *module, PyObject *const *given, Py_ssize_t count);
+PyObject *claude_keys(PyObject *module, PyObject *given);
 PyObject *codex_keys(PyObject *module, PyObject *totals);
-PyObject *microseconds_of(PyObject *module, PyObject *times);
+PyObject *earliest(PyObject *module, PyObject *given);
 PyObject *sums(PyObject *module, PyObject *given);
 
-/* chain.c, keys.c */
+/* body.c, chain.c, keys.c */
+PyObject *body(PyObject *module, PyObject *given);
 PyObject *extended(PyObject *module, PyObject *given);
 PyObject *met(PyObject *module, PyObject *given);
 

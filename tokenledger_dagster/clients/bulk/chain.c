@@ -14,9 +14,9 @@ static uint64_t big_endian(const byte *at) {
     return found;
 }
 
-/* Leaves less than 2^151 of a number of seven limbs: twice the bottom plus three times the rest, then once more. */
+/* Leaves less than 2^153 of a number of seven limbs: the bottom plus three times the rest, and that once more. */
 static void fold(uint64_t number[LIMBS]) {
-    for (int times = 0; times < 3; times++) {
+    for (int times = 0; times < 2; times++) {
         uint64_t rest[LIMBS] = {0};
         for (int limb = 2; limb < LIMBS; limb++) {
             uint64_t above = limb + 1 < LIMBS ? number[limb + 1] : 0;
@@ -51,11 +51,11 @@ static void settle(uint64_t number[LIMBS]) {
 
 /* extended(before, offsets, hashes): the remainder after some rows more, 19 bytes, highest first, as `before` is. */
 PyObject *extended(PyObject *Py_UNUSED(module), PyObject *given) {
-    Py_buffer before, hashes;
-    PyObject *offsets, *found = NULL;
-    if (!PyArg_ParseTuple(given, "y*O!y*", &before, &PyList_Type, &offsets, &hashes)) return NULL;
-    Py_ssize_t rows = PyList_GET_SIZE(offsets);
-    if (before.len != CHAIN_BYTES || hashes.len != rows * HASH_BYTES) {
+    Py_buffer before, offsets, hashes;
+    PyObject *found = NULL;
+    if (!PyArg_ParseTuple(given, "y*y*y*", &before, &offsets, &hashes)) return NULL;
+    Py_ssize_t rows = offsets.len / 8;
+    if (before.len != CHAIN_BYTES || offsets.len != 8 * rows || hashes.len != rows * HASH_BYTES) {
         PyErr_SetString(PyExc_ValueError, "a chain has 19 bytes, and every row a hash of 32");
     } else {
         uint64_t chain[LIMBS] = {0};
@@ -64,9 +64,10 @@ PyObject *extended(PyObject *Py_UNUSED(module), PyObject *given) {
         for (int limb = 0; limb < PRIME_LIMBS; limb++) chain[limb] = big_endian(whole + 8 * (PRIME_LIMBS - 1 - limb));
         for (Py_ssize_t row = 0; row < rows; row++) {
             const byte *hash = (const byte *)hashes.buf + row * HASH_BYTES;
-            int64_t offset = PyLong_AsLongLong(PyList_GET_ITEM(offsets, row));
+            uint64_t offset;
+            memcpy(&offset, (const byte *)offsets.buf + 8 * row, 8);
             byte spread[8]; /* an offset stands with its lowest byte first where the hash has its highest */
-            for (int place = 0; place < 8; place++) spread[place] = (byte)((uint64_t)offset >> 8 * place);
+            for (int place = 0; place < 8; place++) spread[place] = (byte)(offset >> 8 * place);
             uint64_t next[LIMBS] = {big_endian(hash + 24), big_endian(hash + 16), big_endian(hash + 8), 0,
                                     chain[0], chain[1], chain[2]};
             Wide top = (Wide)big_endian(hash) + big_endian(spread);
@@ -74,15 +75,16 @@ PyObject *extended(PyObject *Py_UNUSED(module), PyObject *given) {
             uint64_t carry = (uint64_t)(top >> 64);
             for (int limb = 4; carry && limb < LIMBS; limb++) carry = (next[limb] += carry) < carry;
             fold(next);
-            settle(next);
             memcpy(chain, next, sizeof chain);
         }
+        fold(chain);
+        settle(chain);
         for (int place = 0; place < (int)sizeof whole; place++)
             whole[sizeof whole - 1 - (size_t)place] = (byte)(chain[place / 8] >> 8 * (place % 8));
-        if (!PyErr_Occurred())
-            found = PyBytes_FromStringAndSize((const char *)whole + sizeof whole - CHAIN_BYTES, CHAIN_BYTES);
+        found = PyBytes_FromStringAndSize((const char *)whole + sizeof whole - CHAIN_BYTES, CHAIN_BYTES);
     }
     PyBuffer_Release(&before);
+    PyBuffer_Release(&offsets);
     PyBuffer_Release(&hashes);
     return found;
 }

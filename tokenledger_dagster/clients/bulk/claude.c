@@ -309,29 +309,21 @@ static long place_of(const Block *block, PyObject *known, const Raw *raw) {
     return place;
 }
 
-static PyObject *count_or_none(int64_t count) {
-    if (count != NO_COUNT) return PyLong_FromLongLong(count);
-    Py_RETURN_NONE;
-}
-
-static PyObject *new_values(const Usage *usage) {
+/* In the order of the Python packer: short where a row tells little. */
+static Counters values_of(const Usage *usage) {
+    Counters values = {.size = usage->has_tools ? 8 : usage->has_split ? 6 : 4};
     const int64_t counts[] = {usage->fresh, usage->write, usage->read, usage->output,
                               usage->has_split ? usage->five : NO_COUNT, usage->has_split ? usage->hour : NO_COUNT,
                               usage->searches, usage->fetches};
-    Py_ssize_t size = usage->has_tools ? 8 : usage->has_split ? 6 : 4;
-    PyObject *found = PyTuple_New(size);
-    for (Py_ssize_t place = 0; found && place < size; place++) {
-        PyObject *one = count_or_none(counts[place]);
-        if (!one) Py_CLEAR(found);
-        else PyTuple_SET_ITEM(found, place, one);
-    }
-    return found;
+    memcpy(values.counts, counts, sizeof counts);
+    return values;
 }
 
-/* The lists and names that only this packer has, and the row before. */
+/* What only this packer has, and the row before. */
 typedef struct {
     Block block;
-    PyObject *numbers, *outputs, *raw_contexts;
+    PyObject *numbers, *raw_contexts; /* dictionaries */
+    Column *outputs;
     bool has_last_raw, has_last_name;
     Raw last_raw;
     long last_place;
@@ -339,33 +331,19 @@ typedef struct {
     Py_ssize_t last_event;
 } Claude;
 
-static int64_t int_at(PyObject *list, Py_ssize_t place) {
-    return PyLong_AsLongLong(PyList_GET_ITEM(list, place));
-}
-
-/* -1, 0, 1 as the standing winner comes before, is, or comes after a row of the same output; -2: an error. */
-static int order_of(const Block *block, Py_ssize_t winner, int64_t total, PyObject *time, PyObject *digest) {
-    PyObject *values = PyList_GET_ITEM(block->values, winner);
+/* Whether a row of the same output as the standing winner comes before it. */
+static bool comes_before(const Block *block, Py_ssize_t winner, int64_t total, int64_t us, const byte *digest) {
+    const Counters *values = &counters_of(block->values)[winner];
     int64_t standing = 0;
-    for (Py_ssize_t place = 0; place < 4; place++) {
-        PyObject *one = PyTuple_GET_ITEM(values, place);
-        standing += one == Py_None ? 0 : PyLong_AsLongLong(one);
-    }
-    if (total != standing) return total > standing ? 1 : -1;
-    PyObject *then = PyList_GET_ITEM(block->times, winner);
-    int is_earlier = PyObject_RichCompareBool(time, then, Py_LT);
-    if (is_earlier) return is_earlier < 0 ? -2 : 1;
-    int is_later = PyObject_RichCompareBool(time, then, Py_GT);
-    if (is_later) return is_later < 0 ? -2 : -1;
-    PyObject *hash = PyList_GET_ITEM(block->hashes, winner);
-    int found = memcmp(PyBytes_AS_STRING(digest), PyBytes_AS_STRING(hash), 32);
-    return found < 0 ? 1 : found > 0 ? -1 : 0;
+    for (int place = 0; place < 4; place++) standing += values->counts[place] > 0 ? values->counts[place] : 0;
+    if (total != standing) return total > standing;
+    int64_t then = numbers_of(block->times)[winner];
+    if (us != then) return us < then;
+    return memcmp(digest, digest_at(block->hashes, winner), DIGEST_SIZE) < 0;
 }
 
 /* Number of the event of an id, -1 where it is new, -2 on an error, -3 where its request is another. */
-static Py_ssize_t event_of(const Claude *claude, const Text *name, const Text *request, PyObject *id) {
-    if (claude->has_last_name && same_text(name, &claude->last_name) && same_text(request, &claude->last_request))
-        return claude->last_event;
+static Py_ssize_t event_of(const Claude *claude, const Text *request, PyObject *id) {
     PyObject *number = PyDict_GetItemWithError(claude->numbers, id);
     if (!number) return PyErr_Occurred() ? -2 : -1;
     Py_ssize_t event = PyLong_AsSsize_t(number);
@@ -379,49 +357,26 @@ static Py_ssize_t event_of(const Claude *claude, const Text *name, const Text *r
     return (size_t)size == request->size && !memcmp(text, request->at, request->size) ? event : -3;
 }
 
-static bool set_item(PyObject *list, Py_ssize_t place, PyObject *value) {
-    if (!value) return false;
-    return PyList_SetItem(list, place, value) == 0;
-}
-
 /* Takes the place of an event's winner, or lends it an earlier time. */
-static bool compete(const Claude *claude, Py_ssize_t event, const Usage *usage, int64_t total, PyObject *time,
-                    PyObject *digest, Py_ssize_t at) {
+static void compete(const Claude *claude, Py_ssize_t event, int64_t output, int64_t total, int64_t us,
+                    const byte *digest) {
     const Block *block = &claude->block;
-    int64_t output = int_at(claude->outputs, event);
-    bool wins = usage->output > output;
-    if (usage->output == output) {
-        int order = order_of(block, (Py_ssize_t)int_at(block->winners, event), total, time, digest);
-        if (order == -2) return false;
-        wins = order == 1;
+    int64_t *standing = &numbers_of(claude->outputs)[event], *winner = &numbers_of(block->winners)[event];
+    int64_t *first = &numbers_of(block->firsts)[event];
+    if (output > *standing || (output == *standing && comes_before(block, *winner, total, us, digest))) {
+        *winner = block->offsets->count;
+        *standing = output;
     }
-    if (wins && (!set_item(block->winners, event, PyLong_FromSsize_t(at)) ||
-                 !set_item(claude->outputs, event, PyLong_FromLongLong(usage->output))))
-        return false;
-    int is_earlier = PyObject_RichCompareBool(time, PyList_GET_ITEM(block->firsts, event), Py_LT);
-    if (is_earlier < 0) return false;
-    if (is_earlier) {
-        Py_INCREF(time);
-        if (!set_item(block->firsts, event, time)) return false;
-    }
-    return !PyErr_Occurred();
+    if (us < *first) *first = us;
 }
 
-static bool begin_event(const Claude *claude, const Text *request, int64_t output, PyObject *id, PyObject *time,
-                        Py_ssize_t at) {
-    const Block *block = &claude->block;
-    PyObject *number = PyLong_FromSsize_t(PyList_GET_SIZE(block->winners));
-    if (!number) return false;
-    int is_set = PyDict_SetItem(claude->numbers, id, number);
-    Py_DECREF(number);
-    if (is_set < 0) return false;
+static Py_ssize_t begin_request(const Claude *claude, const Text *request, int64_t output, PyObject *id, int64_t us) {
     PyObject *asked = new_text(request);
     PyObject *identity = asked ? PyTuple_Pack(2, id, asked) : NULL;
+    Py_ssize_t event = identity ? begin_event(&claude->block, claude->numbers, id, identity, us) : -1;
     Py_XDECREF(asked);
-    Py_INCREF(time);
-    bool has_time = append_new(block->firsts, time);
-    return append_new(block->identities, identity) && append_new(block->winners, PyLong_FromSsize_t(at)) &&
-           append_new(claude->outputs, PyLong_FromLongLong(output)) && has_time;
+    Py_XDECREF(identity);
+    return event >= 0 && push_number(claude->outputs, output) ? event : -1;
 }
 
 enum Outcome { TAKEN, LEFT, FAILED };
@@ -484,35 +439,29 @@ static enum Outcome take_row(Claude *claude, const byte *at, const byte *stop) {
     }
 
     const Block *block = &claude->block;
-    Py_ssize_t row_number = PyList_GET_SIZE(block->offsets);
-    PyObject *id = new_text(&message->id);
-    if (!id) return FAILED;
-    Py_ssize_t event = event_of(claude, &message->id, request, id);
-    if (event < -1) {
-        Py_DECREF(id);
-        return event == -3 ? LEFT : FAILED;
+    Py_ssize_t event = claude->last_event;
+    PyObject *id = NULL;
+    if (!claude->has_last_name || !same_text(&message->id, &claude->last_name) ||
+        !same_text(request, &claude->last_request)) {
+        if (!(id = new_text(&message->id))) return FAILED;
+        event = event_of(claude, request, id);
+        if (event < -1) {
+            Py_DECREF(id);
+            return event == -3 ? LEFT : FAILED;
+        }
     }
-    PyObject *when = new_moment(&moment), *digest = new_digest(at, stop);
-    bool done = when && digest;
-    if (done && event == -1) {
-        event = PyList_GET_SIZE(block->winners);
-        done = begin_event(claude, request, usage->output, id, when, row_number);
-    } else if (done) {
-        done = compete(claude, event, usage, total, when, digest, row_number);
-    }
-    Py_DECREF(id);
-    if (!done) {
-        Py_XDECREF(when);
-        Py_XDECREF(digest);
-        return FAILED;
-    }
+    byte digest[DIGEST_SIZE];
+    bool done = digest_line(at, stop, digest);
+    if (done && event == -1) done = (event = begin_request(claude, request, usage->output, id, moment.us)) >= 0;
+    else if (done) compete(claude, event, usage->output, total, moment.us, digest);
+    Py_XDECREF(id);
+    if (!done) return FAILED;
     claude->has_last_name = true;
     claude->last_name = message->id;
     claude->last_request = *request;
     claude->last_event = event;
-    return append_row(block, at, stop, digest, when, claude->last_place, PyLong_FromSsize_t(event), new_values(usage))
-               ? TAKEN
-               : FAILED;
+    Counters values = values_of(usage);
+    return append_row(block, at, stop, digest, moment.us, claude->last_place, event, &values) ? TAKEN : FAILED;
 }
 
 /* A user's row: the first brace after its own opens its message, and no usage stands at its end. */
@@ -530,7 +479,13 @@ static bool take_lines(Claude *claude, const byte **at) {
     while (*at < claude->block.end && (end = memchr(*at, '\n', (size_t)(claude->block.end - *at)))) {
         if (end > *at && !is_users(*at, end)) {
             const byte *stop = end[-1] == '\r' ? end - 1 : end;
-            enum Outcome outcome = take_row(claude, *at, stop);
+            enum Outcome outcome = TAKEN;
+            if (measured_stage == ALL_STAGES) {
+                outcome = take_row(claude, *at, stop);
+            } else if (measured_stage == DECODE_STAGE) {
+                Row row = {0};
+                read_row(*at, stop, &row);
+            }
             if (outcome == FAILED || (outcome == LEFT && !give_line(&claude->block, *at, stop, false))) return false;
         }
         *at = end + 1;
@@ -550,8 +505,9 @@ PyObject *take_claude(PyObject *Py_UNUSED(module), PyObject *const *given, Py_ss
     if (PyErr_Occurred()) return NULL;
     if (!open_block(&claude.block, given[0], given[1], &view, filled, base)) return NULL;
     const byte *at = claude.block.first;
-    bool done = (claude.numbers = get_list(given[0], "_numbers")) && (claude.outputs = get_list(given[0], "_outputs")) &&
-                (claude.raw_contexts = get_list(given[0], "_raw_contexts")) && take_lines(&claude, &at);
+    bool done = (claude.numbers = PyObject_GetAttrString(given[0], "_numbers")) &&
+                (claude.outputs = get_column(given[0], "_outputs", NUMBERS)) &&
+                (claude.raw_contexts = PyObject_GetAttrString(given[0], "_raw_contexts")) && take_lines(&claude, &at);
     Py_ssize_t used = at - claude.block.first;
     Py_XDECREF(claude.numbers);
     Py_XDECREF(claude.outputs);

@@ -219,22 +219,14 @@ static bool is_zero(const int64_t vector[VECTOR]) {
 }
 
 /* The row's values: what it bills, both sums of the log, and the latest request where there is one. */
-static PyObject *new_values(const int64_t billed[VECTOR], const Counts *total, const Counts *last,
-                            const int64_t latest[VECTOR]) {
-    Py_ssize_t size = last->is_there ? 2 * VECTOR + 2 : VECTOR + 2;
-    PyObject *found = PyTuple_New(size);
-    for (Py_ssize_t place = 0; found && place < size; place++) {
-        int64_t count = place < VECTOR        ? billed[place]
-                        : place == VECTOR     ? total->tokens
-                        : place == VECTOR + 1 ? (last->is_there ? last->tokens : NO_COUNT)
-                                              : latest[place - VECTOR - 2];
-        PyObject *one = Py_None;
-        if (count != NO_COUNT) one = PyLong_FromLongLong(count);
-        else Py_INCREF(one);
-        if (!one) Py_CLEAR(found);
-        else PyTuple_SET_ITEM(found, place, one);
-    }
-    return found;
+static Counters values_of(const int64_t billed[VECTOR], const Counts *total, const Counts *last,
+                          const int64_t latest[VECTOR]) {
+    Counters values = {.size = last->is_there ? 2 * VECTOR + 2 : VECTOR + 2};
+    memcpy(values.counts, billed, VECTOR * sizeof *billed);
+    values.counts[VECTOR] = total->tokens;
+    values.counts[VECTOR + 1] = last->is_there ? last->tokens : NO_COUNT;
+    memcpy(values.counts + VECTOR + 2, latest, VECTOR * sizeof *latest);
+    return values;
 }
 
 enum Outcome { TAKEN, LEFT, FAILED };
@@ -300,18 +292,6 @@ static bool mark_repeated(const Codex *codex, Py_ssize_t at) {
     return done;
 }
 
-/* Begins the event of a new total, and returns its number. */
-static Py_ssize_t begin_event(const Codex *codex, PyObject *total, PyObject *time, Py_ssize_t at) {
-    const Block *block = &codex->block;
-    Py_ssize_t event = PyList_GET_SIZE(block->winners);
-    PyObject *number = PyLong_FromSsize_t(event);
-    bool done = number && PyDict_SetItem(codex->numbers, total, number) == 0 &&
-                PyList_Append(block->identities, total) == 0 && PyList_Append(block->firsts, time) == 0 &&
-                append_new(block->winners, PyLong_FromSsize_t(at));
-    Py_XDECREF(number);
-    return done ? event : -1;
-}
-
 static enum Outcome take_row(Codex *codex, const byte *at, const byte *stop) {
     const Block *block = &codex->block;
     Row row;
@@ -363,27 +343,23 @@ static enum Outcome take_row(Codex *codex, const byte *at, const byte *stop) {
         }
     }
     long place = place_of(codex, moment.us >= codex->tiered_from_us, has_write);
-    PyObject *when = place < 0 ? NULL : new_moment(&moment), *digest = when ? new_digest(at, stop) : NULL;
-    Py_ssize_t row_number = PyList_GET_SIZE(block->offsets), event = -1;
-    bool done = digest != NULL;
-    if (done && is_repeated) done = mark_repeated(codex, row_number);
+    bool done = place >= 0;
+    if (done && is_repeated) done = mark_repeated(codex, block->offsets->count);
     if (done && !is_repeated) {
         done = PySet_Add(codex->seen, identity) == 0;
         memcpy(codex->previous, total, sizeof total);
         for (int one = 0; one < VECTOR; one++) codex->counted[one] += billed[one];
         codex->has_previous = codex->is_changed = true;
     }
-    if (done) event = number ? PyLong_AsSsize_t(number) : begin_event(codex, identity, when, row_number);
-    Py_DECREF(identity);
-    if (!done || event < 0) {
-        Py_XDECREF(when);
-        Py_XDECREF(digest);
-        return FAILED;
+    Py_ssize_t event = -1;
+    if (done) {
+        event = number ? PyLong_AsSsize_t(number)
+                       : begin_event(block, codex->numbers, identity, identity, moment.us);
     }
-    return append_row(block, at, stop, digest, when, place, PyLong_FromSsize_t(event),
-                      new_values(billed, &row.total, &row.last, latest))
-               ? TAKEN
-               : FAILED;
+    Py_DECREF(identity);
+    if (event < 0) return FAILED;
+    Counters values = values_of(billed, &row.total, &row.last, latest);
+    return append_row(block, at, stop, NULL, moment.us, place, event, &values) ? TAKEN : FAILED;
 }
 
 /* A conversation item in the writer's own layout, with no usage row glued behind it. */
@@ -402,6 +378,12 @@ static bool take_lines(Codex *codex, const byte **at) {
     while (*at < codex->block.end && (end = memchr(*at, '\n', (size_t)(codex->block.end - *at)))) {
         if (end > *at && !is_passed_over(*at, end)) {
             const byte *stop = end[-1] == '\r' ? end - 1 : end;
+            if (measured_stage != ALL_STAGES) {
+                Row row = {0};
+                if (measured_stage == DECODE_STAGE) read_row(*at, stop, &row);
+                *at = end + 1;
+                continue;
+            }
             enum Outcome outcome = LEFT;
             bool is_turn = opens_as(*at, stop, "\",\"type\":\"turn_context\"");
             bool is_careful = is_turn || opens_as(*at, stop, "\",\"type\":\"session_meta\"");
@@ -430,9 +412,9 @@ PyObject *take_codex(PyObject *Py_UNUSED(module), PyObject *const *given, Py_ssi
     if (PyErr_Occurred()) return NULL;
     if (!open_block(&codex.block, given[0], given[1], &view, filled, base)) return NULL;
     const byte *at = codex.block.first;
-    bool done = (codex.numbers = get_list(given[0], "_numbers")) && (codex.extras = get_list(given[0], "_extras")) &&
-                (codex.reducer = get_list(given[0], "_reducer")) && (codex.seen = get_list(codex.reducer, "seen")) &&
-                (codex.repeated = get_list(given[0], "_repeated")) &&
+    bool done = (codex.numbers = PyObject_GetAttrString(given[0], "_numbers")) && (codex.extras = PyObject_GetAttrString(given[0], "_extras")) &&
+                (codex.reducer = PyObject_GetAttrString(given[0], "_reducer")) && (codex.seen = PyObject_GetAttrString(codex.reducer, "seen")) &&
+                (codex.repeated = PyObject_GetAttrString(given[0], "_repeated")) &&
                 get_int(given[0], "_tiered_from_us", &codex.tiered_from_us) && take_lines(&codex, &at);
     if (done) done = store(&codex);
     PyObject *heartbeats = done && codex.heartbeats

@@ -8,6 +8,7 @@
 /* Raised whenever the Python packers and this module must change together: an older build is then not used. */
 enum { BULK_VERSION = 1 };
 
+enum Stage measured_stage = ALL_STAGES;
 static bool has_sha256;
 static PyObject *hashlib_sha256;
 
@@ -18,7 +19,12 @@ bool append_new(PyObject *list, PyObject *value) {
     return failed == 0;
 }
 
-PyObject *get_list(PyObject *packer, const char *name) { return PyObject_GetAttrString(packer, name); }
+Column *get_column(PyObject *packer, const char *name, Kind kind) {
+    PyObject *found = PyObject_GetAttrString(packer, name);
+    Column *column = found ? as_column(found, kind, name) : NULL;
+    if (!column) Py_XDECREF(found);
+    return column;
+}
 
 bool get_int(PyObject *owner, const char *name, int64_t *found) {
     PyObject *value = PyObject_GetAttrString(owner, name);
@@ -29,28 +35,25 @@ bool get_int(PyObject *owner, const char *name, int64_t *found) {
 }
 
 bool open_block(Block *block, PyObject *packer, PyObject *data, Py_buffer *view, Py_ssize_t filled, long long base) {
-    static const char *const names[ROW_LISTS] = {"_offsets", "_lengths", "_hashes", "_times", "_context_of",
-                                                 "_event_of", "_winners", "_values", "_firsts", "_identities"};
-    PyObject **const lists[ROW_LISTS] = {&block->offsets, &block->lengths, &block->hashes, &block->times,
-                                         &block->context_of, &block->event_of, &block->winners, &block->values,
-                                         &block->firsts, &block->identities};
     if (PyObject_GetBuffer(data, view, PyBUF_SIMPLE) < 0) return false;
-    bool done = filled >= 0 && filled <= view->len;
-    if (!done) PyErr_SetString(PyExc_ValueError, "a block is not longer than its data");
-    for (int place = 0; place < ROW_LISTS; place++) {
-        *lists[place] = done ? get_list(packer, names[place]) : NULL;
-        if (done && *lists[place] && !PyList_Check(*lists[place])) {
-            PyErr_Format(PyExc_TypeError, "%s is no list", names[place]);
-            done = false;
-        }
-        done = done && *lists[place];
-    }
     block->packer = packer;
     block->data = data;
     block->first = view->buf;
     block->end = block->first + filled;
     block->base = base;
-    done = done && get_int(packer, "_latest_us", &block->latest_us);
+    bool done = filled >= 0 && filled <= view->len;
+    if (!done) PyErr_SetString(PyExc_ValueError, "a block is not longer than its data");
+    done = done && (block->offsets = get_column(packer, "_offsets", NUMBERS)) &&
+           (block->lengths = get_column(packer, "_lengths", NUMBERS)) &&
+           (block->hashes = get_column(packer, "_hashes", DIGESTS)) &&
+           (block->times = get_column(packer, "_times", TIMES)) &&
+           (block->context_of = get_column(packer, "_context_of", NUMBERS)) &&
+           (block->event_of = get_column(packer, "_event_of", NUMBERS)) &&
+           (block->winners = get_column(packer, "_winners", NUMBERS)) &&
+           (block->values = get_column(packer, "_values", VALUES)) &&
+           (block->firsts = get_column(packer, "_firsts", TIMES)) &&
+           (block->identities = PyObject_GetAttrString(packer, "_identities")) &&
+           get_int(packer, "_latest_us", &block->latest_us);
     if (!done) close_block(block, view);
     return done;
 }
@@ -76,40 +79,43 @@ bool give_line(const Block *block, const byte *at, const byte *stop, bool is_car
     return done != NULL;
 }
 
-bool append_row(const Block *block, const byte *at, const byte *stop, PyObject *digest, PyObject *time, long place,
-                PyObject *event, PyObject *values) {
-    /* all are tried, so that every reference is given away */
-    bool done = append_new(block->hashes, digest);
-    done = append_new(block->times, time) && done;
-    done = append_new(block->event_of, event) && done;
-    done = append_new(block->values, values) && done;
-    done = append_new(block->offsets, PyLong_FromLongLong(block->base + (at - block->first))) && done;
-    done = append_new(block->lengths, PyLong_FromSsize_t(stop - at)) && done;
-    return append_new(block->context_of, PyLong_FromLong(place)) && done;
+bool append_row(const Block *block, const byte *at, const byte *stop, const byte *digest, int64_t us, long place,
+                Py_ssize_t event, const Counters *values) {
+    byte *hash = push(block->hashes), *counters = push(block->values);
+    if (!hash || !counters) return false;
+    memcpy(counters, values, sizeof *values);
+    if (digest) memcpy(hash, digest, DIGEST_SIZE);
+    else if (!digest_line(at, stop, hash)) return false;
+    return push_number(block->offsets, block->base + (at - block->first)) && push_number(block->lengths, stop - at) &&
+           push_number(block->times, us) && push_number(block->context_of, place) && push_number(block->event_of, event);
+}
+
+Py_ssize_t begin_event(const Block *block, PyObject *numbers, PyObject *name, PyObject *identity, int64_t us) {
+    Py_ssize_t event = block->winners->count;
+    PyObject *number = PyLong_FromSsize_t(event);
+    bool done = number && PyDict_SetItem(numbers, name, number) == 0 && PyList_Append(block->identities, identity) == 0 &&
+                push_number(block->winners, block->offsets->count) && push_number(block->firsts, us);
+    Py_XDECREF(number);
+    return done ? event : -1;
 }
 
 bool is_believed(const Block *block, const Moment *moment) {
     return EARLIEST_US <= moment->us && moment->us <= block->latest_us;
 }
 
-PyObject *new_moment(const Moment *moment) {
-    return PyDateTimeAPI->DateTime_FromDateAndTime(moment->year, moment->month, moment->day, moment->hour,
-                                                   moment->minute, moment->second, moment->micro,
-                                                   PyDateTime_TimeZone_UTC, PyDateTimeAPI->DateTimeType);
-}
-
-PyObject *new_digest(const byte *at, const byte *stop) {
+bool digest_line(const byte *at, const byte *stop, byte digest[DIGEST_SIZE]) {
     if (has_sha256) {
-        PyObject *digest = PyBytes_FromStringAndSize(NULL, DIGEST_BYTES);
-        if (digest) sha256(at, (size_t)(stop - at), (byte *)PyBytes_AS_STRING(digest));
-        return digest;
+        sha256(at, (size_t)(stop - at), digest);
+        return true;
     }
     PyObject *line = PyMemoryView_FromMemory((char *)at, stop - at, PyBUF_READ);
     PyObject *hash = line ? PyObject_CallOneArg(hashlib_sha256, line) : NULL;
-    PyObject *digest = hash ? PyObject_CallMethod(hash, "digest", NULL) : NULL;
+    PyObject *found = hash ? PyObject_CallMethod(hash, "digest", NULL) : NULL;
+    if (found) memcpy(digest, PyBytes_AS_STRING(found), DIGEST_SIZE);
     Py_XDECREF(line);
     Py_XDECREF(hash);
-    return digest;
+    Py_XDECREF(found);
+    return found != NULL;
 }
 
 /* Plain text as a string; None where there is none. */
@@ -118,25 +124,42 @@ PyObject *new_text(const Text *text) {
     return PyUnicode_DecodeASCII((const char *)text->at, (Py_ssize_t)text->size, "strict");
 }
 
+/* For the bench: how far the readers go from now on, by number; returns how far they went before. */
+static PyObject *measure(PyObject *Py_UNUSED(module), PyObject *stage) {
+    long wanted = PyLong_AsLong(stage);
+    if (wanted < CLASSIFY_STAGE || wanted > ALL_STAGES) {
+        if (!PyErr_Occurred()) PyErr_SetString(PyExc_ValueError, "a stage is 0, 1 or 2");
+        return NULL;
+    }
+    PyObject *before = PyLong_FromLong(measured_stage);
+    measured_stage = (enum Stage)wanted;
+    return before;
+}
+
 /* For tests: the digest of some bytes, by the way that rows are hashed. */
 static PyObject *digest_of(PyObject *Py_UNUSED(module), PyObject *line) {
     Py_buffer view;
+    byte digest[DIGEST_SIZE];
     if (PyObject_GetBuffer(line, &view, PyBUF_SIMPLE) < 0) return NULL;
-    PyObject *digest = new_digest(view.buf, (const byte *)view.buf + view.len);
+    bool done = digest_line(view.buf, (const byte *)view.buf + view.len, digest);
     PyBuffer_Release(&view);
-    return digest;
+    return done ? PyBytes_FromStringAndSize((const char *)digest, DIGEST_SIZE) : NULL;
 }
 
 static PyMethodDef functions[] = {
     {"take_claude", (PyCFunction)(void (*)(void))take_claude, METH_FASTCALL, "take_claude(packer, data, filled, base)"},
     {"take_codex", (PyCFunction)(void (*)(void))take_codex, METH_FASTCALL, "take_codex(packer, data, filled, base)"},
-    {"claude_keys", (PyCFunction)(void (*)(void))claude_keys, METH_FASTCALL, "claude_keys(identities, seeds)"},
+    {"body", body, METH_VARARGS,
+     "body(layout, ordinals, offsets, lengths, hashes, times, contexts, context_of, identities, event_of, winners, "
+     "values, extras)"},
+    {"claude_keys", claude_keys, METH_VARARGS, "claude_keys(identities, sessions, context_of, winners)"},
     {"codex_keys", codex_keys, METH_O, "codex_keys(totals)"},
-    {"microseconds_of", microseconds_of, METH_O, "microseconds_of(times)"},
+    {"earliest", earliest, METH_VARARGS, "earliest(times, context_of, contexts)"},
     {"sums", sums, METH_VARARGS,
      "sums(form, kind, states, times, winners, context_of, kind_of, identities, values, slot_us, steps)"},
     {"extended", extended, METH_VARARGS, "extended(before, offsets, hashes)"},
     {"met", met, METH_VARARGS, "met(new, stored, settled, loose)"},
+    {"measure", measure, METH_O, "measure(stage)"},
     {"digest_of", digest_of, METH_O, "digest_of(line)"},
     {NULL, NULL, 0, NULL},
 };
@@ -147,8 +170,6 @@ static struct PyModuleDef definition = {
 };
 
 PyMODINIT_FUNC PyInit__bulk(void) {
-    PyDateTime_IMPORT;
-    if (!PyDateTimeAPI || !prepare_times()) return NULL;
     prepare_sums();
     has_sha256 = can_sha256();
     PyObject *hashlib = PyImport_ImportModule("hashlib");
@@ -156,6 +177,7 @@ PyMODINIT_FUNC PyInit__bulk(void) {
     hashlib_sha256 = PyObject_GetAttrString(hashlib, "sha256");
     Py_DECREF(hashlib);
     PyObject *module = hashlib_sha256 ? PyModule_Create(&definition) : NULL;
-    if (module && PyModule_AddIntConstant(module, "VERSION", BULK_VERSION) < 0) Py_CLEAR(module);
+    if (module && (PyModule_AddIntConstant(module, "VERSION", BULK_VERSION) < 0 || !prepare_columns(module)))
+        Py_CLEAR(module);
     return module;
 }

@@ -37,6 +37,24 @@ static inline int64_t days_since_1970(int year, int month, int day) {
     return era * 146097 + in_era * 365 + in_era / 4 - in_era / 100 + in_year - 719468;
 }
 
+/* The date and time of some microseconds since 1970. */
+static inline void moment_of(int64_t us, Moment *moment) {
+    int64_t seconds = us / 1000000 - (us % 1000000 < 0), days = seconds / 86400 - (seconds % 86400 < 0);
+    int left = (int)(seconds - days * 86400);
+    moment->us = us;
+    moment->micro = (int)(us - seconds * 1000000);
+    moment->hour = left / 3600;
+    moment->minute = left / 60 % 60;
+    moment->second = left % 60;
+    int64_t shifted = days + 719468, era = shifted / 146097 - (shifted % 146097 < 0), in_era = shifted - era * 146097;
+    int64_t in_year_of = (in_era - in_era / 1460 + in_era / 36524 - in_era / 146096) / 365;
+    int64_t in_year = in_era - (365 * in_year_of + in_year_of / 4 - in_year_of / 100);
+    int64_t month = (5 * in_year + 2) / 153;
+    moment->day = (int)(in_year - (153 * month + 2) / 5 + 1);
+    moment->month = (int)(month < 10 ? month + 3 : month - 9);
+    moment->year = (int)(in_year_of + era * 400 + (moment->month <= 2));
+}
+
 static inline bool read_moment(const Text *text, Moment *moment) {
     const byte *at = text->at;
     if (!at || text->size < 20 || text->size > 27 || at[text->size - 1] != 'Z') return false;

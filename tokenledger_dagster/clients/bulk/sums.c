@@ -7,7 +7,7 @@
 
 enum { COUNTERS = 9 };
 enum { BOOKED, WEAK, CONTACT };
-enum Kind { CLAUDE = 0, CODEX = 1 };
+enum Client { CLAUDE = 0, CODEX = 1 };
 
 /* ---------------------------------------------------------------- check sums, as zlib has them (RFC 1950, RFC 1952) */
 
@@ -74,24 +74,37 @@ static bool both_ids(PyObject *identity, PyObject **name, PyObject **request) {
     return true;
 }
 
-/* names_and_requests(identities, seeds): keys by message id, and checks that begin with an event's seed. */
-PyObject *claude_keys(PyObject *Py_UNUSED(module), PyObject *const *given, Py_ssize_t count) {
-    if (count != 2 || !PyList_Check(given[0]) || !PyList_Check(given[1]) ||
-        PyList_GET_SIZE(given[0]) != PyList_GET_SIZE(given[1])) {
-        PyErr_SetString(PyExc_TypeError, "claude_keys(identities, seeds)");
+/* claude_keys(identities, sessions, context_of, winners)
+ *
+ * Keys by message id, and checks of what else tells requests apart: the session of the winner's context (`sessions` has
+ * a sum for each), the request's id, and the message's id once more by another sum.
+ */
+PyObject *claude_keys(PyObject *Py_UNUSED(module), PyObject *given) {
+    PyObject *identities, *sessions, *contexts, *wins;
+    if (!PyArg_ParseTuple(given, "O!O!OO", &PyList_Type, &identities, &PyList_Type, &sessions, &contexts, &wins))
+        return NULL;
+    const Column *context_of = as_column(contexts, NUMBERS, "context_of");
+    const Column *winners = context_of ? as_column(wins, NUMBERS, "winners") : NULL;
+    if (!winners) return NULL;
+    Py_ssize_t events = PyList_GET_SIZE(identities);
+    if (events != winners->count) {
+        PyErr_SetString(PyExc_ValueError, "every event has a winner");
         return NULL;
     }
-    Py_ssize_t events = PyList_GET_SIZE(given[0]);
     PyObject *keys = PyBytes_FromStringAndSize(NULL, 4 * events), *checks = PyBytes_FromStringAndSize(NULL, 4 * events);
     bool done = keys && checks;
     for (Py_ssize_t event = 0; done && event < events; event++) {
         PyObject *name, *request;
         const byte *at;
         size_t size;
-        uint32_t seed = (uint32_t)PyLong_AsUnsignedLongMask(PyList_GET_ITEM(given[1], event));
-        done = both_ids(PyList_GET_ITEM(given[0], event), &name, &request) && text_of(name, &at, &size);
+        int64_t row = numbers_of(winners)[event];
+        int64_t context = row >= 0 && row < context_of->count ? numbers_of(context_of)[row] : -1;
+        done = context >= 0 && context < PyList_GET_SIZE(sessions);
+        if (!done) PyErr_SetString(PyExc_IndexError, "a winner has a context");
+        done = done && both_ids(PyList_GET_ITEM(identities, event), &name, &request) && text_of(name, &at, &size);
         if (!done) break;
         uint32_t key = crc32_of(at, size, 0), sum = adler32_of(at, size);
+        uint32_t seed = (uint32_t)PyLong_AsUnsignedLongMask(PyList_GET_ITEM(sessions, context));
         done = text_of(request, &at, &size);
         uint32_t check = done ? crc32_of(at, size, seed ^ sum) : 0;
         memcpy(PyBytes_AS_STRING(keys) + 4 * event, &key, 4);
@@ -127,40 +140,29 @@ PyObject *codex_keys(PyObject *Py_UNUSED(module), PyObject *totals) {
     return keys;
 }
 
-/* Python's header gives each source file its own pointer to the functions of times. */
-bool prepare_times(void) {
-    PyDateTime_IMPORT;
-    return PyDateTimeAPI != NULL;
-}
-
-static bool is_moment(PyObject *time) {
-    return PyDateTime_Check(time) && PyDateTime_DATE_GET_TZINFO(time) == PyDateTime_TimeZone_UTC;
-}
-
-static int64_t us_of(PyObject *time) {
-    int64_t days = days_since_1970(PyDateTime_GET_YEAR(time), PyDateTime_GET_MONTH(time), PyDateTime_GET_DAY(time));
-    int64_t seconds = days * 86400 + PyDateTime_DATE_GET_HOUR(time) * 3600 + PyDateTime_DATE_GET_MINUTE(time) * 60 +
-                      PyDateTime_DATE_GET_SECOND(time);
-    return seconds * 1000000 + PyDateTime_DATE_GET_MICROSECOND(time);
-}
-
-/* microseconds_of(times): 64-bit microseconds since 1970; None where a time is not in UTC itself. */
-PyObject *microseconds_of(PyObject *Py_UNUSED(module), PyObject *times) {
-    if (!PyList_Check(times)) {
-        PyErr_SetString(PyExc_TypeError, "microseconds_of(times)");
-        return NULL;
+/* earliest(times, context_of, contexts): the earliest time of each context's rows, in microseconds. */
+PyObject *earliest(PyObject *Py_UNUSED(module), PyObject *given) {
+    PyObject *moments, *contexts;
+    Py_ssize_t count;
+    if (!PyArg_ParseTuple(given, "OOn", &moments, &contexts, &count)) return NULL;
+    const Column *times = as_column(moments, TIMES, "times");
+    const Column *context_of = times ? as_column(contexts, NUMBERS, "context_of") : NULL;
+    if (!context_of) return NULL;
+    int64_t *first = count > 0 ? PyMem_Malloc((size_t)count * sizeof *first) : NULL;
+    PyObject *found = first && times->count == context_of->count ? PyList_New(count) : NULL;
+    for (Py_ssize_t context = 0; found && context < count; context++) first[context] = INT64_MAX;
+    for (Py_ssize_t row = 0; found && row < times->count; row++) {
+        int64_t context = numbers_of(context_of)[row], us = numbers_of(times)[row];
+        if (context < 0 || context >= count) Py_CLEAR(found);
+        else if (us < first[context]) first[context] = us;
     }
-    Py_ssize_t events = PyList_GET_SIZE(times);
-    PyObject *found = PyBytes_FromStringAndSize(NULL, 8 * events);
-    for (Py_ssize_t event = 0; found && event < events; event++) {
-        PyObject *time = PyList_GET_ITEM(times, event);
-        if (!is_moment(time)) {
-            Py_DECREF(found);
-            Py_RETURN_NONE;
-        }
-        int64_t us = us_of(time);
-        memcpy(PyBytes_AS_STRING(found) + 8 * event, &us, 8);
+    for (Py_ssize_t context = 0; found && context < count; context++) {
+        PyObject *one = PyLong_FromLongLong(first[context]);
+        if (!one) Py_CLEAR(found);
+        else PyList_SET_ITEM(found, context, one);
     }
+    PyMem_Free(first);
+    if (!found && !PyErr_Occurred()) PyErr_SetString(PyExc_ValueError, "every row has a time and a context");
     return found;
 }
 
@@ -180,36 +182,28 @@ typedef struct {
     PyObject *numbers; /* by (slot, kind, prefix, step) */
 } Cells;
 
-static bool read_values(PyObject *values, int64_t found[8], Py_ssize_t *size) {
-    if (!PyTuple_Check(values) || (*size = PyTuple_GET_SIZE(values)) < 4) {
-        PyErr_SetString(PyExc_TypeError, "values are a tuple of counters");
-        return false;
-    }
-    for (Py_ssize_t place = 0; place < 8; place++) {
-        PyObject *one = place < *size ? PyTuple_GET_ITEM(values, place) : Py_None;
-        found[place] = one == Py_None ? 0 : PyLong_AsLongLong(one);
-    }
-    return !PyErr_Occurred();
+static int64_t known(const Counters *values, int place) {
+    return place < values->size && values->counts[place] != NO_COUNT ? values->counts[place] : 0;
 }
 
 /* In the order of ``contracts.record.Counters``; returns the prompt's size. */
-static int64_t read_counters(enum Kind kind, const int64_t values[8], int64_t counters[COUNTERS]) {
+static int64_t read_counters(enum Client client, const Counters *values, int64_t counters[COUNTERS]) {
     memset(counters, 0, COUNTERS * sizeof *counters);
-    if (kind == CLAUDE) {
-        counters[0] = values[0];
-        counters[1] = values[3];
-        counters[2] = values[1];
-        counters[3] = values[2];
-        counters[6] = values[5];
-        counters[8] = values[6];
-        return values[0] + values[1] + values[2];
+    int64_t first = known(values, 0), second = known(values, 1), third = known(values, 2), output = known(values, 3);
+    counters[1] = output;
+    if (client == CLAUDE) {
+        counters[0] = first;
+        counters[2] = second;
+        counters[3] = third;
+        counters[6] = known(values, 5);
+        counters[8] = known(values, 6);
+        return first + second + third;
     }
-    counters[0] = values[0] - values[1] - values[2];
-    counters[1] = values[3];
-    counters[2] = values[2];
-    counters[3] = values[1];
-    counters[7] = values[4];
-    return values[0];
+    counters[0] = first - second - third;
+    counters[2] = third;
+    counters[3] = second;
+    counters[7] = known(values, 4);
+    return first;
 }
 
 /* The row of a cell's fields, as ``clients.pack.Cell`` takes them. */
@@ -255,7 +249,7 @@ static Cell *cell_for(Cells *cells, int64_t slot, long kind, PyObject *prefix, i
 }
 
 /* Prefix of an event's id that names a channel; most are told here to have none. */
-static PyObject *prefix_of(PyObject *form, enum Kind kind, PyObject *identity, PyObject *empty) {
+static PyObject *prefix_of(PyObject *form, enum Client kind, PyObject *identity, PyObject *empty) {
     if (kind == CODEX) {
         Py_INCREF(empty);
         return empty;
@@ -272,47 +266,45 @@ static PyObject *prefix_of(PyObject *form, enum Kind kind, PyObject *identity, P
     return prefix;
 }
 
-/* sums(form, kind, states, times, winners, context_of, kind_of, identities, values, slot_us, steps)
+/* sums(form, kind, states, firsts, winners, context_of, kind_of, identities, values, slot_us, steps)
  *
  * Rows of cells of the booked events and, by event, of those that only repetitions show.  An event whose prompt is just
  * a step's size is marked as one for general booking in `states`.
  */
 PyObject *sums(PyObject *Py_UNUSED(module), PyObject *given) {
-    PyObject *form, *states, *winners, *context_of, *kind_of, *identities, *values, *steps;
-    Py_buffer times;
+    PyObject *form, *states, *firsts_given, *winners_given, *contexts_given, *kind_of, *identities, *values_given, *steps;
     int kind;
     long long slot_us;
-    if (!PyArg_ParseTuple(given, "OiO!y*O!O!O!O!O!LO!", &form, &kind, &PyByteArray_Type, &states, &times, &PyList_Type,
-                          &winners, &PyList_Type, &context_of, &PyList_Type, &kind_of, &PyList_Type, &identities,
-                          &PyList_Type, &values, &slot_us, &PyTuple_Type, &steps))
+    if (!PyArg_ParseTuple(given, "OiO!OOOO!O!OLO!", &form, &kind, &PyByteArray_Type, &states, &firsts_given,
+                          &winners_given, &contexts_given, &PyList_Type, &kind_of, &PyList_Type, &identities,
+                          &values_given, &slot_us, &PyTuple_Type, &steps))
         return NULL;
-    Py_ssize_t events = PyList_GET_SIZE(winners), rows = PyList_GET_SIZE(values);
+    const Column *firsts = as_column(firsts_given, TIMES, "firsts");
+    const Column *winners = firsts ? as_column(winners_given, NUMBERS, "winners") : NULL;
+    const Column *context_of = winners ? as_column(contexts_given, NUMBERS, "context_of") : NULL;
+    const Column *values = context_of ? as_column(values_given, VALUES, "values") : NULL;
+    if (!values) return NULL;
+    Py_ssize_t events = winners->count, rows = values->count;
     Cells cells = {.numbers = PyDict_New()};
     PyObject *weak = PyDict_New(), *empty = PyUnicode_FromString(""), *found = NULL;
     bool done = cells.numbers && weak && empty;
-    if (done && (times.len != 8 * events || PyByteArray_GET_SIZE(states) != events || slot_us <= 0 ||
-                 PyList_GET_SIZE(identities) != events || PyList_GET_SIZE(context_of) != rows)) {
+    if (done && (firsts->count != events || PyByteArray_GET_SIZE(states) != events || slot_us <= 0 ||
+                 PyList_GET_SIZE(identities) != events || context_of->count != rows)) {
         PyErr_SetString(PyExc_ValueError, "columns of one pack are of one length");
         done = false;
     }
     for (Py_ssize_t event = 0; done && event < events; event++) {
         char state = PyByteArray_AS_STRING(states)[event];
         if (state > WEAK) continue;
-        Py_ssize_t row = PyLong_AsSsize_t(PyList_GET_ITEM(winners, event)), size;
-        int64_t counted[8], us;
-        done = row >= 0 && row < rows;
-        if (!done) {
-            if (!PyErr_Occurred()) PyErr_SetString(PyExc_IndexError, "a winner is a row");
-            break;
-        }
-        Py_ssize_t context = PyLong_AsSsize_t(PyList_GET_ITEM(context_of, row));
-        done = context >= 0 && context < PyList_GET_SIZE(kind_of) && read_values(PyList_GET_ITEM(values, row), counted, &size);
-        if (!done) {
-            if (!PyErr_Occurred()) PyErr_SetString(PyExc_IndexError, "a row has a context");
+        int64_t row = numbers_of(winners)[event];
+        int64_t context = row >= 0 && row < rows ? numbers_of(context_of)[row] : -1;
+        if (context < 0 || context >= PyList_GET_SIZE(kind_of)) {
+            PyErr_SetString(PyExc_IndexError, "a winner has a context");
+            done = false;
             break;
         }
         Cell one = {.count = 1};
-        int64_t prompt = read_counters((enum Kind)kind, counted, one.counters);
+        int64_t prompt = read_counters((enum Client)kind, &counters_of(values)[row], one.counters);
         bool is_on_step = false;
         while (one.step < PyTuple_GET_SIZE(steps)) { /* as many as are below the prompt */
             int64_t step = PyLong_AsLongLong(PyTuple_GET_ITEM(steps, one.step));
@@ -324,10 +316,10 @@ PyObject *sums(PyObject *Py_UNUSED(module), PyObject *given) {
             PyByteArray_AS_STRING(states)[event] = CONTACT;
             continue;
         }
-        memcpy(&us, (const byte *)times.buf + 8 * event, 8);
+        int64_t us = numbers_of(firsts)[event];
         one.slot = us / slot_us - (us % slot_us < 0);
         one.kind = PyLong_AsLong(PyList_GET_ITEM(kind_of, context));
-        one.prefix = prefix_of(form, (enum Kind)kind, PyList_GET_ITEM(identities, event), empty);
+        one.prefix = prefix_of(form, (enum Client)kind, PyList_GET_ITEM(identities, event), empty);
         done = one.prefix && !PyErr_Occurred();
         if (done && state == WEAK) {
             PyObject *number = PyLong_FromSsize_t(event), *row_found = row_of(&one);
@@ -356,6 +348,5 @@ PyObject *sums(PyObject *Py_UNUSED(module), PyObject *given) {
     Py_XDECREF(cells.numbers);
     Py_XDECREF(weak);
     Py_XDECREF(empty);
-    PyBuffer_Release(&times);
     return found;
 }
