@@ -1,14 +1,19 @@
-"""The fast readers make exactly the records that the careful ones make of the same bytes, however a file is cut."""
+"""The fast readers make exactly the records that the careful ones make of the same bytes, however a file is cut.
+
+So do the compiled ones, where they were built: and their packs are those of the Python readers to the byte.
+"""
 
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 from pathlib import Path
 from random import Random
 from typing import Any
+from unittest.mock import patch
 
 import msgspec
 import pytest
@@ -40,8 +45,14 @@ def source(client: str, path: Path) -> SourceFile:
     return SourceFile.of(client, found)
 
 
-def read(file: SourceFile, start: Start, context: Mapping[str, str], *, fast: bool) -> Scanned:
-    found, _ = scan._scan(file, start, context, NOW_US, fast=fast)
+CAREFUL, PACKED, BULK = "careful", "packed", "bulk"
+BUILT = compiled.bulk()
+READINGS = (CAREFUL, PACKED, BULK) if BUILT is not None else (CAREFUL, PACKED)
+
+
+def read(file: SourceFile, start: Start, context: Mapping[str, str], how: str) -> Scanned:
+    with patch.object(compiled, "bulk", lambda: BUILT if how == BULK else None):
+        found, _ = scan._scan(file, start, context, NOW_US, fast=how != CAREFUL)
     return found
 
 
@@ -108,19 +119,21 @@ def _unordered(found: Any) -> Any:
 def read_alike(
     client: str, content: bytes, context: Mapping[str, str] = NO_CONTEXT, appends: tuple[int, ...] = ()
 ) -> Scanned:
-    """Reads ``content`` both ways, at once or as it grows to each of some sizes; returns the last fast reading."""
+    """Reads ``content`` every way, at once or as it grows to each of some sizes; returns the last fast reading."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / (rollout().rpartition("/")[2] if client == "codex" else "s1.jsonl")
-        starts = {True: Start(), False: Start()}
-        found: dict[bool, Scanned] = {}
+        starts = dict.fromkeys(READINGS, Start())
+        found: dict[str, Scanned] = {}
         for size in (*sorted(appends), len(content)):
             path.write_bytes(content[:size])
             file = msgspec.structs.replace(source(client, path), mtime_ns=1_771_500_000_000_000_000)
-            for fast, start in starts.items():
-                found[fast] = read(file, start, context, fast=fast)
-            same(client, found[True], found[False])
-            starts = {fast: Start(one.position.offset, one.chain, one.carry) for fast, one in found.items()}
-    return found[True]
+            for how, start in starts.items():
+                found[how] = read(file, start, context, how)
+            same(client, found[PACKED], found[CAREFUL])
+            if BUILT is not None:
+                assert found[BULK] == found[PACKED]
+            starts = {how: Start(one.position.offset, one.chain, one.carry) for how, one in found.items()}
+    return found[PACKED]
 
 
 # ------------------------------------------------------------------ rows, known and odd
@@ -507,7 +520,7 @@ def test_equal_requests_have_equal_keys_in_both_readings() -> None:
 def test_a_row_that_no_decoder_takes_goes_to_the_careful_reader(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (claude_pack, codex_pack):
         monkeypatch.setattr(module, "decoded_lines", lambda decoder, lines: [None] * len(lines))
-    monkeypatch.setattr(compiled, "bulk", lambda: None)
+    monkeypatch.setattr(sys.modules[__name__], "BUILT", None)
 
     assert read_alike("claude-code", CLAUDE_FILE).packs == []
     assert read_alike("codex", CODEX_FILE).packs == []

@@ -18,6 +18,7 @@ from typing import Literal
 import msgspec
 
 from tokenledger_dagster import __version__
+from tokenledger_dagster.clients import compiled
 from tokenledger_dagster.clients.logs import agents_environ
 from tokenledger_dagster.clients.registry import clients, finder, roots_of
 from tokenledger_dagster.errors import TokenLedgerError
@@ -49,6 +50,7 @@ class Finding(msgspec.Struct, frozen=True):
 def examine(home: Home, environ: Mapping[str, str], settings: Settings) -> list[Finding]:
     """Everything worth telling about ``home`` and its sources; reads logs' names and sizes only."""
     found = _versions()
+    found += _readers()
     found += _sources(environ)
     found += _retention(environ)
     found += _state(home)
@@ -66,6 +68,18 @@ def _versions() -> list[Finding]:
     python = ".".join(map(str, sys.version_info[:3]))
     text = f"tokenledger {__version__}, Python {python} on {platform.system()}, {', '.join(packages)}"
     return [Finding("info", "versions", text)]
+
+
+def _readers() -> list[Finding]:
+    """Whether transcripts and rollouts are read by the compiled readers; the result is the same."""
+    if compiled.bulk() is not None:
+        return [Finding("ok", "readers", "Claude Code and Codex logs are read by the compiled readers")]
+    remedy = "install a C compiler and Python's headers, then run `make setup`"
+    if os.environ.get(compiled.SWITCH) == "off":
+        remedy = f"unset {compiled.SWITCH}"
+    return [
+        Finding("info", "readers", f"Claude Code and Codex logs are read by the slower readers; to change it, {remedy}")
+    ]
 
 
 def _sources(environ: Mapping[str, str]) -> list[Finding]:
