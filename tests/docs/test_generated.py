@@ -393,7 +393,7 @@ def test_home_page_names_every_path_of_a_home() -> None:
     ("page", "told", "value"),
     [
         ("architecture.md", "batches of {:,} records", BATCH_RECORDS),
-        ("architecture.md", "blocks of {} MiB", reading.BLOCK_BYTES >> 20),
+        ("architecture.md", "blocks of {} KiB", reading.BLOCK_BYTES >> 10),
         ("architecture.md", "From {} MiB of unread bytes on", workers.HELP_FROM_BYTES >> 20),
         ("contracts/home.md", '{{"schema_version": {}, "host"', journal.JOURNAL_VERSION),
         ("clients/README.md", "first {} and", reading.HEAD_BYTES),

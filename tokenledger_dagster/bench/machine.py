@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from tokenledger_dagster import __version__
+from tokenledger_dagster.clients import compiled
 from tokenledger_dagster.contracts.bench import Machine, Versions
 
 PACKAGE_ROOT = Path(__file__).resolve().parents[2]
@@ -56,7 +57,8 @@ def versions() -> Versions:
 
 def _interpreter() -> str:
     major, minor, _ = platform.python_version_tuple()
-    return f"{platform.python_implementation().lower()}-{major}.{minor}"
+    readers = "" if compiled.bulk() is not None else "-uncompiled"
+    return f"{platform.python_implementation().lower()}-{major}.{minor}{readers}"
 
 
 def _cpu_model() -> str:

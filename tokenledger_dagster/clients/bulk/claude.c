@@ -1,7 +1,7 @@
 /* Usage rows of Claude Code transcripts, as ``clients.claude_pack`` takes them.
  *
  * Here: which lines are passed over, and which rows are of the writer's own layout, with their columns.  Not here: any
- * other row, and anything that is told of a context's texts: the Python packer decides there.  What a value means stands
+ * other row, and whatever is to be told of a context's texts: the Python packer decides.  What a value means stands
  * there, too; this file follows it step by step.
  */
 #include "bulk.h"

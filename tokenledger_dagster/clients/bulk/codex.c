@@ -1,7 +1,7 @@
 /* `token_count` rows of Codex rollouts, as ``clients.codex_pack`` takes them.
  *
- * Here: which lines are passed over, and which rows go on from the one before as nearly all do, with their columns.  Not
- * here: any other row: the Python packer takes it.  The reducer's state is the careful reader's own; it is kept in
+ * Here: which lines are passed over, and which rows go on from the one before as nearly all do, with their columns.
+ * Not here: any other row: the Python packer takes it.  The reducer's state is the careful reader's own; it is kept in
  * numbers while rows follow one another, and handed back before anybody else looks at it.
  */
 #include "bulk.h"
@@ -412,11 +412,20 @@ PyObject *take_codex(PyObject *Py_UNUSED(module), PyObject *const *given, Py_ssi
     if (PyErr_Occurred()) return NULL;
     if (!open_block(&codex.block, given[0], given[1], &view, filled, base)) return NULL;
     const byte *at = codex.block.first;
-    bool done = (codex.numbers = PyObject_GetAttrString(given[0], "_numbers")) && (codex.extras = PyObject_GetAttrString(given[0], "_extras")) &&
-                (codex.reducer = PyObject_GetAttrString(given[0], "_reducer")) && (codex.seen = PyObject_GetAttrString(codex.reducer, "seen")) &&
+    bool done = (codex.numbers = PyObject_GetAttrString(given[0], "_numbers")) &&
+                (codex.extras = PyObject_GetAttrString(given[0], "_extras")) &&
+                (codex.reducer = PyObject_GetAttrString(given[0], "_reducer")) &&
+                (codex.seen = PyObject_GetAttrString(codex.reducer, "seen")) &&
                 (codex.repeated = PyObject_GetAttrString(given[0], "_repeated")) &&
                 get_int(given[0], "_tiered_from_us", &codex.tiered_from_us) && take_lines(&codex, &at);
-    if (done) done = store(&codex);
+    if (done) {
+        done = store(&codex);
+    } else if (codex.is_changed) { /* the rows before the trouble stay, and so must what they came to */
+        PyObject *kind, *trouble, *trace;
+        PyErr_Fetch(&kind, &trouble, &trace);
+        if (!store(&codex)) PyErr_Clear();
+        PyErr_Restore(kind, trouble, trace);
+    }
     PyObject *heartbeats = done && codex.heartbeats
                                ? PyObject_CallMethod(given[0], "count_heartbeats", "L", (long long)codex.heartbeats)
                                : NULL;

@@ -33,8 +33,10 @@ static bool begin_table(Table *table, size_t room) {
     return false;
 }
 
+typedef bool Each(void *to, Py_ssize_t column, Py_ssize_t event, uint32_t key);
+
 /* Calls `each` for the keys of one column after the other. */
-static bool walk(PyObject *columns, bool (*each)(void *to, Py_ssize_t column, Py_ssize_t event, uint32_t key), void *to) {
+static bool walk(PyObject *columns, Each *each, void *to) {
     for (Py_ssize_t column = 0; column < PyList_GET_SIZE(columns); column++) {
         Py_buffer view;
         if (PyObject_GetBuffer(PyList_GET_ITEM(columns, column), &view, PyBUF_SIMPLE) < 0) return false;

@@ -73,8 +73,9 @@ void close_block(Block *block, Py_buffer *view) {
 }
 
 bool give_line(const Block *block, const byte *at, const byte *stop, bool is_careful) {
-    PyObject *done = PyObject_CallMethod(block->packer, is_careful ? "take_carefully" : "take_line", "OnnL", block->data,
-                                         at - block->first, stop - block->first, (long long)block->base);
+    const char *how = is_careful ? "take_carefully" : "take_line";
+    PyObject *done = PyObject_CallMethod(block->packer, how, "OnnL", block->data, at - block->first,
+                                         stop - block->first, (long long)block->base);
     Py_XDECREF(done);
     return done != NULL;
 }
@@ -86,14 +87,16 @@ bool append_row(const Block *block, const byte *at, const byte *stop, const byte
     memcpy(counters, values, sizeof *values);
     if (digest) memcpy(hash, digest, DIGEST_SIZE);
     else if (!digest_line(at, stop, hash)) return false;
-    return push_number(block->offsets, block->base + (at - block->first)) && push_number(block->lengths, stop - at) &&
-           push_number(block->times, us) && push_number(block->context_of, place) && push_number(block->event_of, event);
+    return push_number(block->offsets, block->base + (at - block->first)) &&
+           push_number(block->lengths, stop - at) && push_number(block->times, us) &&
+           push_number(block->context_of, place) && push_number(block->event_of, event);
 }
 
 Py_ssize_t begin_event(const Block *block, PyObject *numbers, PyObject *name, PyObject *identity, int64_t us) {
     Py_ssize_t event = block->winners->count;
     PyObject *number = PyLong_FromSsize_t(event);
-    bool done = number && PyDict_SetItem(numbers, name, number) == 0 && PyList_Append(block->identities, identity) == 0 &&
+    bool done = number && PyDict_SetItem(numbers, name, number) == 0 &&
+                PyList_Append(block->identities, identity) == 0 &&
                 push_number(block->winners, block->offsets->count) && push_number(block->firsts, us);
     Py_XDECREF(number);
     return done ? event : -1;

@@ -128,7 +128,8 @@ PyObject *codex_keys(PyObject *Py_UNUSED(module), PyObject *totals) {
         PyObject *total = PyList_GET_ITEM(totals, event);
         int64_t counts[5];
         bool fits = PyTuple_Check(total) && PyTuple_GET_SIZE(total) == 5;
-        for (int place = 0; fits && place < 5; place++) counts[place] = PyLong_AsLongLong(PyTuple_GET_ITEM(total, place));
+        for (int place = 0; fits && place < 5; place++)
+            counts[place] = PyLong_AsLongLong(PyTuple_GET_ITEM(total, place));
         if (!fits) PyErr_SetString(PyExc_TypeError, "a total has five counters");
         if (PyErr_Occurred()) {
             Py_CLEAR(keys);
@@ -272,7 +273,8 @@ static PyObject *prefix_of(PyObject *form, enum Client kind, PyObject *identity,
  * a step's size is marked as one for general booking in `states`.
  */
 PyObject *sums(PyObject *Py_UNUSED(module), PyObject *given) {
-    PyObject *form, *states, *firsts_given, *winners_given, *contexts_given, *kind_of, *identities, *values_given, *steps;
+    PyObject *form, *states, *firsts_given, *winners_given, *contexts_given, *kind_of, *identities, *values_given;
+    PyObject *steps;
     int kind;
     long long slot_us;
     if (!PyArg_ParseTuple(given, "OiO!OOOO!O!OLO!", &form, &kind, &PyByteArray_Type, &states, &firsts_given,
