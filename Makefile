@@ -30,11 +30,16 @@ RUN := $(UV) run --no-sync
 # one stamp per set of extras, inside the environment, so that deleting the environment forgets them too
 space := $(subst ,, )
 STAMP := $(VENV)/.synced-$(subst $(space),-,$(strip $(EXTRAS)))
-LOCKED := pyproject.toml uv.lock $(wildcard tokenledger_dagster/clients/bulk/*)
-# whether the bulk readers in C are there; uv may hold the build of this checkout for done while its result is gone
-COMPILED := $(RUN) python -c 'import sys; from tokenledger_dagster.clients.compiled import bulk; sys.exit(bulk() is None)'
+# the compiled readers: uv may hold the build of this checkout for done while its result is gone or is of other sources
+BULK := tokenledger_dagster/clients/_bulk
+BUILT := $(wildcard $(BULK)*.so)
+LOCKED := pyproject.toml setup.py uv.lock $(wildcard tokenledger_dagster/clients/bulk/*) \
+  $(if $(BUILT),,$(if $(shell command -v cc gcc clang 2>/dev/null),uncompiled))
+COMPILED := env -u TOKENLEDGER_COMPILED $(RUN) python -c \
+  'import sys; from tokenledger_dagster.clients.compiled import bulk; sys.exit(bulk() is None)'
 REBUILD := --reinstall-package tokenledger-dagster
-UNCOMPILED := no C compiler, or no headers of Python: logs are read by the slower readers (docs/operations.md)
+UNCOMPILED := logs are read by the slower readers: the compiled ones need a C compiler and the headers of Python \
+  (to see what is wrong: $(UV) sync -v --inexact $(REBUILD))
 # modules are compiled once, even where the environment forbids Python to do it itself (PYTHONDONTWRITEBYTECODE)
 BYTECODE := $(RUN) python -m compileall -q tokenledger_dagster assets resources checks
 # a uv of the user's own is used as it is; ours is built when it is the one to use
@@ -184,18 +189,26 @@ quality-sample: setup ## the same with what is installed
 
 .PHONY: clean
 clean: ## remove the environment, caches and Dagster's history (never a ledger)
-	rm -rf $(VENV) .uv .dagster .tmp_dagster_home_* .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	rm -rf $(VENV) .uv .dagster .tmp_dagster_home_* .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info $(BULK)*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
+# never made: what depends on it is made again as long as a compiler is there and its result is not
+.PHONY: uncompiled
+uncompiled:
+
 $(STAMP): $(LOCKED) | $(BOOTSTRAP)
+	@rm -f $(BULK)*.so
 	@$(SYNC) --no-dev
-	@$(COMPILED) || $(SYNC) --no-dev $(REBUILD) && $(COMPILED) || echo '$(UNCOMPILED)'
+	@$(COMPILED) || $(SYNC) --no-dev $(REBUILD)
+	@$(COMPILED) || { rm -f $(BULK)*.so; echo '$(UNCOMPILED)'; }
 	@$(BYTECODE)
 	@touch $@
 
 $(STAMP)-dev: $(LOCKED) | $(BOOTSTRAP)
+	@rm -f $(BULK)*.so
 	@$(SYNC) --group dev
-	@$(COMPILED) || $(SYNC) --group dev $(REBUILD) && $(COMPILED) || echo '$(UNCOMPILED)'
+	@$(COMPILED) || $(SYNC) --group dev $(REBUILD)
+	@$(COMPILED) || { rm -f $(BULK)*.so; echo '$(UNCOMPILED)'; }
 	@$(BYTECODE)
 	@touch $@ $(STAMP)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from array import array
@@ -19,11 +20,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support import World, claude
+from tests.support import World, claude, line, meta, tokens
 from tokenledger_dagster.clients import compiled
+from tokenledger_dagster.clients.claude_bulk import ClaudeBulkPacker
 from tokenledger_dagster.clients.pack import EPOCH, Columns
 from tokenledger_dagster.ingest import meeting, scan
 from tokenledger_dagster.ingest.scan import Chain, extended
+from tokenledger_dagster.pricing.context import channels
 
 few = settings(max_examples=60, derandomize=True, deadline=None, database=None)
 BUILT = compiled.bulk()
@@ -43,10 +46,10 @@ def world(tmp_path: Path) -> World:
 
 @pytest.fixture
 def asked_anew() -> Iterator[None]:
-    """``compiled.bulk`` remembers its answer; tests of the answer start without one and leave none."""
-    compiled.bulk.cache_clear()
+    """``compiled.found`` remembers its answer; tests of the answer start without one and leave none."""
+    compiled.found.cache_clear()
     yield
-    compiled.bulk.cache_clear()
+    compiled.found.cache_clear()
 
 
 class TestWhetherThereIsABuild:
@@ -57,12 +60,24 @@ class TestWhetherThereIsABuild:
         assert compiled.bulk() is None
 
     @pytest.mark.usefixtures("asked_anew")
-    def test_a_build_of_another_version_is_not_used(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        older = SimpleNamespace(VERSION=compiled.VERSION - 1)
+    @pytest.mark.parametrize("older", [SimpleNamespace(SOURCES=1), SimpleNamespace()])
+    def test_a_build_of_other_sources_is_not_used(self, older: object, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "tokenledger_dagster.clients._bulk", older)
         monkeypatch.setattr("tokenledger_dagster.clients._bulk", older, raising=False)
 
         assert compiled.bulk() is None
+
+    @pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler is on the PATH")
+    def test_where_there_is_a_compiler_there_is_a_build(self) -> None:
+        assert BUILT is not None or os.environ.get(compiled.SWITCH) == "off", "run `make setup`"
+
+    def test_a_file_at_which_it_fails_is_read_without_it(self, world: World, bulk: ModuleType) -> None:
+        world.claude(claude("m1", "r1"), claude("m2", "r2", minutes=3))
+        with patch.object(ClaudeBulkPacker, "place_of", side_effect=SystemError("a fault of the build")):
+            summary = world.sync()
+
+        assert (len(world.events()), summary.problems) == (2, [])
+        assert compiled.bulk() is bulk
 
     def test_a_report_without_it_says_the_same(self, world: World) -> None:
         world.claude(claude("m1", "r1"), claude("m2", "r2", minutes=3))
@@ -206,8 +221,6 @@ class TestColumns:
 
 def test_rows_of_the_writers_own_layout_need_no_python(world: World, bulk: ModuleType) -> None:
     world.claude(claude("m1", "r1"), claude("m1", "r1", output=9), claude("m2", "r2", minutes=3))
-    from tokenledger_dagster.clients.claude_bulk import ClaudeBulkPacker
-
     with patch.object(ClaudeBulkPacker, "take_line", side_effect=AssertionError("a row was left to Python")):
         world.sync()
 
@@ -221,3 +234,17 @@ def test_a_line_that_is_cut_is_judged_by_its_own_bytes(world: World) -> None:
     summary = world.sync()
 
     assert summary.providers["codex"].skipped["truncated_json"] == 1
+
+
+def test_a_repeated_type_is_judged_as_python_judges_it(world: World) -> None:
+    row = tokens((9, 0, 1))
+    twice = line(row).replace(b'"type":"event_msg"', b'"type":"turn_context","type":"event_msg"', 1)
+    world.codex(meta(), twice)
+    world.sync()
+
+    assert [event.buckets for event in world.events()] == [(9, 0, 0, 1)]
+
+
+def test_every_prefix_that_names_a_channel_is_seen_by_the_compiled_loops() -> None:
+    # sums.c passes over ids whose fifth character is a digit, as Anthropic's own are
+    assert [prefix for prefix in channels("message_prefix") if len(prefix) < 5 or prefix[4].isdigit()] == []

@@ -125,4 +125,4 @@ def session_notes_in_bulk(bulk: ModuleType, form: PackFormat, cut: Cut, notes: d
     """Takes what the rows of a pack tell of their sessions into ``notes`` (``clients.pack.session_notes``)."""
     columns = cut.columns
     first = bulk.earliest(columns.times, columns.context_of, len(columns.contexts))
-    note_contexts(form, columns, dict(enumerate(first)), notes)
+    note_contexts(form, columns, {place: us for place, us in enumerate(first) if us is not None}, notes)

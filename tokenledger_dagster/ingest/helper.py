@@ -13,6 +13,7 @@ import signal
 
 import msgspec
 
+from tokenledger_dagster.clients import compiled
 from tokenledger_dagster.ingest.workers import FRAME, Job, scan_one, tokens_from
 
 _MOST_WAITING = 32 << 20
@@ -26,6 +27,9 @@ def main(taking: int, given: int, going: int, out: int) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command itself stops its helpers
     gc.disable()  # rows hold no cycles
+    bulk = compiled.bulk()
+    if bulk is not None:
+        bulk.end_with_parent()
     if not os.read(going, 1):
         return
     job = msgspec.msgpack.decode(os.pread(given, os.fstat(given).st_size, 0), type=Job)

@@ -107,8 +107,7 @@ def _read(file: SourceFile, start: Start, context: Mapping[str, str], now_us: in
         from tokenledger_dagster.ingest.observing import observe  # most logs are lines
 
         return observe(file, start, context, now_us)
-    found = _scan(file, start, context, now_us, fast=True)
-    scanned, rows = found
+    scanned, rows = _scan_fast(file, start, context, now_us)
     if start.kept is not None and start.kept.length and _begins_with(start.kept, *rows):
         scanned.continues = True
         scanned.chain = extended(start.kept, *_cut(start.kept.length, *rows))
@@ -119,6 +118,21 @@ def _read(file: SourceFile, start: Start, context: Mapping[str, str], now_us: in
             scanned.records, scanned.packs = careful.records[start.kept.length :], []
             scanned.sessions = notes_of(scanned.records)
     return scanned
+
+
+def _scan_fast(
+    file: SourceFile, start: Start, context: Mapping[str, str], now_us: int
+) -> tuple[Scanned, tuple[Sequence[int], Sequence[int], bytes]]:
+    """Scans with the compiled readers, and once more without them where they fail: no usage is lost by a bad build."""
+    try:
+        found = _scan(file, start, context, now_us, fast=True)
+        if found[0].error is None or not found[0].is_lasting or compiled.bulk() is None:
+            return found
+    except Exception:
+        if compiled.bulk() is None:
+            raise
+    with compiled.left_out():
+        return _scan(file, start, context, now_us, fast=True)
 
 
 def _told_if_empty(scanned: Scanned, start: Start) -> Scanned:

@@ -81,6 +81,10 @@ static bool put_list(Out *out, PyObject *list) {
     if (!want(out, 2 + (size_t)PyList_GET_SIZE(list) * (LONGEST_NUMBER + 1))) return false;
     *out->at++ = '[';
     for (Py_ssize_t row = 0; row < PyList_GET_SIZE(list); row++) {
+        if (!PyLong_CheckExact(PyList_GET_ITEM(list, row))) { /* anything else might run Python, and change the list */
+            PyErr_SetString(PyExc_TypeError, "an ordinal is an integer");
+            return false;
+        }
         if (row) *out->at++ = ',';
         put_number(out, PyLong_AsLongLong(PyList_GET_ITEM(list, row)));
     }

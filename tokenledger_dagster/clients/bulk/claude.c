@@ -347,9 +347,14 @@ static Py_ssize_t event_of(const Claude *claude, const Text *request, PyObject *
     PyObject *number = PyDict_GetItemWithError(claude->numbers, id);
     if (!number) return PyErr_Occurred() ? -2 : -1;
     Py_ssize_t event = PyLong_AsSsize_t(number);
-    if (event < 0) return -2;
-    PyObject *identity = PyList_GET_ITEM(claude->block.identities, event);
-    PyObject *told = PyTuple_GET_ITEM(identity, 1);
+    const Block *block = &claude->block;
+    PyObject *identity = event < 0 ? NULL : PyList_GetItem(block->identities, event);
+    PyObject *told = identity ? PyTuple_GetItem(identity, 1) : NULL;
+    if (told && (event >= block->winners->count || event >= block->firsts->count || event >= claude->outputs->count ||
+                 numbers_of(block->winners)[event] < 0 ||
+                 numbers_of(block->winners)[event] >= block->offsets->count))
+        PyErr_SetString(PyExc_IndexError, "an event has a winner");
+    if (!told || PyErr_Occurred()) return -2;
     if (told == Py_None || !request->at) return told == Py_None && !request->at ? event : -3;
     Py_ssize_t size;
     const char *text = PyUnicode_AsUTF8AndSize(told, &size);
@@ -432,7 +437,11 @@ static enum Outcome take_row(Claude *claude, const byte *at, const byte *stop) {
     if (!is_progress && !row.nested_agent.is_plain) return LEFT;
     if (!claude->has_last_raw || !same_raw(&raw, &claude->last_raw)) {
         long place = place_of(&claude->block, claude->raw_contexts, &raw);
-        if (place < 0) return place == -1 ? LEFT : FAILED;
+        if (place == -1) return LEFT;
+        if (place < 0) {
+            if (!PyErr_Occurred()) PyErr_SetString(PyExc_ValueError, "a context has a number");
+            return FAILED;
+        }
         claude->has_last_raw = true;
         claude->last_raw = raw;
         claude->last_place = place;

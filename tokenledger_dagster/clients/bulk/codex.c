@@ -386,9 +386,11 @@ static bool take_lines(Codex *codex, const byte **at) {
             }
             enum Outcome outcome = LEFT;
             bool is_turn = opens_as(*at, stop, "\",\"type\":\"turn_context\"");
-            bool is_careful = is_turn || opens_as(*at, stop, "\",\"type\":\"session_meta\"");
+            /* the careful reader takes any line; one that may be a usage row after all goes by the Python packer */
+            bool is_careful = (is_turn || opens_as(*at, stop, "\",\"type\":\"session_meta\"")) &&
+                              !holds(*at, stop, "token", 5);
             if (is_turn && is_same_turn(codex, *at, stop)) outcome = TAKEN;
-            else if (!is_careful) outcome = take_row(codex, *at, stop);
+            else if (!is_turn && !is_careful) outcome = take_row(codex, *at, stop);
             if (outcome == FAILED) return false;
             if (outcome == LEFT) {
                 codex->has_turn = codex->has_turn && is_turn;
@@ -398,6 +400,16 @@ static bool take_lines(Codex *codex, const byte **at) {
         *at = end + 1;
     }
     return true;
+}
+
+/* Hands back all that the lines so far have come to. */
+static bool settle(Codex *codex) {
+    if (codex->reducer && !store(codex)) return false;
+    if (!codex->heartbeats) return true;
+    PyObject *done =
+        PyObject_CallMethod(codex->block.packer, "count_heartbeats", "L", (long long)codex->heartbeats);
+    Py_XDECREF(done);
+    return done != NULL;
 }
 
 PyObject *take_codex(PyObject *Py_UNUSED(module), PyObject *const *given, Py_ssize_t count) {
@@ -419,19 +431,14 @@ PyObject *take_codex(PyObject *Py_UNUSED(module), PyObject *const *given, Py_ssi
                 (codex.repeated = PyObject_GetAttrString(given[0], "_repeated")) &&
                 get_int(given[0], "_tiered_from_us", &codex.tiered_from_us) && take_lines(&codex, &at);
     if (done) {
-        done = store(&codex);
-    } else if (codex.is_changed) { /* the rows before the trouble stay, and so must what they came to */
+        done = settle(&codex);
+    } else { /* the rows before the trouble stay, and so must what they came to */
         PyObject *kind, *trouble, *trace;
         PyErr_Fetch(&kind, &trouble, &trace);
-        if (!store(&codex)) PyErr_Clear();
+        if (!settle(&codex)) PyErr_Clear();
         PyErr_Restore(kind, trouble, trace);
     }
-    PyObject *heartbeats = done && codex.heartbeats
-                               ? PyObject_CallMethod(given[0], "count_heartbeats", "L", (long long)codex.heartbeats)
-                               : NULL;
-    done = done && (!codex.heartbeats || heartbeats);
     Py_ssize_t used = at - codex.block.first;
-    Py_XDECREF(heartbeats);
     Py_XDECREF(codex.numbers);
     Py_XDECREF(codex.extras);
     Py_XDECREF(codex.reducer);

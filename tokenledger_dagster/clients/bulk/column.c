@@ -7,6 +7,10 @@
 
 byte *push(Column *column) {
     if (column->count == column->room) {
+        if (column->views) {
+            PyErr_SetString(PyExc_BufferError, "somebody looks at the column");
+            return NULL;
+        }
         Py_ssize_t room = column->room ? 2 * column->room : 64;
         byte *data = PyMem_Realloc(column->data, (size_t)(room * column->width));
         if (!data) {
@@ -35,7 +39,11 @@ static bool read_time(PyObject *given, int64_t *us) {
     PyObject *utc = given;
     if (PyDateTime_DATE_GET_TZINFO(given) == PyDateTime_TimeZone_UTC) Py_INCREF(utc);
     else utc = PyObject_CallMethod(given, "astimezone", "O", PyDateTime_TimeZone_UTC);
-    if (!utc) return false;
+    if (!utc || !PyDateTime_Check(utc)) {
+        if (utc) PyErr_SetString(PyExc_TypeError, "a time has a time in UTC");
+        Py_XDECREF(utc);
+        return false;
+    }
     int64_t days = days_since_1970(PyDateTime_GET_YEAR(utc), PyDateTime_GET_MONTH(utc), PyDateTime_GET_DAY(utc));
     int64_t seconds = days * 86400 + PyDateTime_DATE_GET_HOUR(utc) * 3600 + PyDateTime_DATE_GET_MINUTE(utc) * 60 +
                       PyDateTime_DATE_GET_SECOND(utc);
@@ -81,27 +89,30 @@ static PyObject *new_counters(const Counters *counters) {
     return found;
 }
 
-static bool write_item(const Column *column, byte *at, PyObject *given) {
+/* An item as it is kept; made before the column is touched, for making it may run Python. */
+typedef union {
     int64_t number;
-    switch (column->kind) {
+    byte digest[DIGEST_SIZE];
+    Counters counters;
+} Item;
+
+static bool read_item(Kind kind, PyObject *given, Item *item) {
+    switch (kind) {
     case NUMBERS:
-        number = PyLong_AsLongLong(given);
-        if (number == -1 && PyErr_Occurred()) return false;
-        memcpy(at, &number, sizeof number);
-        return true;
+        item->number = PyLong_AsLongLong(given);
+        return item->number != -1 || !PyErr_Occurred();
     case TIMES:
-        if (!read_time(given, &number)) return false;
-        memcpy(at, &number, sizeof number);
-        return true;
+        return read_time(given, &item->number);
     case DIGESTS:
         if (!PyBytes_Check(given) || PyBytes_GET_SIZE(given) != DIGEST_SIZE) {
             PyErr_SetString(PyExc_TypeError, "a digest is 32 bytes");
             return false;
         }
-        memcpy(at, PyBytes_AS_STRING(given), DIGEST_SIZE);
+        memcpy(item->digest, PyBytes_AS_STRING(given), DIGEST_SIZE);
         return true;
     case VALUES:
-        return read_counters(given, (Counters *)at);
+        memset(item, 0, sizeof *item);
+        return read_counters(given, &item->counters);
     }
     return false;
 }
@@ -149,35 +160,43 @@ static PyObject *column_item(Column *column, Py_ssize_t row) {
 }
 
 static int column_set(Column *column, Py_ssize_t row, PyObject *given) {
-    if (row < 0 || row >= column->count || !given) {
+    Item item;
+    if (given && !read_item(column->kind, given, &item)) return -1;
+    if (!given || row < 0 || row >= column->count) {
         PyErr_SetString(PyExc_IndexError, "no such row");
         return -1;
     }
-    return write_item(column, column->data + column->width * row, given) ? 0 : -1;
+    memcpy(column->data + column->width * row, &item, (size_t)column->width);
+    return 0;
 }
 
 static PyObject *column_append(Column *column, PyObject *given) {
-    byte *at = push(column);
+    Item item;
+    byte *at = read_item(column->kind, given, &item) ? push(column) : NULL;
     if (!at) return NULL;
-    if (!write_item(column, at, given)) {
-        column->count--;
-        return NULL;
-    }
+    memcpy(at, &item, (size_t)column->width);
     Py_RETURN_NONE;
 }
 
-/* Read only, and not to be kept while rows are added. */
+/* Read only; while somebody looks, no room is made for more rows. */
 static int column_buffer(Column *column, Py_buffer *view, int flags) {
-    return PyBuffer_FillInfo(view, (PyObject *)column, column->data ? column->data : (byte *)"",
-                             column->count * column->width, 1, flags);
+    int failed = PyBuffer_FillInfo(view, (PyObject *)column, column->data ? column->data : (byte *)"",
+                                   column->count * column->width, 1, flags);
+    if (!failed) column->views++;
+    return failed;
 }
+
+static void column_release(Column *column, Py_buffer *Py_UNUSED(view)) { column->views--; }
 
 static PySequenceMethods sequence = {
     .sq_length = (lenfunc)column_length,
     .sq_item = (ssizeargfunc)column_item,
     .sq_ass_item = (ssizeobjargproc)column_set,
 };
-static PyBufferProcs buffer = {.bf_getbuffer = (getbufferproc)column_buffer};
+static PyBufferProcs buffer = {
+    .bf_getbuffer = (getbufferproc)column_buffer,
+    .bf_releasebuffer = (releasebufferproc)column_release,
+};
 static PyMethodDef methods[] = {
     {"append", (PyCFunction)column_append, METH_O, "append(item)"},
     {NULL, NULL, 0, NULL},

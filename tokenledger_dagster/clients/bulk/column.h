@@ -24,7 +24,7 @@ typedef struct {
 typedef struct {
     PyObject_HEAD
     Kind kind;
-    Py_ssize_t count, room, width;
+    Py_ssize_t count, room, width, views;
     byte *data;
 } Column;
 

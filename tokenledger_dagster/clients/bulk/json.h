@@ -111,7 +111,7 @@ static inline const byte *after_word(const byte *at, const byte *end, const char
 static inline const byte *after_null(const byte *at, const byte *end) { return after_word(at, end, "null", 4); }
 
 /* Any value.  The nesting is kept in bits, one for each level: set for an object. */
-static const byte *after_value(const byte *at, const byte *end) {
+static inline const byte *after_value(const byte *at, const byte *end) {
     uint64_t kinds[DEEPEST / 64 + 1] = {0};
     int depth = 0;
     bool escapes;

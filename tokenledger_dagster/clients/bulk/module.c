@@ -5,8 +5,15 @@
 #include "bulk.h"
 #include "sha256.h"
 
-/* Raised whenever the Python packers and this module must change together: an older build is then not used. */
-enum { BULK_VERSION = 1 };
+#if defined(__linux__)
+#include <signal.h>
+#include <sys/prctl.h>
+#endif
+
+/* What this was built of (setup.py): a build of other sources than those beside it is not used. */
+#ifndef BULK_SOURCES
+#define BULK_SOURCES 0u
+#endif
 
 enum Stage measured_stage = ALL_STAGES;
 static bool has_sha256;
@@ -82,14 +89,22 @@ bool give_line(const Block *block, const byte *at, const byte *stop, bool is_car
 
 bool append_row(const Block *block, const byte *at, const byte *stop, const byte *digest, int64_t us, long place,
                 Py_ssize_t event, const Counters *values) {
-    byte *hash = push(block->hashes), *counters = push(block->values);
-    if (!hash || !counters) return false;
-    memcpy(counters, values, sizeof *values);
-    if (digest) memcpy(hash, digest, DIGEST_SIZE);
-    else if (!digest_line(at, stop, hash)) return false;
-    return push_number(block->offsets, block->base + (at - block->first)) &&
-           push_number(block->lengths, stop - at) && push_number(block->times, us) &&
-           push_number(block->context_of, place) && push_number(block->event_of, event);
+    Column *const columns[] = {block->hashes, block->values, block->lengths,  block->times,
+                               block->context_of, block->event_of, block->offsets};
+    byte made[DIGEST_SIZE], *places[sizeof columns / sizeof *columns];
+    if (!digest && !digest_line(at, stop, made)) return false;
+    Py_ssize_t rows = block->offsets->count;
+    for (size_t one = 0; one < sizeof columns / sizeof *columns; one++) {
+        if ((places[one] = push(columns[one]))) continue;
+        /* a row is whole, or there is none */
+        for (size_t other = 0; other < one; other++) columns[other]->count = rows;
+        return false;
+    }
+    const int64_t numbers[] = {stop - at, us, place, event, block->base + (at - block->first)};
+    memcpy(places[0], digest ? digest : made, DIGEST_SIZE);
+    memcpy(places[1], values, sizeof *values);
+    for (size_t one = 0; one < sizeof numbers / sizeof *numbers; one++) memcpy(places[2 + one], &numbers[one], 8);
+    return true;
 }
 
 Py_ssize_t begin_event(const Block *block, PyObject *numbers, PyObject *name, PyObject *identity, int64_t us) {
@@ -127,6 +142,14 @@ PyObject *new_text(const Text *text) {
     return PyUnicode_DecodeASCII((const char *)text->at, (Py_ssize_t)text->size, "strict");
 }
 
+/* Has the system end this process with the one that started it, where a system can: not even a long file is read on. */
+static PyObject *end_with_parent(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none)) {
+#if defined(__linux__)
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+#endif
+    Py_RETURN_NONE;
+}
+
 /* For the bench: how far the readers go from now on, by number; returns how far they went before. */
 static PyObject *measure(PyObject *Py_UNUSED(module), PyObject *stage) {
     long wanted = PyLong_AsLong(stage);
@@ -162,6 +185,7 @@ static PyMethodDef functions[] = {
      "sums(form, kind, states, times, winners, context_of, kind_of, identities, values, slot_us, steps)"},
     {"extended", extended, METH_VARARGS, "extended(before, offsets, hashes)"},
     {"met", met, METH_VARARGS, "met(new, stored, settled, loose)"},
+    {"end_with_parent", end_with_parent, METH_NOARGS, "end_with_parent()"},
     {"measure", measure, METH_O, "measure(stage)"},
     {"digest_of", digest_of, METH_O, "digest_of(line)"},
     {NULL, NULL, 0, NULL},
@@ -172,6 +196,13 @@ static struct PyModuleDef definition = {
     NULL, NULL, NULL, NULL,
 };
 
+static bool add_sources(PyObject *module) {
+    PyObject *sources = PyLong_FromUnsignedLong(BULK_SOURCES);
+    if (!sources || PyModule_AddObject(module, "SOURCES", sources) == 0) return sources != NULL;
+    Py_DECREF(sources);
+    return false;
+}
+
 PyMODINIT_FUNC PyInit__bulk(void) {
     prepare_sums();
     has_sha256 = can_sha256();
@@ -180,7 +211,7 @@ PyMODINIT_FUNC PyInit__bulk(void) {
     hashlib_sha256 = PyObject_GetAttrString(hashlib, "sha256");
     Py_DECREF(hashlib);
     PyObject *module = hashlib_sha256 ? PyModule_Create(&definition) : NULL;
-    if (module && (PyModule_AddIntConstant(module, "VERSION", BULK_VERSION) < 0 || !prepare_columns(module)))
+    if (module && (!add_sources(module) || !prepare_columns(module)))
         Py_CLEAR(module);
     return module;
 }

@@ -128,8 +128,10 @@ PyObject *codex_keys(PyObject *Py_UNUSED(module), PyObject *totals) {
         PyObject *total = PyList_GET_ITEM(totals, event);
         int64_t counts[5];
         bool fits = PyTuple_Check(total) && PyTuple_GET_SIZE(total) == 5;
-        for (int place = 0; fits && place < 5; place++)
-            counts[place] = PyLong_AsLongLong(PyTuple_GET_ITEM(total, place));
+        for (int place = 0; fits && place < 5; place++) {
+            fits = PyLong_CheckExact(PyTuple_GET_ITEM(total, place));
+            counts[place] = fits ? PyLong_AsLongLong(PyTuple_GET_ITEM(total, place)) : 0;
+        }
         if (!fits) PyErr_SetString(PyExc_TypeError, "a total has five counters");
         if (PyErr_Occurred()) {
             Py_CLEAR(keys);
@@ -158,7 +160,9 @@ PyObject *earliest(PyObject *Py_UNUSED(module), PyObject *given) {
         else if (us < first[context]) first[context] = us;
     }
     for (Py_ssize_t context = 0; found && context < count; context++) {
-        PyObject *one = PyLong_FromLongLong(first[context]);
+        PyObject *one = Py_None; /* a context of which every row was left */
+        if (first[context] != INT64_MAX) one = PyLong_FromLongLong(first[context]);
+        else Py_INCREF(one);
         if (!one) Py_CLEAR(found);
         else PyList_SET_ITEM(found, context, one);
     }
@@ -296,7 +300,12 @@ PyObject *sums(PyObject *Py_UNUSED(module), PyObject *given) {
         done = false;
     }
     for (Py_ssize_t event = 0; done && event < events; event++) {
-        char state = PyByteArray_AS_STRING(states)[event];
+        if (PyByteArray_GET_SIZE(states) != events || PyList_GET_SIZE(identities) != events) { /* prefixes ask Python */
+            PyErr_SetString(PyExc_RuntimeError, "columns changed while they were summed");
+            done = false;
+            break;
+        }
+        byte state = (byte)PyByteArray_AS_STRING(states)[event];
         if (state > WEAK) continue;
         int64_t row = numbers_of(winners)[event];
         int64_t context = row >= 0 && row < rows ? numbers_of(context_of)[row] : -1;
