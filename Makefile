@@ -34,7 +34,7 @@ STAMP := $(VENV)/.synced-$(subst $(space),-,$(strip $(EXTRAS)))
 BULK := tokenledger_dagster/clients/_bulk
 BUILT := $(wildcard $(BULK)*.so)
 LOCKED := pyproject.toml setup.py uv.lock $(wildcard tokenledger_dagster/clients/bulk/*) \
-  $(if $(BUILT),,$(if $(shell command -v cc gcc clang 2>/dev/null),uncompiled))
+  $(if $(BUILT),,$(if $(shell command -v cc gcc clang 2>/dev/null),.uncompiled))
 COMPILED := env -u TOKENLEDGER_COMPILED $(RUN) python -c \
   'import sys; from tokenledger_dagster.clients.compiled import bulk; sys.exit(bulk() is None)'
 REBUILD := --reinstall-package tokenledger-dagster
@@ -192,9 +192,8 @@ clean: ## remove the environment, caches and Dagster's history (never a ledger)
 	rm -rf $(VENV) .uv .dagster .tmp_dagster_home_* .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info $(BULK)*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# never made: what depends on it is made again as long as a compiler is there and its result is not
-.PHONY: uncompiled
-uncompiled:
+# no such file is ever made: what depends on it is made again as long as a compiler is there and its result is not
+.uncompiled:
 
 $(STAMP): $(LOCKED) | $(BOOTSTRAP)
 	@rm -f $(BULK)*.so
