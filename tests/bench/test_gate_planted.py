@@ -16,17 +16,18 @@ SMALL = ("--size-mb", "30", "--rounds", "7", "--scenario", "cold-backfill")
 SLOWER = """
 
 def _slower(original):
-    import hashlib
+    def walk(handle, take, *rest):
+        def slow(data, filled, base):
+            for _ in range(8):
+                hashlib.blake2b(memoryview(data)[:filled]).digest()
+            return take(data, filled, base)
 
-    def take(self, data, filled, base):
-        for _ in range(8):
-            hashlib.blake2b(memoryview(data)[:filled]).digest()
-        return original(self, data, filled, base)
+        return original(handle, slow, *rest)
 
-    return take
+    return walk
 
 
-ClaudePacker.take = _slower(ClaudePacker.take)
+walk_blocks = _slower(walk_blocks)
 """
 
 
@@ -45,7 +46,7 @@ def test_planted_slow_scanner_fails_and_the_same_program_passes(tmp_path: Path) 
     assert gate(tree, "--record", "--baseline", str(baselines)).returncode == 0
 
     same = gate(tree, "--baseline", str(baselines))
-    with (tree / "tokenledger_dagster" / "clients" / "claude_pack.py").open("a") as module:
+    with (tree / "tokenledger_dagster" / "ingest" / "reading.py").open("a") as module:
         module.write(SLOWER)
     slower = gate(tree, "--baseline", str(baselines))
 
