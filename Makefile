@@ -42,6 +42,14 @@ UNCOMPILED := logs are read by the slower readers: the compiled ones need a C co
   (to see what is wrong: $(UV) sync -v --inexact $(REBUILD))
 # modules are compiled once, even where the environment forbids Python to do it itself (PYTHONDONTWRITEBYTECODE)
 BYTECODE := $(RUN) python -m compileall -q tokenledger_dagster assets resources checks
+# $(1): the groups beside EXTRAS
+define INSTALL
+rm -f $(BULK)*.so
+@$(SYNC) $(1)
+@$(COMPILED) || $(SYNC) $(1) $(REBUILD)
+@$(COMPILED) || { rm -f $(BULK)*.so; echo '$(UNCOMPILED)'; }
+@$(BYTECODE)
+endef
 # a uv of the user's own is used as it is; ours is built when it is the one to use
 BOOTSTRAP := $(filter .uv/bin/uv,$(UV))
 
@@ -189,26 +197,19 @@ quality-sample: setup ## the same with what is installed
 
 .PHONY: clean
 clean: ## remove the environment, caches and Dagster's history (never a ledger)
-	rm -rf $(VENV) .uv .dagster .tmp_dagster_home_* .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info $(BULK)*.so
+	rm -rf $(VENV) .uv .dagster .tmp_dagster_home_* .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	rm -rf *.egg-info $(BULK)*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # no such file is ever made: what depends on it is made again as long as a compiler is there and its result is not
 .uncompiled:
 
 $(STAMP): $(LOCKED) | $(BOOTSTRAP)
-	@rm -f $(BULK)*.so
-	@$(SYNC) --no-dev
-	@$(COMPILED) || $(SYNC) --no-dev $(REBUILD)
-	@$(COMPILED) || { rm -f $(BULK)*.so; echo '$(UNCOMPILED)'; }
-	@$(BYTECODE)
+	@$(call INSTALL,--no-dev)
 	@touch $@
 
 $(STAMP)-dev: $(LOCKED) | $(BOOTSTRAP)
-	@rm -f $(BULK)*.so
-	@$(SYNC) --group dev
-	@$(COMPILED) || $(SYNC) --group dev $(REBUILD)
-	@$(COMPILED) || { rm -f $(BULK)*.so; echo '$(UNCOMPILED)'; }
-	@$(BYTECODE)
+	@$(call INSTALL,--group dev)
 	@touch $@ $(STAMP)
 
 $(STAMP)-docs: $(LOCKED) | $(BOOTSTRAP)

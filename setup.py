@@ -4,7 +4,7 @@ Optional: without a C compiler or Python's headers the install goes on, and the 
 """
 
 from pathlib import Path
-from zlib import crc32
+from runpy import run_path
 
 from setuptools import Extension, setup
 
@@ -12,9 +12,8 @@ FOLDER = Path("tokenledger_dagster/clients/bulk")
 SOURCES = sorted(FOLDER.glob("*.c"))
 HEADERS = sorted(FOLDER.glob("*.h"))
 
-digest = 0
-for source in sorted([*SOURCES, *HEADERS]):  # as clients/compiled.py takes it: a build of other sources is not used
-    digest = crc32(source.read_bytes(), digest)
+# a build of other sources is not used; the package itself cannot be imported while it is built
+DIGEST = run_path("tokenledger_dagster/clients/compiled.py")["sources_digest"](FOLDER)
 
 setup(
     ext_modules=[
@@ -22,7 +21,7 @@ setup(
             "tokenledger_dagster.clients._bulk",
             [str(source) for source in SOURCES],
             depends=[str(header) for header in HEADERS],
-            define_macros=[("BULK_SOURCES", f"{digest}u")],
+            define_macros=[("BULK_SOURCES", f"{DIGEST}u")],
             optional=True,
         )
     ]

@@ -7,11 +7,11 @@ formats of clients).
 
 from __future__ import annotations
 
-from types import ModuleType
 from typing import Any
 
 import msgspec
 
+from tokenledger_dagster.clients import _bulk
 from tokenledger_dagster.clients.pack import (
     PROMPT_STEPS,
     Cell,
@@ -37,12 +37,10 @@ _json = msgspec.json.encode
 class BulkPacker(RowPacker):
     """Keeps the rows in columns of C; the Python packer's own steps find them as they would find lists."""
 
-    _bulk: ModuleType
-
     def _begin(self) -> None:
         """Starts a pack."""
         super()._begin()
-        column: Any = self._bulk.Column
+        column: Any = _bulk.Column
         self._offsets, self._lengths, self._context_of = column("q"), column("q"), column("q")
         self._event_of, self._winners = column("q"), column("q")
         self._times, self._firsts = column("t"), column("t")
@@ -52,19 +50,20 @@ class BulkPacker(RowPacker):
         return bytes(self._hashes)  # type: ignore[arg-type]
 
 
-def summarise_in_bulk(bulk: ModuleType, form: PackFormat, cut: Cut) -> Packed:
+def summarise_in_bulk(form: PackFormat, cut: Cut) -> Packed:
     """Books the events of one pack as far as its own file can (``clients.pack.summarise``)."""
     columns: Any = cut.columns
+    firsts: Any = cut.firsts
     client = _CLIENTS[columns.layout]
     told = columns if len(columns.contexts) == 1 else _iterable(columns)
     states = form.states(told)
     kinds: dict[Priced, int] = {}
     kind_of = [kinds.setdefault(form.priced(context), len(kinds)) for context in columns.contexts]
-    cells, weak = bulk.sums(
+    cells, weak = _bulk.sums(
         form,
         client,
         states,
-        cut.firsts,
+        firsts,
         columns.winners,
         columns.context_of,
         kind_of,
@@ -75,15 +74,15 @@ def summarise_in_bulk(bulk: ModuleType, form: PackFormat, cut: Cut) -> Packed:
     )
     if client == _CLAUDE:
         sessions = [key_of(context[0]) for context in columns.contexts]
-        keys, checks = bulk.claude_keys(columns.identities, sessions, columns.context_of, columns.winners)
+        keys, checks = _bulk.claude_keys(columns.identities, sessions, columns.context_of, columns.winners)
     else:
-        keys, checks = bulk.codex_keys(columns.identities), form.checks(columns).tobytes()
+        keys, checks = _bulk.codex_keys(columns.identities), form.checks(columns).tobytes()
     return Packed(
-        body=_body(bulk, columns),
+        body=_body(columns),
         rows=len(columns.offsets),
         keys=keys,
         checks=checks,
-        times=bytes(cut.firsts),  # type: ignore[arg-type]
+        times=bytes(firsts),
         states=bytes(states),
         contexts=[PricedContext(*kind) for kind in kinds],
         rules=form.rules(told),
@@ -102,8 +101,8 @@ def _iterable(columns: Columns) -> Columns:
     )
 
 
-def _body(bulk: ModuleType, columns: Any) -> bytes:
-    body: bytes = bulk.body(
+def _body(columns: Any) -> bytes:
+    return _bulk.body(
         _json(columns.layout),
         columns.ordinals,
         columns.offsets,
@@ -118,11 +117,10 @@ def _body(bulk: ModuleType, columns: Any) -> bytes:
         columns.values,
         _json(columns.extras),
     )
-    return body
 
 
-def session_notes_in_bulk(bulk: ModuleType, form: PackFormat, cut: Cut, notes: dict[str, SessionNote]) -> None:
+def session_notes_in_bulk(form: PackFormat, cut: Cut, notes: dict[str, SessionNote]) -> None:
     """Takes what the rows of a pack tell of their sessions into ``notes`` (``clients.pack.session_notes``)."""
-    columns = cut.columns
-    first = bulk.earliest(columns.times, columns.context_of, len(columns.contexts))
+    columns: Any = cut.columns
+    first = _bulk.earliest(columns.times, columns.context_of, len(columns.contexts))
     note_contexts(form, columns, {place: us for place, us in enumerate(first) if us is not None}, notes)

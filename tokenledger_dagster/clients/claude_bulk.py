@@ -6,11 +6,11 @@ vouch for.  Not here: what a row means (``clients.claude_pack``).
 
 from __future__ import annotations
 
-from types import ModuleType
+from typing import Any
 
 import msgspec
 
-from tokenledger_dagster.clients.base import Reader, Sink
+from tokenledger_dagster.clients import _bulk
 from tokenledger_dagster.clients.bulk_pack import BulkPacker
 from tokenledger_dagster.clients.claude_pack import ClaudePacker, is_plain
 from tokenledger_dagster.clients.pack import Context
@@ -21,21 +21,16 @@ _text = msgspec.json.Decoder(str).decode
 class ClaudeBulkPacker(BulkPacker, ClaudePacker):
     """The packer of transcripts whose rows C takes; the Python packer gets every line that C does not vouch for."""
 
-    def __init__(self, sink: Sink, reader: Reader, bulk: ModuleType) -> None:
-        self._bulk = bulk
-        super().__init__(sink, reader)
-
     def _begin(self) -> None:
         """Starts a pack."""
         super()._begin()
-        self._outputs = self._bulk.Column("q")
+        self._outputs: Any = _bulk.Column("q")
         self._raw_contexts: dict[bytes, int] = {}
         """Numbers of contexts by their bytes in the log; the C code's own."""
 
     def take(self, data: bytes | bytearray, filled: int, base: int) -> int:
         """Reads the whole lines of a block (``clients.pack.Packer``)."""
-        used: int = self._bulk.take_claude(self, data, filled, base)
-        return used
+        return _bulk.take_claude(self, data, filled, base)
 
     def place_of(self, texts: tuple[bytes | None, ...], is_sidechain: int, is_progress: int, is_empty: int) -> int:
         """Number of a context; -1 where a text is not kept as it stands.

@@ -302,12 +302,11 @@ class ClaudePackFormat:
 
     def packer(self, file: SourceFile, sink: Sink, reader: Any) -> ClaudePacker:
         """A fast reader beside the careful one: the compiled one where it was built."""
-        bulk = compiled.bulk()
-        if bulk is None:
+        if compiled.bulk() is None:
             return ClaudePacker(sink, reader)
         from tokenledger_dagster.clients.claude_bulk import ClaudeBulkPacker
 
-        return ClaudeBulkPacker(sink, reader, bulk)
+        return ClaudeBulkPacker(sink, reader)
 
     def total(self, rows: Sequence[Values]) -> list[int]:
         """Counters of some rows."""

@@ -6,8 +6,7 @@ vouch for.  Not here: what a row means (``clients.codex_pack``, ``clients.codex_
 
 from __future__ import annotations
 
-from types import ModuleType
-
+from tokenledger_dagster.clients import _bulk
 from tokenledger_dagster.clients.base import Sink
 from tokenledger_dagster.clients.bulk_pack import BulkPacker
 from tokenledger_dagster.clients.codex_pack import CodexPacker
@@ -24,15 +23,13 @@ class CodexBulkPacker(BulkPacker, CodexPacker):
 
     _repeated = REPEATED
 
-    def __init__(self, sink: Sink, reader: CodexReader, bulk: ModuleType) -> None:
-        self._bulk = bulk
+    def __init__(self, sink: Sink, reader: CodexReader) -> None:
         super().__init__(sink, reader)
         self._tiered_from_us = microseconds(self._tiered_from)
 
     def take(self, data: bytes | bytearray, filled: int, base: int) -> int:
         """Reads the whole lines of a block (``clients.pack.Packer``)."""
-        used: int = self._bulk.take_codex(self, data, filled, base)
-        return used
+        return _bulk.take_codex(self, data, filled, base)
 
     @property
     def _reducer(self) -> ReducerState:

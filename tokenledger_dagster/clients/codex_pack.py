@@ -261,12 +261,11 @@ class CodexPackFormat:
 
     def packer(self, file: SourceFile, sink: Sink, reader: Any) -> CodexPacker:
         """A fast reader beside the careful one: the compiled one where it was built."""
-        bulk = compiled.bulk()
-        if bulk is None:
+        if compiled.bulk() is None:
             return CodexPacker(sink, reader)
         from tokenledger_dagster.clients.codex_bulk import CodexBulkPacker
 
-        return CodexBulkPacker(sink, reader, bulk)
+        return CodexBulkPacker(sink, reader)
 
     def total(self, rows: Sequence[Values]) -> list[int]:
         """Counters of some rows that are not odd."""

@@ -18,7 +18,6 @@ SWITCH = "TOKENLEDGER_COMPILED"
 """Environment variable that turns the compiled readers ``off``, to see whether one is at fault."""
 _SOURCES = Path(__file__).parent / "bulk"
 
-
 _left_out: list[None] = []
 """Not empty while the compiled readers are left out."""
 
@@ -57,7 +56,7 @@ def _fits(module: ModuleType) -> bool:
 
 
 def sources_digest(folder: Path) -> int | None:
-    """CRC-32 of all C sources in order of their names, as ``setup.py`` gives it to the compiler; None without any."""
+    """CRC-32 of all C sources in order of their names, which ``setup.py`` gives to the compiler; None without any."""
     digest = None
     for name in sorted(os.listdir(folder) if folder.is_dir() else ()):
         if name.endswith((".c", ".h")):

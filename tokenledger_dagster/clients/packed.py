@@ -19,8 +19,13 @@ _PACKED = tuple(magic for magic, _ in _MAGIC)
 def encoding_of(path: str) -> str:
     """``plain``, ``gzip``, ``zstd`` or ``utf16``, told by the file's first bytes and not by its name."""
     with open(path, "rb") as handle:
-        head = handle.read(4)
-    return next((name for magic, name in _MAGIC if head.startswith(magic)), "plain")
+        return _told_by(handle.read(4))
+
+
+def _told_by(head: bytes) -> str:
+    if not head.startswith(_PACKED):  # as nearly all
+        return "plain"
+    return next(name for magic, name in _MAGIC if head.startswith(magic))
 
 
 @contextlib.contextmanager
@@ -55,10 +60,9 @@ def opened(path: str, encoding: str) -> Iterator[BinaryIO]:
 def opened_as_told(path: str) -> Iterator[tuple[BinaryIO, str]]:
     """The same for a file that is to tell itself how it is packed; yields the bytes and the packing."""
     with open(path, "rb", buffering=0) as raw:
-        head = os.pread(raw.fileno(), 4, 0)
-        if not head.startswith(_PACKED):
-            yield raw, "plain"
+        encoding = _told_by(os.pread(raw.fileno(), 4, 0))
+        if encoding == "plain":
+            yield raw, encoding
             return
-        encoding = next(name for magic, name in _MAGIC if head.startswith(magic))
     with opened(path, encoding) as handle:
         yield handle, encoding

@@ -223,10 +223,11 @@ def _add_cells(ledger: Ledger, pack: Pack) -> None:
 
 def _add_weak_cells(ledger: Ledger, pack: Pack) -> None:
     """The same for requests that only repetitions show, where nobody else does."""
-    weak = {id(cell): event for event, (_, cell) in pack.weak.items() if pack.states[event] == WEAK}
-    cells = (found for event, found in pack.weak.items() if pack.states[event] == WEAK)
-    for _, cell in ledger.add_cells(pack.client, cells) if weak else ():
-        pack.states[weak[id(cell)]] = CONTACT
+    weak = {event: found for event, found in pack.weak.items() if pack.states[event] == WEAK}
+    left = ledger.add_cells(pack.client, weak.values()) if weak else []
+    for event, found in weak.items() if left else ():
+        if found in left:
+            pack.states[event] = CONTACT
 
 
 def _dominate(ledger: Ledger, pack: Pack, events: Sequence[int]) -> None:

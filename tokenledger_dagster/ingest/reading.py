@@ -119,14 +119,18 @@ def _complete(rest: bytes) -> bool:
 
 
 def hash_at(handle: BinaryIO, offset: int, length: int) -> str:
-    """Digest of ``length`` bytes at ``offset``."""
-    handle.seek(offset)
-    parts: list[bytes] = []
-    left = length
-    while left and (part := handle.read(left)):
-        parts.append(part)
-        left -= len(part)
-    return hashlib.blake2b(b"".join(parts), digest_size=16).hexdigest()
+    """Digest of ``length`` bytes at ``offset``; where the handle stands afterwards is left open."""
+    # one call of the system instead of two, which counts where files are many
+    data = os.pread(handle.fileno(), length, offset) if isinstance(handle, io.FileIO) else b""
+    if len(data) < length:
+        handle.seek(offset)
+        parts: list[bytes] = []
+        left = length
+        while left and (part := handle.read(left)):
+            parts.append(part)
+            left -= len(part)
+        data = b"".join(parts)
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
 def position_in(path: str, offset: int, held_back: int) -> Position:
@@ -143,18 +147,11 @@ def position_of(handle: BinaryIO, offset: int, held_back: int) -> Position:
     """The position after ``offset`` consumed bytes of a plain file."""
     head = min(offset, HEAD_BYTES)
     tail = min(offset, TAIL_BYTES)
-    hashed = _hash_of if isinstance(handle, io.FileIO) else hash_at
     return Position(
         offset=offset,
-        head_hash=hashed(handle, 0, head),
+        head_hash=hash_at(handle, 0, head),
         head_length=head,
-        tail_hash=hashed(handle, offset - tail, tail),
+        tail_hash=hash_at(handle, offset - tail, tail),
         tail_length=tail,
         held_back=held_back,
     )
-
-
-def _hash_of(handle: BinaryIO, offset: int, length: int) -> str:
-    """``hash_at`` with one call of the system less, which counts where files are many."""
-    data = os.pread(handle.fileno(), length, offset)
-    return hashlib.blake2b(data, digest_size=16).hexdigest() if len(data) == length else hash_at(handle, offset, length)

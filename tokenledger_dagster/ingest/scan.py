@@ -207,23 +207,21 @@ def _scan(
 
 def _booked(form: PackFormat, cut: Cut) -> Packed:
     """A pack with the sums of what its own file tells."""
-    bulk = compiled.bulk()
-    if bulk is None or is_listed(cut):
+    if is_listed(cut):
         return summarise(form, cut)
     from tokenledger_dagster.clients.bulk_pack import summarise_in_bulk
 
-    return summarise_in_bulk(bulk, form, cut)
+    return summarise_in_bulk(form, cut)
 
 
 def _note(form: PackFormat, cut: Cut, notes: dict[str, SessionNote]) -> None:
     """Takes what a pack tells of its sessions into ``notes``."""
-    bulk = compiled.bulk()
-    if bulk is None or is_listed(cut):
+    if is_listed(cut):
         session_notes(form, cut, notes)
         return
     from tokenledger_dagster.clients.bulk_pack import session_notes_in_bulk
 
-    session_notes_in_bulk(bulk, form, cut, notes)
+    session_notes_in_bulk(form, cut, notes)
 
 
 def _nothing(start: Start, skipped: dict[str, int]) -> Scanned:

@@ -206,4 +206,5 @@ def _arrived(streams: dict[int, _Stream], missing: set[int], timeout: float | No
                 break
             yield found
             start += size
-        stream.take(start)
+        if start:
+            stream.take(start)
