@@ -66,60 +66,68 @@ static void put_time(Out *out, int64_t us) {
     *out->at++ = '"';
 }
 
-static bool put_numbers(Out *out, const Column *column) {
-    if (!want(out, 2 + (size_t)column->count * (LONGEST_NUMBER + 1))) return false;
+/* Writes one row of a column, or of a list; false with an exception set where it cannot. */
+typedef bool Put(Out *out, const void *from, Py_ssize_t row);
+
+static bool put_rows(Out *out, const void *from, Py_ssize_t rows, size_t longest, Put *put) {
+    if (!want(out, 1)) return false;
     *out->at++ = '[';
-    for (Py_ssize_t row = 0; row < column->count; row++) {
+    for (Py_ssize_t row = 0; row < rows; row++) {
+        if (!want(out, longest + 2)) return false; /* a comma before it, the bracket behind the last */
         if (row) *out->at++ = ',';
-        put_number(out, numbers_of(column)[row]);
+        if (!put(out, from, row)) return false;
     }
+    if (!want(out, 1)) return false;
     *out->at++ = ']';
     return true;
 }
 
-static bool put_list(Out *out, PyObject *list) {
-    if (!want(out, 2 + (size_t)PyList_GET_SIZE(list) * (LONGEST_NUMBER + 1))) return false;
-    *out->at++ = '[';
-    for (Py_ssize_t row = 0; row < PyList_GET_SIZE(list); row++) {
-        if (!PyLong_CheckExact(PyList_GET_ITEM(list, row))) { /* anything else might run Python, and change the list */
-            PyErr_SetString(PyExc_TypeError, "an ordinal is an integer");
-            return false;
-        }
-        if (row) *out->at++ = ',';
-        put_number(out, PyLong_AsLongLong(PyList_GET_ITEM(list, row)));
+static bool put_number_of(Out *out, const void *column, Py_ssize_t row) {
+    put_number(out, numbers_of(column)[row]);
+    return true;
+}
+
+static bool put_time_of(Out *out, const void *column, Py_ssize_t row) {
+    put_time(out, numbers_of(column)[row]);
+    return true;
+}
+
+static bool put_item_of(Out *out, const void *list, Py_ssize_t row) {
+    PyObject *item = PyList_GET_ITEM((PyObject *)list, row);
+    if (!PyLong_CheckExact(item)) { /* anything else might run Python, and change the list */
+        PyErr_SetString(PyExc_TypeError, "an ordinal is an integer");
+        return false;
     }
-    *out->at++ = ']';
+    put_number(out, PyLong_AsLongLong(item));
     return !PyErr_Occurred();
 }
 
-static bool put_times(Out *out, const Column *column) {
-    if (!want(out, 2 + (size_t)column->count * (LONGEST_TIME + 1))) return false;
+static bool put_values_of(Out *out, const void *column, Py_ssize_t row) {
+    const Counters *values = &counters_of(column)[row];
     *out->at++ = '[';
-    for (Py_ssize_t row = 0; row < column->count; row++) {
-        if (row) *out->at++ = ',';
-        put_time(out, numbers_of(column)[row]);
+    for (int64_t place = 0; place < values->size; place++) {
+        if (place) *out->at++ = ',';
+        if (values->counts[place] != NO_COUNT) put_number(out, values->counts[place]);
+        else memcpy(out->at, "null", LONGEST_NULL), out->at += LONGEST_NULL;
     }
     *out->at++ = ']';
     return true;
 }
 
+static bool put_numbers(Out *out, const Column *column) {
+    return put_rows(out, column, column->count, LONGEST_NUMBER, put_number_of);
+}
+
+static bool put_times(Out *out, const Column *column) {
+    return put_rows(out, column, column->count, LONGEST_TIME, put_time_of);
+}
+
+static bool put_list(Out *out, PyObject *list) {
+    return put_rows(out, list, PyList_GET_SIZE(list), LONGEST_NUMBER, put_item_of);
+}
+
 static bool put_values(Out *out, const Column *column) {
-    if (!want(out, 2)) return false;
-    *out->at++ = '[';
-    for (Py_ssize_t row = 0; row < column->count; row++) {
-        const Counters *values = &counters_of(column)[row];
-        if (!want(out, 4 + MOST_VALUES * (LONGEST_NUMBER + 1))) return false;
-        if (row) *out->at++ = ',';
-        *out->at++ = '[';
-        for (int64_t place = 0; place < values->size; place++) {
-            if (place) *out->at++ = ',';
-            if (values->counts[place] != NO_COUNT) put_number(out, values->counts[place]);
-            else memcpy(out->at, "null", LONGEST_NULL), out->at += LONGEST_NULL;
-        }
-        *out->at++ = ']';
-    }
-    *out->at++ = ']';
-    return true;
+    return put_rows(out, column, column->count, 2 + MOST_VALUES * (LONGEST_NUMBER + 1), put_values_of);
 }
 
 /* Bytes as base64 (RFC 4648), padded. */

@@ -15,6 +15,7 @@
 /* One call of a packer's `take`. */
 typedef struct {
     PyObject *packer, *data;
+    Py_buffer view;
     const byte *first, *end; /* the block's bytes */
     int64_t base;            /* offset of the block in its file */
     int64_t latest_us;       /* times after this one are not believed */
@@ -24,9 +25,12 @@ typedef struct {
 
 #define EARLIEST_US INT64_C(31536000000000) /* 1971, as in the Python packers */
 
-/* Opens a block and its packer's columns; close it whatever becomes of it. */
-bool open_block(Block *block, PyObject *packer, PyObject *data, Py_buffer *view, Py_ssize_t filled, long long base);
-void close_block(Block *block, Py_buffer *view);
+/* What becomes of a line: it is a row now or tells nothing, it is left to Python, or an exception is set. */
+enum Outcome { TAKEN, LEFT, FAILED };
+
+/* Opens a block, given as (packer, data, filled, base), and its packer's columns; what was opened is to be closed. */
+bool open_block(Block *block, PyObject *const *given, Py_ssize_t count);
+void close_block(Block *block);
 
 /* Gives a line to the Python packer, or straight on to the careful reader, which takes any. */
 bool give_line(const Block *block, const byte *at, const byte *stop, bool is_careful);

@@ -5,7 +5,7 @@
  */
 #include "bulk.h"
 
-enum { LIMBS = 7, PRIME_LIMBS = 3, PRIME_BITS = 150, HASH_BYTES = 32, CHAIN_BYTES = 19 };
+enum { LIMBS = 7, PRIME_LIMBS = 3, CHAIN_BYTES = 19 };
 typedef unsigned __int128 Wide;
 
 static uint64_t big_endian(const byte *at) {
@@ -55,7 +55,7 @@ PyObject *extended(PyObject *Py_UNUSED(module), PyObject *given) {
     PyObject *found = NULL;
     if (!PyArg_ParseTuple(given, "y*y*y*", &before, &offsets, &hashes)) return NULL;
     Py_ssize_t rows = offsets.len / 8;
-    if (before.len != CHAIN_BYTES || offsets.len != 8 * rows || hashes.len != rows * HASH_BYTES) {
+    if (before.len != CHAIN_BYTES || offsets.len != 8 * rows || hashes.len != rows * DIGEST_SIZE) {
         PyErr_SetString(PyExc_ValueError, "a chain has 19 bytes, and every row a hash of 32");
     } else {
         uint64_t chain[LIMBS] = {0};
@@ -63,7 +63,7 @@ PyObject *extended(PyObject *Py_UNUSED(module), PyObject *given) {
         memcpy(whole + sizeof whole - CHAIN_BYTES, before.buf, CHAIN_BYTES);
         for (int limb = 0; limb < PRIME_LIMBS; limb++) chain[limb] = big_endian(whole + 8 * (PRIME_LIMBS - 1 - limb));
         for (Py_ssize_t row = 0; row < rows; row++) {
-            const byte *hash = (const byte *)hashes.buf + row * HASH_BYTES;
+            const byte *hash = (const byte *)hashes.buf + row * DIGEST_SIZE;
             uint64_t offset;
             memcpy(&offset, (const byte *)offsets.buf + 8 * row, 8);
             byte spread[8]; /* an offset stands with its lowest byte first where the hash has its highest */

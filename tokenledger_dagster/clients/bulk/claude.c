@@ -11,25 +11,42 @@ static const char USER[] = "\"message\":{\"role\":\"user\"";
 enum { BEFORE_BRACE = 10, USER_SIZE = sizeof(USER) - 1 };
 enum { LONGEST_ID = 1024 };
 
+/* Two counters of which there may be none. */
+typedef struct {
+    int64_t first, second;
+    bool is_there;
+} Pair;
+
 typedef struct {
     Text tier, geo, speed;
-    int64_t fresh, write, read, output, five, hour, searches, fetches;
-    bool is_there, has_split, has_tools, has_no_iterations;
+    int64_t fresh, write, read, output;
+    Pair split; /* by how long a write is kept: five minutes, an hour */
+    Pair tools; /* searches, fetches */
+    bool is_there, has_no_iterations;
 } Usage;
 
 typedef struct {
     Text id, model;
     Usage usage;
-    bool is_there;
 } Message;
 
+/* A message and whose it is, as a row has it, or the message within a progress row. */
 typedef struct {
-    Text session, agent, cwd, branch, version, request;
-    Text time;
+    Text request, time;
     Message message;
-    bool is_sidechain, has_nested;
-    Text nested_agent, nested_request, nested_time;
-    Message nested;
+} Answer;
+
+typedef struct {
+    Text agent;
+    Answer answer;
+    bool is_there;
+} Progress;
+
+typedef struct {
+    Text session, agent, cwd, branch, version;
+    Answer answer;
+    bool is_sidechain;
+    Progress progress;
 } Row;
 
 /* What makes the context of a row, as it stands in the line. */
@@ -40,211 +57,118 @@ typedef struct {
 } Raw;
 enum { IS_SIDECHAIN = 1, IS_PROGRESS = 2, HAS_NO_ITERATIONS = 4 };
 
-#define ONCE(bit) do { if (seen & (1u << (bit))) return NULL; seen |= 1u << (bit); } while (0)
-#define READ(call) do { if (!(walk.at = (call))) return NULL; } while (0)
-
-static const byte *read_counts(const byte *at, const byte *end, bool *is_there, const char *first_name,
-                               int64_t *first, const char *second_name, int64_t *second) {
-    Walk walk;
-    unsigned seen = 0;
-    size_t first_size = strlen(first_name), second_size = strlen(second_name);
-    *first = *second = NO_COUNT;
-    *is_there = false;
-    if (*at == 'n') return after_null(at, end);
-    if (!begin_object(&walk, at, end)) return NULL;
-    while (next_key(&walk)) {
-        if (walk.size == first_size && !memcmp(walk.key, first_name, first_size)) {
-            ONCE(0);
-            READ(read_count(walk.at, end, first));
-        } else if (walk.size == second_size && !memcmp(walk.key, second_name, second_size)) {
-            ONCE(1);
-            READ(read_count(walk.at, end, second));
-        } else {
-            return NULL;
-        }
-    }
-    *is_there = true;
-    return walk.is_bad ? NULL : walk.at;
+static const byte *read_pair(const byte *at, const byte *end, const Member *members, Pair *pair) {
+    *pair = (Pair){.first = NO_COUNT, .second = NO_COUNT, .is_there = !is_null(at, end)};
+    return pair->is_there ? read_object(at, end, members, 2, pair, OTHERS_REFUSED) : after_null(at, end);
 }
 
-static const byte *read_usage(const byte *at, const byte *end, Usage *usage) {
-    Walk walk;
-    unsigned seen = 0;
+static const byte *read_split(const byte *at, const byte *end, void *to) {
+    static const Member members[] = {
+        MEMBER("ephemeral_5m_input_tokens", Pair, first, read_count),
+        MEMBER("ephemeral_1h_input_tokens", Pair, second, read_count),
+    };
+    return read_pair(at, end, members, to);
+}
+
+static const byte *read_tools(const byte *at, const byte *end, void *to) {
+    static const Member members[] = {
+        MEMBER("web_search_requests", Pair, first, read_count),
+        MEMBER("web_fetch_requests", Pair, second, read_count),
+    };
+    return read_pair(at, end, members, to);
+}
+
+/* None, or a list without any; others are more than a number says. */
+static const byte *read_no_iterations(const byte *at, const byte *end, void *to) {
+    if (is_null(at, end)) return after_null(at, end);
+    *(bool *)to = true;
+    return after_word(at, end, "[]", 2);
+}
+
+static const byte *read_usage(const byte *at, const byte *end, void *to) {
+    static const Member members[] = {
+        MEMBER("input_tokens", Usage, fresh, read_count),
+        MEMBER("cache_creation_input_tokens", Usage, write, read_count),
+        MEMBER("cache_read_input_tokens", Usage, read, read_count),
+        MEMBER("output_tokens", Usage, output, read_count),
+        MEMBER("cache_creation", Usage, split, read_split),
+        MEMBER("service_tier", Usage, tier, read_text),
+        MEMBER("inference_geo", Usage, geo, read_text),
+        MEMBER("speed", Usage, speed, read_text),
+        MEMBER("server_tool_use", Usage, tools, read_tools),
+        MEMBER("iterations", Usage, has_no_iterations, read_no_iterations),
+    };
+    Usage *usage = to;
     usage->fresh = usage->write = usage->read = usage->output = NO_COUNT;
-    if (!begin_object(&walk, at, end)) return NULL; /* null, too, is for others to count */
-    while (next_key(&walk)) {
-        if (KEY_IS(walk, "input_tokens")) {
-            ONCE(0);
-            READ(read_count(walk.at, end, &usage->fresh));
-        } else if (KEY_IS(walk, "cache_creation_input_tokens")) {
-            ONCE(1);
-            READ(read_count(walk.at, end, &usage->write));
-        } else if (KEY_IS(walk, "cache_read_input_tokens")) {
-            ONCE(2);
-            READ(read_count(walk.at, end, &usage->read));
-        } else if (KEY_IS(walk, "output_tokens")) {
-            ONCE(3);
-            READ(read_count(walk.at, end, &usage->output));
-        } else if (KEY_IS(walk, "cache_creation")) {
-            ONCE(4);
-            READ(read_counts(walk.at, end, &usage->has_split, "ephemeral_5m_input_tokens", &usage->five,
-                             "ephemeral_1h_input_tokens", &usage->hour));
-        } else if (KEY_IS(walk, "server_tool_use")) {
-            ONCE(5);
-            READ(read_counts(walk.at, end, &usage->has_tools, "web_search_requests", &usage->searches,
-                             "web_fetch_requests", &usage->fetches));
-        } else if (KEY_IS(walk, "service_tier")) {
-            ONCE(6);
-            READ(read_text(walk.at, end, &usage->tier));
-        } else if (KEY_IS(walk, "inference_geo")) {
-            ONCE(7);
-            READ(read_text(walk.at, end, &usage->geo));
-        } else if (KEY_IS(walk, "speed")) {
-            ONCE(8);
-            READ(read_text(walk.at, end, &usage->speed));
-        } else if (KEY_IS(walk, "iterations")) {
-            ONCE(9);
-            if (*walk.at == 'n') {
-                READ(after_null(walk.at, end));
-            } else {
-                READ(after_word(walk.at, end, "[]", 2));
-                usage->has_no_iterations = true;
-            }
-        } else {
-            return NULL;
-        }
-    }
-    usage->is_there = true;
-    return walk.is_bad ? NULL : walk.at;
+    usage->is_there = true; /* null, too, is for others to count */
+    return READ_OBJECT(at, end, members, usage, OTHERS_REFUSED);
 }
 
-static const byte *read_message(const byte *at, const byte *end, Message *message) {
-    Walk walk;
-    unsigned seen = 0;
-    if (*at == 'n') return after_null(at, end);
-    if (!begin_object(&walk, at, end)) return NULL;
-    while (next_key(&walk)) {
-        if (KEY_IS(walk, "id")) {
-            ONCE(0);
-            READ(read_text(walk.at, end, &message->id));
-        } else if (KEY_IS(walk, "model")) {
-            ONCE(1);
-            READ(read_text(walk.at, end, &message->model));
-        } else if (KEY_IS(walk, "usage")) {
-            ONCE(2);
-            READ(read_usage(walk.at, end, &message->usage));
-        } else {
-            READ(after_value(walk.at, end));
-        }
-    }
-    message->is_there = true;
-    return walk.is_bad ? NULL : walk.at;
+static const byte *read_message(const byte *at, const byte *end, void *to) {
+    static const Member members[] = {
+        MEMBER("model", Message, model, read_text),
+        MEMBER("id", Message, id, read_text),
+        MEMBER("usage", Message, usage, read_usage),
+    };
+    return is_null(at, end) ? after_null(at, end) : READ_OBJECT(at, end, members, to, OTHERS_PASSED);
 }
 
-/* The message within a progress row. */
-static const byte *read_nested(const byte *at, const byte *end, Row *row) {
-    Walk walk;
-    unsigned seen = 0;
-    if (*at == 'n') return after_null(at, end);
-    if (!begin_object(&walk, at, end)) return NULL;
-    while (next_key(&walk)) {
-        if (KEY_IS(walk, "timestamp")) {
-            ONCE(0);
-            READ(read_text(walk.at, end, &row->nested_time));
-        } else if (KEY_IS(walk, "requestId")) {
-            ONCE(1);
-            READ(read_text(walk.at, end, &row->nested_request));
-        } else if (KEY_IS(walk, "message")) {
-            ONCE(2);
-            READ(read_message(walk.at, end, &row->nested));
-        } else {
-            READ(after_value(walk.at, end));
-        }
-    }
-    return walk.is_bad ? NULL : walk.at;
+static const byte *read_answer(const byte *at, const byte *end, void *to) {
+    static const Member members[] = {
+        MEMBER("timestamp", Answer, time, read_text),
+        MEMBER("message", Answer, message, read_message),
+        MEMBER("requestId", Answer, request, read_text),
+    };
+    return is_null(at, end) ? after_null(at, end) : READ_OBJECT(at, end, members, to, OTHERS_PASSED);
 }
 
-static const byte *read_progress(const byte *at, const byte *end, Row *row) {
-    Walk walk;
-    unsigned seen = 0;
-    if (*at == 'n') return after_null(at, end);
-    if (!begin_object(&walk, at, end)) return NULL;
-    while (next_key(&walk)) {
-        if (KEY_IS(walk, "agentId")) {
-            ONCE(0);
-            READ(read_text(walk.at, end, &row->nested_agent));
-        } else if (KEY_IS(walk, "message")) {
-            ONCE(1);
-            READ(read_nested(walk.at, end, row));
-        } else {
-            READ(after_value(walk.at, end));
-        }
-    }
-    row->has_nested = true;
-    return walk.is_bad ? NULL : walk.at;
+static const byte *read_progress(const byte *at, const byte *end, void *to) {
+    static const Member members[] = {
+        MEMBER("message", Progress, answer, read_answer),
+        MEMBER("agentId", Progress, agent, read_text),
+    };
+    Progress *progress = to;
+    progress->is_there = !is_null(at, end);
+    return progress->is_there ? READ_OBJECT(at, end, members, progress, OTHERS_PASSED) : after_null(at, end);
+}
+
+static const byte *read_is_true(const byte *at, const byte *end, void *to) {
+    *(bool *)to = at < end && *at == 't';
+    if (is_null(at, end)) return after_null(at, end);
+    return *(bool *)to ? after_word(at, end, "true", 4) : after_word(at, end, "false", 5);
 }
 
 static const byte *read_row(const byte *at, const byte *end, Row *row) {
-    Walk walk;
-    unsigned seen = 0;
-    if (at == end || !begin_object(&walk, at, end)) return NULL;
-    while (next_key(&walk)) {
-        if (KEY_IS(walk, "sessionId")) {
-            ONCE(0);
-            READ(read_text(walk.at, end, &row->session));
-        } else if (KEY_IS(walk, "message")) {
-            ONCE(1);
-            READ(read_message(walk.at, end, &row->message));
-        } else if (KEY_IS(walk, "timestamp")) {
-            ONCE(2);
-            READ(read_text(walk.at, end, &row->time));
-        } else if (KEY_IS(walk, "requestId")) {
-            ONCE(3);
-            READ(read_text(walk.at, end, &row->request));
-        } else if (KEY_IS(walk, "isSidechain")) {
-            ONCE(4);
-            const byte *first = walk.at;
-            READ(after_value(walk.at, end));
-            if (*first != 't' && *first != 'f' && *first != 'n') return NULL;
-            row->is_sidechain = *first == 't';
-        } else if (KEY_IS(walk, "agentId")) {
-            ONCE(5);
-            READ(read_text(walk.at, end, &row->agent));
-        } else if (KEY_IS(walk, "cwd")) {
-            ONCE(6);
-            READ(read_text(walk.at, end, &row->cwd));
-        } else if (KEY_IS(walk, "gitBranch")) {
-            ONCE(7);
-            READ(read_text(walk.at, end, &row->branch));
-        } else if (KEY_IS(walk, "version")) {
-            ONCE(8);
-            READ(read_text(walk.at, end, &row->version));
-        } else if (KEY_IS(walk, "data")) {
-            ONCE(9);
-            READ(read_progress(walk.at, end, row));
-        } else if (KEY_IS(walk, "costUSD") || KEY_IS(walk, "inputTokens") || KEY_IS(walk, "outputTokens")) {
-            READ(after_null(walk.at, end)); /* shapes of 2024 */
-        } else {
-            READ(after_value(walk.at, end));
-        }
-    }
-    return walk.is_bad ? NULL : walk.at;
+    static const Member members[] = {
+        MEMBER("isSidechain", Row, is_sidechain, read_is_true),
+        MEMBER("cwd", Row, cwd, read_text),
+        MEMBER("sessionId", Row, session, read_text),
+        MEMBER("version", Row, version, read_text),
+        MEMBER("gitBranch", Row, branch, read_text),
+        MEMBER("message", Row, answer.message, read_message),
+        MEMBER("requestId", Row, answer.request, read_text),
+        MEMBER("timestamp", Row, answer.time, read_text),
+        MEMBER("agentId", Row, agent, read_text),
+        MEMBER("data", Row, progress, read_progress),
+        /* shapes of 2024 */
+        NULL_MEMBER("costUSD"),
+        NULL_MEMBER("inputTokens"),
+        NULL_MEMBER("outputTokens"),
+    };
+    return READ_OBJECT(at, end, members, row, OTHERS_PASSED);
 }
 
-/* Whether all texts that the Python decoder would look at are plain: only then is a row without usage passed over. */
-static bool is_all_plain(const Row *row) {
-    return row->session.is_plain && row->agent.is_plain && row->cwd.is_plain && row->branch.is_plain &&
-           row->version.is_plain && row->request.is_plain && row->message.id.is_plain &&
-           row->message.model.is_plain && row->nested_agent.is_plain && row->nested_request.is_plain &&
-           row->nested.id.is_plain && row->nested.model.is_plain;
+/* Whether a text that the Python decoder would look at is odd: then not even a row without usage is passed over. */
+static bool is_odd_answer(const Answer *answer) {
+    return answer->request.is_odd || answer->message.id.is_odd || answer->message.model.is_odd;
 }
 
-static bool is_id(const Text *text) { return text->at && text->is_plain && text->size && text->size <= LONGEST_ID; }
-
-static bool same_text(const Text *one, const Text *other) {
-    if (!one->at || !other->at) return !one->at && !other->at;
-    return one->size == other->size && !memcmp(one->at, other->at, one->size);
+static bool is_odd(const Row *row) {
+    return row->session.is_odd || row->agent.is_odd || row->cwd.is_odd || row->branch.is_odd || row->version.is_odd ||
+           row->progress.agent.is_odd || is_odd_answer(&row->answer) || is_odd_answer(&row->progress.answer);
 }
+
+static bool is_id(const Text *text) { return text->at && !text->is_odd && text->size && text->size <= LONGEST_ID; }
 
 static bool same_raw(const Raw *one, const Raw *other) {
     if (one->flags != other->flags) return false;
@@ -311,12 +235,12 @@ static long place_of(const Block *block, PyObject *known, const Raw *raw) {
 
 /* In the order of the Python packer: short where a row tells little. */
 static Counters values_of(const Usage *usage) {
-    Counters values = {.size = usage->has_tools ? 8 : usage->has_split ? 6 : 4};
-    const int64_t counts[] = {usage->fresh, usage->write, usage->read, usage->output,
-                              usage->has_split ? usage->five : NO_COUNT, usage->has_split ? usage->hour : NO_COUNT,
-                              usage->searches, usage->fetches};
-    memcpy(values.counts, counts, sizeof counts);
-    return values;
+    const Pair none = {.first = NO_COUNT, .second = NO_COUNT}, split = usage->split.is_there ? usage->split : none;
+    return (Counters){
+        .size = usage->tools.is_there ? 8 : usage->split.is_there ? 6 : 4,
+        .counts = {usage->fresh, usage->write, usage->read, usage->output, split.first, split.second,
+                   usage->tools.first, usage->tools.second},
+    };
 }
 
 /* What only this packer has, and the row before. */
@@ -384,57 +308,47 @@ static Py_ssize_t begin_request(const Claude *claude, const Text *request, int64
     return event >= 0 && push_number(claude->outputs, output) ? event : -1;
 }
 
-enum Outcome { TAKEN, LEFT, FAILED };
-
 /* Takes a row as columns; leaves it where anything about it is unusual. */
 static enum Outcome take_row(Claude *claude, const byte *at, const byte *stop) {
-    Row row;
-    memset(&row, 0, sizeof row);
-    /* texts that are not there are plain */
-    row.session.is_plain = row.agent.is_plain = row.cwd.is_plain = row.branch.is_plain = row.version.is_plain = true;
-    row.request.is_plain = row.message.id.is_plain = row.message.model.is_plain = true;
-    row.nested_agent.is_plain = row.nested_request.is_plain = row.nested.id.is_plain = true;
-    row.nested.model.is_plain = true;
+    Row row = {0};
     if (read_row(at, stop, &row) != stop) return LEFT;
-    Moment moment = {0}, nested_moment = {0};
-    if (row.time.at && !read_moment(&row.time, &moment)) return LEFT;
-    if (row.nested_time.at && !read_moment(&row.nested_time, &nested_moment)) return LEFT;
+    const Progress *progress = &row.progress;
+    Moment moment = {0}, progress_moment = {0};
+    if (row.answer.time.at && !read_moment(&row.answer.time, &moment)) return LEFT;
+    if (progress->answer.time.at && !read_moment(&progress->answer.time, &progress_moment)) return LEFT;
 
-    const Message *message = &row.message;
+    const Answer *answer = &row.answer;
     bool is_progress = false;
-    if (!message->usage.is_there) {
-        if (!row.nested.usage.is_there) return is_all_plain(&row) ? TAKEN : LEFT;
+    if (!answer->message.usage.is_there) {
+        if (!progress->answer.message.usage.is_there) return is_odd(&row) ? LEFT : TAKEN;
+        if (is_odd_answer(answer)) return LEFT;
         is_progress = true;
-        message = &row.nested;
-    } else if (row.has_nested && (row.nested.usage.is_there || !is_all_plain(&row))) {
+        answer = &progress->answer;
+        moment = progress_moment;
+    } else if (progress->is_there && (progress->answer.message.usage.is_there || is_odd(&row))) {
         return LEFT; /* a second message beside the first */
     }
-    const Usage *usage = &message->usage;
-    const Text *request = is_progress ? &row.nested_request : &row.request;
-    const Text *time = is_progress ? &row.nested_time : &row.time;
-    if (is_progress) {
-        moment = nested_moment;
-        if (!row.request.is_plain || !row.message.id.is_plain || !row.message.model.is_plain) return LEFT;
-    }
+    const Usage *usage = &answer->message.usage;
+    const Text *name = &answer->message.id, *request = &answer->request;
     if (usage->fresh < 0 || usage->write < 0 || usage->read < 0 || usage->output < 0) return LEFT;
     int64_t total = usage->fresh + usage->write + usage->read + usage->output;
-    if (total == 0 || !time->at || !is_believed(&claude->block, &moment)) return LEFT;
-    if (usage->has_split) {
-        int64_t five = usage->five < 0 ? 0 : usage->five, hour = usage->hour < 0 ? 0 : usage->hour;
+    if (total == 0 || !answer->time.at || !is_believed(&claude->block, &moment)) return LEFT;
+    if (usage->split.is_there) {
+        int64_t five = usage->split.first < 0 ? 0 : usage->split.first;
+        int64_t hour = usage->split.second < 0 ? 0 : usage->split.second;
         if ((five || hour) && five + hour != usage->write) return LEFT;
     }
-    if (!is_id(&message->id) || (request->at && !is_id(request))) return LEFT;
+    if (!is_id(name) || (request->at && !is_id(request))) return LEFT;
 
-    bool has_agent = row.agent.at && row.agent.size;
+    bool is_inner = is_progress && !row.agent.size; /* a row's own agent comes first */
+    const Text *agent = is_inner ? &progress->agent : &row.agent, *unused = is_inner ? &row.agent : &progress->agent;
+    if (unused->is_odd) return LEFT;
     Raw raw = {
-        .texts = {row.session, is_progress && !has_agent ? row.nested_agent : row.agent, row.cwd, row.branch,
-                  row.version, message->model, usage->tier, usage->geo, usage->speed},
+        .texts = {row.session, *agent, row.cwd, row.branch, row.version, answer->message.model, usage->tier,
+                  usage->geo, usage->speed},
         .flags = (byte)((row.is_sidechain || is_progress ? IS_SIDECHAIN : 0) | (is_progress ? IS_PROGRESS : 0) |
                         (usage->has_no_iterations ? HAS_NO_ITERATIONS : 0)),
     };
-    if (is_progress && has_agent && !row.nested_agent.is_plain) return LEFT;
-    if (is_progress && !has_agent && !row.agent.is_plain) return LEFT;
-    if (!is_progress && !row.nested_agent.is_plain) return LEFT;
     if (!claude->has_last_raw || !same_raw(&raw, &claude->last_raw)) {
         long place = place_of(&claude->block, claude->raw_contexts, &raw);
         if (place == -1) return LEFT;
@@ -450,9 +364,9 @@ static enum Outcome take_row(Claude *claude, const byte *at, const byte *stop) {
     const Block *block = &claude->block;
     Py_ssize_t event = claude->last_event;
     PyObject *id = NULL;
-    if (!claude->has_last_name || !same_text(&message->id, &claude->last_name) ||
+    if (!claude->has_last_name || !same_text(name, &claude->last_name) ||
         !same_text(request, &claude->last_request)) {
-        if (!(id = new_text(&message->id))) return FAILED;
+        if (!(id = new_text(name))) return FAILED;
         event = event_of(claude, request, id);
         if (event < -1) {
             Py_DECREF(id);
@@ -466,7 +380,7 @@ static enum Outcome take_row(Claude *claude, const byte *at, const byte *stop) {
     Py_XDECREF(id);
     if (!done) return FAILED;
     claude->has_last_name = true;
-    claude->last_name = message->id;
+    claude->last_name = *name;
     claude->last_request = *request;
     claude->last_event = event;
     Counters values = values_of(usage);
@@ -503,16 +417,8 @@ static bool take_lines(Claude *claude, const byte **at) {
 }
 
 PyObject *take_claude(PyObject *Py_UNUSED(module), PyObject *const *given, Py_ssize_t count) {
-    if (count != 4) {
-        PyErr_SetString(PyExc_TypeError, "take_claude(packer, data, filled, base)");
-        return NULL;
-    }
     Claude claude = {.last_place = -1};
-    Py_buffer view;
-    Py_ssize_t filled = PyLong_AsSsize_t(given[2]);
-    long long base = PyLong_AsLongLong(given[3]);
-    if (PyErr_Occurred()) return NULL;
-    if (!open_block(&claude.block, given[0], given[1], &view, filled, base)) return NULL;
+    if (!open_block(&claude.block, given, count)) return NULL;
     const byte *at = claude.block.first;
     bool done = (claude.numbers = PyObject_GetAttrString(given[0], "_numbers")) &&
                 (claude.outputs = get_column(given[0], "_outputs", NUMBERS)) &&
@@ -521,6 +427,6 @@ PyObject *take_claude(PyObject *Py_UNUSED(module), PyObject *const *given, Py_ss
     Py_XDECREF(claude.numbers);
     Py_XDECREF(claude.outputs);
     Py_XDECREF(claude.raw_contexts);
-    close_block(&claude.block, &view);
+    close_block(&claude.block);
     return done ? PyLong_FromSsize_t(used) : NULL;
 }

@@ -25,10 +25,25 @@ typedef struct {
 enum { INCLUSIVE, CACHED, WRITE, OUTPUT, REASONING };
 
 typedef struct {
-    Text time, type, payload_type;
     Counts total, last;
-    bool has_payload, has_info;
+    bool is_there;
+} Info;
+
+typedef struct {
+    Info info;
+    bool is_token_count;
+} Payload;
+
+typedef struct {
+    Text time;
+    Payload payload;
+    bool is_event;
 } Row;
+
+/* What a turn's context tells. */
+typedef struct {
+    Text model, folder;
+} Turn;
 
 typedef struct {
     Block block;
@@ -40,110 +55,70 @@ typedef struct {
     long places[4];
     int64_t heartbeats;
     bool has_turn; /* the last line that was given away is a turn's context, and this is what it told */
-    Text turn_model, turn_folder;
+    Turn turn;
 } Codex;
 
-#define ONCE(bit) do { if (seen & (1u << (bit))) return NULL; seen |= 1u << (bit); } while (0)
-#define READ(call) do { if (!(walk.at = (call))) return NULL; } while (0)
-
-static const byte *read_counts(const byte *at, const byte *end, Counts *counts) {
-    Walk walk;
-    unsigned seen = 0;
+static const byte *read_counts(const byte *at, const byte *end, void *to) {
+    static const Member members[] = {
+        MEMBER("input_tokens", Counts, counts[INCLUSIVE], read_count),
+        MEMBER("cached_input_tokens", Counts, counts[CACHED], read_count),
+        MEMBER("output_tokens", Counts, counts[OUTPUT], read_count),
+        MEMBER("reasoning_output_tokens", Counts, counts[REASONING], read_count),
+        MEMBER("total_tokens", Counts, tokens, read_count),
+        MEMBER("cache_write_input_tokens", Counts, counts[WRITE], read_count),
+    };
+    Counts *counts = to;
     for (int place = 0; place < VECTOR; place++) counts->counts[place] = NO_COUNT;
     counts->tokens = NO_COUNT;
-    if (*at == 'n') return after_null(at, end);
-    if (!begin_object(&walk, at, end)) return NULL;
-    while (next_key(&walk)) {
-        if (KEY_IS(walk, "input_tokens")) {
-            ONCE(0);
-            READ(read_count(walk.at, end, &counts->counts[INCLUSIVE]));
-        } else if (KEY_IS(walk, "cached_input_tokens")) {
-            ONCE(1);
-            READ(read_count(walk.at, end, &counts->counts[CACHED]));
-        } else if (KEY_IS(walk, "output_tokens")) {
-            ONCE(2);
-            READ(read_count(walk.at, end, &counts->counts[OUTPUT]));
-        } else if (KEY_IS(walk, "reasoning_output_tokens")) {
-            ONCE(3);
-            READ(read_count(walk.at, end, &counts->counts[REASONING]));
-        } else if (KEY_IS(walk, "cache_write_input_tokens")) {
-            ONCE(4);
-            READ(read_count(walk.at, end, &counts->counts[WRITE]));
-        } else if (KEY_IS(walk, "total_tokens")) {
-            ONCE(5);
-            READ(read_count(walk.at, end, &counts->tokens));
-        } else {
-            return NULL;
-        }
-    }
-    counts->is_there = true;
-    return walk.is_bad ? NULL : walk.at;
+    counts->is_there = !is_null(at, end);
+    return counts->is_there ? READ_OBJECT(at, end, members, counts, OTHERS_REFUSED) : after_null(at, end);
 }
 
-static const byte *read_info(const byte *at, const byte *end, Row *row) {
-    Walk walk;
-    unsigned seen = 0;
-    if (*at == 'n') return after_null(at, end);
-    if (!begin_object(&walk, at, end)) return NULL;
-    while (next_key(&walk)) {
-        if (KEY_IS(walk, "total_token_usage")) {
-            ONCE(0);
-            READ(read_counts(walk.at, end, &row->total));
-        } else if (KEY_IS(walk, "last_token_usage")) {
-            ONCE(1);
-            READ(read_counts(walk.at, end, &row->last));
-        } else if (KEY_IS(walk, "model")) {
-            READ(after_null(walk.at, end));
-        } else {
-            READ(after_value(walk.at, end));
-        }
-    }
-    row->has_info = true;
-    return walk.is_bad ? NULL : walk.at;
+static const byte *read_info(const byte *at, const byte *end, void *to) {
+    static const Member members[] = {
+        MEMBER("total_token_usage", Info, total, read_counts),
+        MEMBER("last_token_usage", Info, last, read_counts),
+        NULL_MEMBER("model"),
+    };
+    Info *info = to;
+    info->is_there = !is_null(at, end);
+    return info->is_there ? READ_OBJECT(at, end, members, info, OTHERS_PASSED) : after_null(at, end);
 }
 
-static const byte *read_payload(const byte *at, const byte *end, Row *row) {
-    Walk walk;
-    unsigned seen = 0;
-    if (!begin_object(&walk, at, end)) return NULL;
-    while (next_key(&walk)) {
-        if (KEY_IS(walk, "type")) {
-            ONCE(0);
-            READ(read_text(walk.at, end, &row->payload_type));
-            if (!text_is(&row->payload_type, "token_count")) return NULL; /* no need to read on */
-        } else if (KEY_IS(walk, "info")) {
-            ONCE(1);
-            READ(read_info(walk.at, end, row));
-        } else if (KEY_IS(walk, "model") || KEY_IS(walk, "model_name") || KEY_IS(walk, "metadata")) {
-            READ(after_null(walk.at, end));
-        } else {
-            READ(after_value(walk.at, end));
-        }
-    }
-    row->has_payload = true;
-    return walk.is_bad ? NULL : walk.at;
+/* A type that has to be just this one: no need to read on where it is another. */
+static const byte *read_type(const byte *at, const byte *end, const char *type, bool *is_it) {
+    Text text;
+    const byte *after = read_text(at, end, &text);
+    *is_it = after && text_is(&text, type);
+    return *is_it ? after : NULL;
+}
+
+static const byte *read_token_count(const byte *at, const byte *end, void *to) {
+    return read_type(at, end, "token_count", to);
+}
+
+static const byte *read_event_msg(const byte *at, const byte *end, void *to) {
+    return read_type(at, end, "event_msg", to);
+}
+
+static const byte *read_payload(const byte *at, const byte *end, void *to) {
+    static const Member members[] = {
+        MEMBER("type", Payload, is_token_count, read_token_count),
+        MEMBER("info", Payload, info, read_info),
+        NULL_MEMBER("model"),
+        NULL_MEMBER("model_name"),
+        NULL_MEMBER("metadata"),
+    };
+    return READ_OBJECT(at, end, members, to, OTHERS_PASSED);
 }
 
 static const byte *read_row(const byte *at, const byte *end, Row *row) {
-    Walk walk;
-    unsigned seen = 0;
-    if (at == end || !begin_object(&walk, at, end)) return NULL;
-    while (next_key(&walk)) {
-        if (KEY_IS(walk, "timestamp")) {
-            ONCE(0);
-            READ(read_text(walk.at, end, &row->time));
-        } else if (KEY_IS(walk, "type")) {
-            ONCE(1);
-            READ(read_text(walk.at, end, &row->type));
-            if (!text_is(&row->type, "event_msg")) return NULL;
-        } else if (KEY_IS(walk, "payload")) {
-            ONCE(2);
-            READ(read_payload(walk.at, end, row));
-        } else {
-            READ(after_value(walk.at, end));
-        }
-    }
-    return walk.is_bad ? NULL : walk.at;
+    static const Member members[] = {
+        MEMBER("timestamp", Row, time, read_text),
+        MEMBER("type", Row, is_event, read_event_msg),
+        MEMBER("payload", Row, payload, read_payload),
+    };
+    return READ_OBJECT(at, end, members, row, OTHERS_PASSED);
 }
 
 /* ---------------------------------------------------------------- the reducer's state */
@@ -157,16 +132,6 @@ static bool read_vector(PyObject *found, int64_t vector[VECTOR]) {
     Py_DECREF(tuple);
     if (!fits) PyErr_SetString(PyExc_ValueError, "a vector has five counters");
     return !PyErr_Occurred();
-}
-
-static PyObject *new_vector(const int64_t vector[VECTOR]) {
-    PyObject *found = PyTuple_New(VECTOR);
-    for (int place = 0; found && place < VECTOR; place++) {
-        PyObject *one = PyLong_FromLongLong(vector[place]);
-        if (!one) Py_CLEAR(found);
-        else PyTuple_SET_ITEM(found, place, one);
-    }
-    return found;
 }
 
 /* Fetches what others may have changed. */
@@ -193,7 +158,7 @@ static bool store(Codex *codex) {
     codex->is_loaded = false;
     if (!codex->is_changed) return true;
     codex->is_changed = false;
-    PyObject *previous = new_vector(codex->previous), *counted = new_vector(codex->counted);
+    PyObject *previous = new_tuple(codex->previous, VECTOR), *counted = new_tuple(codex->counted, VECTOR);
     bool done = previous && counted && PyObject_SetAttrString(codex->reducer, "previous", previous) == 0 &&
                 PyObject_SetAttrString(codex->reducer, "counted", counted) == 0;
     Py_XDECREF(previous);
@@ -229,8 +194,6 @@ static Counters values_of(const int64_t billed[VECTOR], const Counts *total, con
     return values;
 }
 
-enum Outcome { TAKEN, LEFT, FAILED };
-
 /* Whether a line opens as a row of some type. */
 static bool opens_as(const byte *at, const byte *end, const char *type) {
     size_t size = strlen(type);
@@ -238,48 +201,46 @@ static bool opens_as(const byte *at, const byte *end, const char *type) {
            !memcmp(at + AFTER_TIME, type, size);
 }
 
-/* The model and the folder of a turn's context that tells nothing else. */
-static const byte *read_turn(const byte *at, const byte *end, Text *model, Text *folder) {
-    Walk walk;
-    unsigned seen = 0;
-    if (!begin_object(&walk, at, end)) return NULL;
-    while (next_key(&walk)) {
-        if (KEY_IS(walk, "model")) {
-            ONCE(0);
-            READ(read_text(walk.at, end, model));
-        } else if (KEY_IS(walk, "cwd")) {
-            ONCE(1);
-            READ(read_text(walk.at, end, folder));
-        } else if (KEY_IS(walk, "model_name") || KEY_IS(walk, "metadata") || KEY_IS(walk, "type") ||
-                   KEY_IS(walk, "info") || KEY_IS(walk, "id") || KEY_IS(walk, "cli_version") ||
-                   KEY_IS(walk, "forked_from_id") || KEY_IS(walk, "source") || KEY_IS(walk, "git")) {
-            return NULL; /* the careful reader looks at these */
-        } else {
-            READ(after_value(walk.at, end));
-        }
-    }
-    return walk.is_bad || !model->is_plain || !folder->is_plain ? NULL : walk.at;
+static const byte *refuse(const byte *at, const byte *end, void *to) {
+    (void)at, (void)end, (void)to;
+    return NULL;
 }
+#define REFUSED_MEMBER(key) {key, sizeof(key) - 1, 0, refuse}
 
-static bool same_text(const Text *one, const Text *other) {
-    return one->at && other->at && one->size == other->size && !memcmp(one->at, other->at, one->size);
+static const byte *read_turn(const byte *at, const byte *end, Turn *turn) {
+    static const Member members[] = {
+        MEMBER("model", Turn, model, read_text),
+        MEMBER("cwd", Turn, folder, read_text),
+        /* the careful reader looks at these */
+        REFUSED_MEMBER("model_name"),
+        REFUSED_MEMBER("metadata"),
+        REFUSED_MEMBER("type"),
+        REFUSED_MEMBER("info"),
+        REFUSED_MEMBER("id"),
+        REFUSED_MEMBER("cli_version"),
+        REFUSED_MEMBER("forked_from_id"),
+        REFUSED_MEMBER("source"),
+        REFUSED_MEMBER("git"),
+    };
+    const byte *after = READ_OBJECT(at, end, members, turn, OTHERS_PASSED);
+    return turn->model.is_odd || turn->folder.is_odd ? NULL : after;
 }
 
 /* A turn's context that repeats the one before leaves the reader's state as it is: nothing needs to look at it. */
 static bool is_same_turn(Codex *codex, const byte *at, const byte *stop) {
     static const char opening[] = "\",\"type\":\"turn_context\",\"payload\":";
-    Text model = {.is_plain = true}, folder = {.is_plain = true}, time = {.at = at + TIMED_SIZE, .size = 24};
+    Turn turn = {0}, before = codex->turn;
+    Text time = {.at = at + TIMED_SIZE, .size = 24};
     Moment moment;
     bool had_turn = codex->has_turn;
     codex->has_turn = false;
     if (!opens_as(at, stop, opening) || !read_moment(&time, &moment)) return false;
-    const byte *after = read_turn(at + AFTER_TIME + sizeof opening - 1, stop, &model, &folder);
+    const byte *after = read_turn(at + AFTER_TIME + sizeof opening - 1, stop, &turn);
     if (!after || after + 1 != stop || *after != '}') return false;
-    bool is_same = had_turn && same_text(&model, &codex->turn_model) && same_text(&folder, &codex->turn_folder);
     codex->has_turn = true;
-    codex->turn_model = model;
-    codex->turn_folder = folder;
-    return is_same;
+    codex->turn = turn;
+    return had_turn && turn.model.at && turn.folder.at && same_text(&turn.model, &before.model) &&
+           same_text(&turn.folder, &before.folder);
 }
 
 /* Notes that a row repeats a total. */
@@ -294,31 +255,30 @@ static bool mark_repeated(const Codex *codex, Py_ssize_t at) {
 
 static enum Outcome take_row(Codex *codex, const byte *at, const byte *stop) {
     const Block *block = &codex->block;
-    Row row;
-    memset(&row, 0, sizeof row);
-    if (read_row(at, stop, &row) != stop || !row.has_payload) return LEFT;
-    if (!text_is(&row.type, "event_msg") || !text_is(&row.payload_type, "token_count")) return LEFT;
+    Row row = {0};
+    if (read_row(at, stop, &row) != stop || !row.is_event || !row.payload.is_token_count) return LEFT;
+    const Info *info = &row.payload.info;
     Moment moment;
     if (!row.time.at || !read_moment(&row.time, &moment)) return LEFT;
-    if (!row.has_info) {
+    if (!info->is_there) {
         codex->heartbeats++;
         return TAKEN;
     }
-    const int64_t *told = row.total.counts;
-    if (!row.total.is_there || told[INCLUSIVE] < 0 || told[CACHED] < 0 || told[OUTPUT] < 0 || told[REASONING] < 0 ||
+    const int64_t *told = info->total.counts;
+    if (!info->total.is_there || told[INCLUSIVE] < 0 || told[CACHED] < 0 || told[OUTPUT] < 0 || told[REASONING] < 0 ||
         (!told[INCLUSIVE] && !told[OUTPUT]) || !is_believed(block, &moment))
         return LEFT;
     bool has_write = told[WRITE] >= 0;
     int64_t total[VECTOR], latest[VECTOR], billed[VECTOR] = {0};
     for (int place = 0; place < VECTOR; place++) {
         total[place] = told[place] < 0 ? 0 : told[place];
-        latest[place] = row.last.counts[place] < 0 ? 0 : row.last.counts[place];
+        latest[place] = info->last.counts[place] < 0 ? 0 : info->last.counts[place];
     }
-    if (row.last.is_there && is_zero(latest)) return LEFT;
+    if (info->last.is_there && is_zero(latest)) return LEFT;
     if (!load(codex)) return FAILED;
     if (moment.us / 1000000 == codex->spawn_second) return LEFT;
 
-    PyObject *identity = new_vector(total);
+    PyObject *identity = new_tuple(total, VECTOR);
     if (!identity) return FAILED;
     int is_repeated = PySet_Contains(codex->seen, identity);
     PyObject *number = is_repeated < 0 ? NULL : PyDict_GetItemWithError(codex->numbers, identity);
@@ -331,9 +291,9 @@ static enum Outcome take_row(Codex *codex, const byte *at, const byte *stop) {
         for (int place = 0; place < VECTOR; place++) {
             if (codex->has_previous) {
                 billed[place] = total[place] - codex->previous[place];
-                goes_on = goes_on && billed[place] >= 0 && (!row.last.is_there || billed[place] == latest[place]);
+                goes_on = goes_on && billed[place] >= 0 && (!info->last.is_there || billed[place] == latest[place]);
             } else { /* the first row of all bills its latest request */
-                billed[place] = row.last.is_there ? latest[place] : total[place];
+                billed[place] = info->last.is_there ? latest[place] : total[place];
             }
         }
         if (!goes_on || is_zero(billed) || billed[CACHED] + billed[WRITE] > billed[INCLUSIVE] ||
@@ -358,7 +318,7 @@ static enum Outcome take_row(Codex *codex, const byte *at, const byte *stop) {
     }
     Py_DECREF(identity);
     if (event < 0) return FAILED;
-    Counters values = values_of(billed, &row.total, &row.last, latest);
+    Counters values = values_of(billed, &info->total, &info->last, latest);
     return append_row(block, at, stop, NULL, moment.us, place, event, &values) ? TAKEN : FAILED;
 }
 
@@ -413,16 +373,8 @@ static bool settle(Codex *codex) {
 }
 
 PyObject *take_codex(PyObject *Py_UNUSED(module), PyObject *const *given, Py_ssize_t count) {
-    if (count != 4) {
-        PyErr_SetString(PyExc_TypeError, "take_codex(packer, data, filled, base)");
-        return NULL;
-    }
     Codex codex = {0};
-    Py_buffer view;
-    Py_ssize_t filled = PyLong_AsSsize_t(given[2]);
-    long long base = PyLong_AsLongLong(given[3]);
-    if (PyErr_Occurred()) return NULL;
-    if (!open_block(&codex.block, given[0], given[1], &view, filled, base)) return NULL;
+    if (!open_block(&codex.block, given, count)) return NULL;
     const byte *at = codex.block.first;
     bool done = (codex.numbers = PyObject_GetAttrString(given[0], "_numbers")) &&
                 (codex.extras = PyObject_GetAttrString(given[0], "_extras")) &&
@@ -444,6 +396,6 @@ PyObject *take_codex(PyObject *Py_UNUSED(module), PyObject *const *given, Py_ssi
     Py_XDECREF(codex.reducer);
     Py_XDECREF(codex.seen);
     Py_XDECREF(codex.repeated);
-    close_block(&codex.block, &view);
+    close_block(&codex.block);
     return done ? PyLong_FromSsize_t(used) : NULL;
 }

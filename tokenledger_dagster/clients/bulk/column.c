@@ -44,10 +44,13 @@ static bool read_time(PyObject *given, int64_t *us) {
         Py_XDECREF(utc);
         return false;
     }
-    int64_t days = days_since_1970(PyDateTime_GET_YEAR(utc), PyDateTime_GET_MONTH(utc), PyDateTime_GET_DAY(utc));
-    int64_t seconds = days * 86400 + PyDateTime_DATE_GET_HOUR(utc) * 3600 + PyDateTime_DATE_GET_MINUTE(utc) * 60 +
-                      PyDateTime_DATE_GET_SECOND(utc);
-    *us = seconds * 1000000 + PyDateTime_DATE_GET_MICROSECOND(utc);
+    *us = us_of(&(Moment){.year = PyDateTime_GET_YEAR(utc),
+                          .month = PyDateTime_GET_MONTH(utc),
+                          .day = PyDateTime_GET_DAY(utc),
+                          .hour = PyDateTime_DATE_GET_HOUR(utc),
+                          .minute = PyDateTime_DATE_GET_MINUTE(utc),
+                          .second = PyDateTime_DATE_GET_SECOND(utc),
+                          .micro = PyDateTime_DATE_GET_MICROSECOND(utc)});
     Py_DECREF(utc);
     return true;
 }
@@ -77,12 +80,12 @@ static bool read_counters(PyObject *given, Counters *counters) {
     return true;
 }
 
-static PyObject *new_counters(const Counters *counters) {
-    PyObject *found = PyTuple_New((Py_ssize_t)counters->size);
-    for (Py_ssize_t place = 0; found && place < counters->size; place++) {
+PyObject *new_tuple(const int64_t *counts, Py_ssize_t size) {
+    PyObject *found = PyTuple_New(size);
+    for (Py_ssize_t place = 0; found && place < size; place++) {
         PyObject *one = Py_None;
-        if (counters->counts[place] == NO_COUNT) Py_INCREF(one);
-        else one = PyLong_FromLongLong(counters->counts[place]);
+        if (counts[place] == NO_COUNT) Py_INCREF(one);
+        else one = PyLong_FromLongLong(counts[place]);
         if (!one) Py_CLEAR(found);
         else PyTuple_SET_ITEM(found, place, one);
     }
@@ -154,7 +157,7 @@ static PyObject *column_item(Column *column, Py_ssize_t row) {
     case NUMBERS: return PyLong_FromLongLong(numbers_of(column)[row]);
     case TIMES: return new_time(numbers_of(column)[row]);
     case DIGESTS: return PyBytes_FromStringAndSize((const char *)at, DIGEST_SIZE);
-    case VALUES: return new_counters((const Counters *)at);
+    case VALUES: return new_tuple(((const Counters *)at)->counts, (Py_ssize_t)((const Counters *)at)->size);
     }
     return NULL;
 }

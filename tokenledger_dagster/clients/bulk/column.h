@@ -46,6 +46,9 @@ static inline bool push_number(Column *column, int64_t number) {
 /* A borrowed column of some kind from an attribute or argument; NULL with an exception set where it is none. */
 Column *as_column(PyObject *found, Kind kind, const char *name);
 
+/* Counts as a tuple; NO_COUNT is None. */
+PyObject *new_tuple(const int64_t *counts, Py_ssize_t size);
+
 bool prepare_columns(PyObject *module);
 
 #endif

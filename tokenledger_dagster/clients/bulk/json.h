@@ -26,7 +26,7 @@ enum { DEEPEST = 100 }; /* nesting; deeper rows are for the careful reader */
 typedef struct {
     const byte *at; /* first byte within the quotes; NULL where there is no text */
     size_t size;
-    bool is_plain;  /* printable ASCII without escapes */
+    bool is_odd;    /* not printable ASCII alone, or with escapes */
 } Text;
 
 static inline const byte *after_space(const byte *at, const byte *end) {
@@ -110,6 +110,8 @@ static inline const byte *after_word(const byte *at, const byte *end, const char
 
 static inline const byte *after_null(const byte *at, const byte *end) { return after_word(at, end, "null", 4); }
 
+static inline bool is_null(const byte *at, const byte *end) { return at < end && *at == 'n'; }
+
 /* Any value.  The nesting is kept in bits, one for each level: set for an object. */
 static inline const byte *after_value(const byte *at, const byte *end) {
     uint64_t kinds[DEEPEST / 64 + 1] = {0};
@@ -174,20 +176,17 @@ static inline const byte *after_value(const byte *at, const byte *end) {
     }
 }
 
-/* A string or null. */
-static inline const byte *read_text(const byte *at, const byte *end, Text *text) {
-    text->at = NULL;
-    text->size = 0;
-    text->is_plain = true;
-    if (at < end && *at == 'n') return after_null(at, end);
+/* A string or null, into a Text. */
+static inline const byte *read_text(const byte *at, const byte *end, void *to) {
+    Text *text = to;
+    *text = (Text){0};
+    if (is_null(at, end)) return after_null(at, end);
     if (at == end || *at != '"') return NULL;
-    bool has_escapes = false;
-    const byte *after = after_string(at, end, &has_escapes);
+    const byte *after = after_string(at, end, &text->is_odd);
     if (!after) return NULL;
     text->at = at + 1;
     text->size = (size_t)(after - at - 2);
-    text->is_plain = !has_escapes;
-    for (const byte *one = text->at; text->is_plain && one < after - 1; one++) text->is_plain = *one < 0x7f;
+    for (const byte *one = text->at; !text->is_odd && one < after - 1; one++) text->is_odd = *one >= 0x7f;
     return after;
 }
 
@@ -196,13 +195,19 @@ static inline bool text_is(const Text *text, const char *word) {
     return text->at && text->size == size && !memcmp(text->at, word, size);
 }
 
+static inline bool same_text(const Text *one, const Text *other) {
+    if (!one->at || !other->at) return !one->at && !other->at;
+    return one->size == other->size && !memcmp(one->at, other->at, one->size);
+}
+
 enum { NO_COUNT = -1 };
 #define MOST_TOKENS INT64_C(10000000000)
 
-/* A counter: a plain whole number that is not too large, or null. */
-static inline const byte *read_count(const byte *at, const byte *end, int64_t *count) {
+/* A counter, into an int64_t: a plain whole number that is not too large, or null. */
+static inline const byte *read_count(const byte *at, const byte *end, void *to) {
+    int64_t *count = to;
     *count = NO_COUNT;
-    if (at < end && *at == 'n') return after_null(at, end);
+    if (is_null(at, end)) return after_null(at, end);
     const byte *first = at;
     int64_t found = 0;
     while (at < end && is_digit(*at) && at - first < 12) found = found * 10 + (*at++ - '0');
@@ -253,7 +258,47 @@ static inline bool next_key(Walk *walk) {
     return walk->at < end || !(walk->is_bad = true);
 }
 
-#define KEY_IS(walk, name) ((walk).size == sizeof(name) - 1 && !memcmp((walk).key, name, sizeof(name) - 1))
+/* A member of an object that is looked at: its key, where its value goes, and who reads it. */
+typedef const byte *Read(const byte *at, const byte *end, void *to);
+typedef struct {
+    const char *key;
+    size_t size, place;
+    Read *read;
+} Member;
+#define MEMBER(key, type, field, read) {key, sizeof(key) - 1, offsetof(type, field), read}
+
+/* What stands for a value that has to be null; nothing is kept of it. */
+static inline const byte *read_null(const byte *at, const byte *end, void *to) {
+    (void)to;
+    return after_null(at, end);
+}
+#define NULL_MEMBER(key) {key, sizeof(key) - 1, 0, read_null}
+
+enum Others { OTHERS_REFUSED, OTHERS_PASSED };
+
+/* An object into a struct, each of some members at most once; with other members it is refused, or they are passed. */
+static inline const byte *read_object(const byte *at, const byte *end, const Member *members, size_t count, void *to,
+                                      enum Others others) {
+    Walk walk;
+    unsigned seen = 0;
+    if (!begin_object(&walk, at, end)) return NULL;
+    while (next_key(&walk)) {
+        size_t place = 0;
+        while (place < count && (members[place].size != walk.size || memcmp(members[place].key, walk.key, walk.size)))
+            place++;
+        if (place == count) {
+            walk.at = others == OTHERS_PASSED ? after_value(walk.at, end) : NULL;
+        } else {
+            if (seen & 1u << place) return NULL;
+            seen |= 1u << place;
+            walk.at = members[place].read(walk.at, end, (byte *)to + members[place].place);
+        }
+        if (!walk.at) return NULL;
+    }
+    return walk.is_bad ? NULL : walk.at;
+}
+#define READ_OBJECT(at, end, members, to, others) \
+    read_object(at, end, members, sizeof members / sizeof *members, to, others)
 
 /* Whether some bytes hold a word of at least two letters. */
 static inline bool holds(const byte *at, const byte *end, const char *word, size_t size) {

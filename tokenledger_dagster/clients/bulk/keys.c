@@ -4,7 +4,7 @@
  */
 #include "bulk.h"
 
-enum { TAKEN = 1, WANTED = 2, OUTSIDE = 4 };
+enum { HELD = 1, WANTED = 2, OUTSIDE = 4 };
 
 typedef struct {
     uint32_t *keys;
@@ -60,7 +60,7 @@ static bool count_one(void *to, Py_ssize_t column, Py_ssize_t event, uint32_t ke
 
 static bool insert_new(void *to, Py_ssize_t column, Py_ssize_t event, uint32_t key) {
     (void)column, (void)event;
-    insert(to, key, TAKEN, WANTED);
+    insert(to, key, HELD, WANTED);
     return true;
 }
 
@@ -111,7 +111,7 @@ PyObject *met(PyObject *Py_UNUSED(module), PyObject *given) {
     for (Py_ssize_t one = 0; done && one < PyList_GET_SIZE(loose); one++) {
         unsigned long key = PyLong_AsUnsignedLong(PyList_GET_ITEM(loose, one));
         done = !PyErr_Occurred();
-        if (done) insert(&table, (uint32_t)key, TAKEN | WANTED | OUTSIDE, 0);
+        if (done) insert(&table, (uint32_t)key, HELD | WANTED | OUTSIDE, 0);
     }
     Search in_new = {&table, found, 0}, in_stored = {&table, found, PyList_GET_SIZE(new)};
     done = done && walk(stored, mark_stored, &table) && walk(settled, mark_outside, &table) &&

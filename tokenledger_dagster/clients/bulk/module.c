@@ -41,14 +41,20 @@ bool get_int(PyObject *owner, const char *name, int64_t *found) {
     return !PyErr_Occurred();
 }
 
-bool open_block(Block *block, PyObject *packer, PyObject *data, Py_buffer *view, Py_ssize_t filled, long long base) {
-    if (PyObject_GetBuffer(data, view, PyBUF_SIMPLE) < 0) return false;
+bool open_block(Block *block, PyObject *const *given, Py_ssize_t count) {
+    if (count != 4) {
+        PyErr_SetString(PyExc_TypeError, "a block is given as packer, data, filled, base");
+        return false;
+    }
+    PyObject *packer = given[0];
+    Py_ssize_t filled = PyLong_AsSsize_t(given[2]);
     block->packer = packer;
-    block->data = data;
-    block->first = view->buf;
+    block->data = given[1];
+    block->base = PyLong_AsLongLong(given[3]);
+    if (PyErr_Occurred() || PyObject_GetBuffer(block->data, &block->view, PyBUF_SIMPLE) < 0) return false;
+    block->first = block->view.buf;
     block->end = block->first + filled;
-    block->base = base;
-    bool done = filled >= 0 && filled <= view->len;
+    bool done = filled >= 0 && filled <= block->view.len;
     if (!done) PyErr_SetString(PyExc_ValueError, "a block is not longer than its data");
     done = done && (block->offsets = get_column(packer, "_offsets", NUMBERS)) &&
            (block->lengths = get_column(packer, "_lengths", NUMBERS)) &&
@@ -61,11 +67,11 @@ bool open_block(Block *block, PyObject *packer, PyObject *data, Py_buffer *view,
            (block->firsts = get_column(packer, "_firsts", TIMES)) &&
            (block->identities = PyObject_GetAttrString(packer, "_identities")) &&
            get_int(packer, "_latest_us", &block->latest_us);
-    if (!done) close_block(block, view);
+    if (!done) close_block(block);
     return done;
 }
 
-void close_block(Block *block, Py_buffer *view) {
+void close_block(Block *block) {
     Py_XDECREF(block->offsets);
     Py_XDECREF(block->lengths);
     Py_XDECREF(block->hashes);
@@ -76,7 +82,7 @@ void close_block(Block *block, Py_buffer *view) {
     Py_XDECREF(block->values);
     Py_XDECREF(block->firsts);
     Py_XDECREF(block->identities);
-    PyBuffer_Release(view);
+    PyBuffer_Release(&block->view);
 }
 
 bool give_line(const Block *block, const byte *at, const byte *stop, bool is_careful) {
@@ -182,7 +188,7 @@ static PyMethodDef functions[] = {
     {"codex_keys", codex_keys, METH_O, "codex_keys(totals)"},
     {"earliest", earliest, METH_VARARGS, "earliest(times, context_of, contexts)"},
     {"sums", sums, METH_VARARGS,
-     "sums(form, kind, states, times, winners, context_of, kind_of, identities, values, slot_us, steps)"},
+     "sums(form, kind, states, firsts, winners, context_of, kind_of, identities, values, slot_us, steps)"},
     {"extended", extended, METH_VARARGS, "extended(before, offsets, hashes)"},
     {"met", met, METH_VARARGS, "met(new, stored, settled, loose)"},
     {"end_with_parent", end_with_parent, METH_NOARGS, "end_with_parent()"},

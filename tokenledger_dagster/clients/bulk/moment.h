@@ -37,6 +37,13 @@ static inline int64_t days_since_1970(int year, int month, int day) {
     return era * 146097 + in_era * 365 + in_era / 4 - in_era / 100 + in_year - 719468;
 }
 
+/* Microseconds since 1970 of a date and time. */
+static inline int64_t us_of(const Moment *moment) {
+    int64_t seconds = days_since_1970(moment->year, moment->month, moment->day) * 86400 + moment->hour * 3600 +
+                      moment->minute * 60 + moment->second;
+    return seconds * 1000000 + moment->micro;
+}
+
 /* The date and time of some microseconds since 1970. */
 static inline void moment_of(int64_t us, Moment *moment) {
     int64_t seconds = us / 1000000 - (us % 1000000 < 0), days = seconds / 86400 - (seconds % 86400 < 0);
@@ -73,9 +80,7 @@ static inline bool read_moment(const Text *text, Moment *moment) {
         moment->day > days_in(moment->year, moment->month) || moment->hour > 23 || moment->minute > 59 ||
         moment->second > 59)
         return false;
-    int64_t seconds = days_since_1970(moment->year, moment->month, moment->day) * 86400 + moment->hour * 3600 +
-                      moment->minute * 60 + moment->second;
-    moment->us = seconds * 1000000 + moment->micro;
+    moment->us = us_of(moment);
     return true;
 }
 

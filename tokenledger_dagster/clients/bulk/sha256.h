@@ -6,9 +6,9 @@
 #ifndef TOKENLEDGER_SHA256_H
 #define TOKENLEDGER_SHA256_H
 
-#include "json.h"
+#include "column.h"
 
-enum { DIGEST_BYTES = 32, SHA_BLOCK = 64 };
+enum { SHA_BLOCK = 64 };
 
 #if defined(__x86_64__) && defined(__GNUC__)
 #include <cpuid.h>
@@ -60,7 +60,7 @@ static void sha256_blocks(__m128i state[2], const byte *at, size_t blocks) {
 }
 
 __attribute__((target("sha,sse4.1,ssse3")))
-static void sha256(const byte *at, size_t size, byte digest[DIGEST_BYTES]) {
+static void sha256(const byte *at, size_t size, byte digest[DIGEST_SIZE]) {
     /* the instructions take the eight words of the state as (a, b, e, f) and (c, d, g, h), highest first */
     __m128i state[2] = {
         _mm_set_epi32(0x6a09e667, (int)0xbb67ae85, 0x510e527f, (int)0x9b05688c),
@@ -79,14 +79,14 @@ static void sha256(const byte *at, size_t size, byte digest[DIGEST_BYTES]) {
     _mm_storeu_si128((__m128i *)abef, state[0]);
     _mm_storeu_si128((__m128i *)cdgh, state[1]);
     const uint32_t words[8] = {abef[3], abef[2], cdgh[3], cdgh[2], abef[1], abef[0], cdgh[1], cdgh[0]};
-    for (int place = 0; place < DIGEST_BYTES; place++)
+    for (int place = 0; place < DIGEST_SIZE; place++)
         digest[place] = (byte)(words[place / 4] >> (24 - 8 * (place % 4)));
 }
 
 #else
 
 static bool can_sha256(void) { return false; }
-static void sha256(const byte *at, size_t size, byte digest[DIGEST_BYTES]) { (void)at, (void)size, (void)digest; }
+static void sha256(const byte *at, size_t size, byte digest[DIGEST_SIZE]) { (void)at, (void)size, (void)digest; }
 
 #endif
 #endif

@@ -1,6 +1,6 @@
-/* What booking needs of a pack, from its columns: keys, checks, times, and sums by quarter hour (``clients.pack``).
+/* What booking needs of a pack, from its columns: keys, checks, first times, sums by quarter hour (``clients.pack``).
  *
- * Here: the loops over events.  Not here: what a state means, or which contexts are priced alike: ``clients.bulk_sums``
+ * Here: the loops over events.  Not here: what a state means, or which contexts are priced alike: ``clients.bulk_pack``
  * asks the pack's format.
  */
 #include "bulk.h"
@@ -50,7 +50,7 @@ static uint32_t adler32_of(const byte *at, size_t size) {
     return high << 16 | low;
 }
 
-/* ---------------------------------------------------------------- columns of 32 and 64 bits */
+/* ---------------------------------------------------------------- keys, checks, first times */
 
 static bool text_of(PyObject *text, const byte **at, size_t *size) {
     Py_ssize_t found = 0;
@@ -176,7 +176,7 @@ PyObject *earliest(PyObject *Py_UNUSED(module), PyObject *given) {
 typedef struct {
     int64_t slot;
     long kind;
-    PyObject *prefix; /* borrowed from `seen` */
+    PyObject *prefix; /* borrowed from a key of `numbers` */
     int step;
     int64_t count, counters[COUNTERS];
 } Cell;
