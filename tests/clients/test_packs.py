@@ -24,9 +24,11 @@ from tests.support import Row, at, claude, claude_progress, jsonl, line, meta, r
 from tokenledger_dagster.clients import claude_pack, codex_pack, compiled
 from tokenledger_dagster.clients.base import SourceFile
 from tokenledger_dagster.clients.pack import decode_columns
+from tokenledger_dagster.clients.pack_copies import copies
 from tokenledger_dagster.clients.registry import clients
 from tokenledger_dagster.contracts.record import UsageRecord
 from tokenledger_dagster.ingest import reading, scan
+from tokenledger_dagster.ingest.bookkeeping import copy_of
 from tokenledger_dagster.ingest.scan import Scanned, Start
 
 NOW_US = 1_780_000_000_000_000
@@ -84,6 +86,25 @@ def _told(value: Any) -> Any:
     return {key: item for key, item in kept.items() if item is not None and item != {} and item != 0}
 
 
+def copies_alike(client: str, found: Scanned) -> None:
+    """What booking works on comes from the columns as it comes from the records."""
+    form = clients()[client].pack_format()
+    for packed in found.packs:
+        assert form is not None
+        columns = decode_columns(packed.body)
+        names = [form.priced(context)[0] for context in columns.contexts]
+        numbers = {name: 70 + place for place, name in enumerate(names)}
+        expected = [
+            (clients()[client].group(record), copy_of(1000 + row, 7, numbers[record.session_id], record))
+            for row, record in form.records(columns)
+        ]
+        every = range(len(columns.winners))
+        assert list(copies(columns, every, 7, 1000, [numbers[name] for name in names])) == expected
+        some = every[::2]
+        kept = [one for one, event in zip(expected, columns.event_of, strict=True) if event in some]
+        assert list(copies(columns, some, 7, 1000, [numbers[name] for name in names])) == kept
+
+
 def sessions(found: Scanned) -> list[tuple[Any, ...]]:
     return sorted((note.name, note.first_us, note.project_us, note.project) for note in found.sessions)
 
@@ -99,6 +120,7 @@ def same(client: str, fast: Scanned, careful: Scanned) -> None:
         for one, other in zip(map(shown, records(client, fast)), map(shown, careful.records), strict=True)
     ]
     assert [found for found in differing if found] == []
+    copies_alike(client, fast)
     assert fast.skipped == careful.skipped
     assert fast.bad == careful.bad
     assert _unordered(state(fast)) == _unordered(state(careful))

@@ -8,6 +8,7 @@ formats of clients).
 from __future__ import annotations
 
 from typing import Any
+from zlib import crc32
 
 import msgspec
 
@@ -77,8 +78,10 @@ def summarise_in_bulk(form: PackFormat, cut: Cut) -> Packed:
         keys, checks = _bulk.claude_keys(columns.identities, sessions, columns.context_of, columns.winners)
     else:
         keys, checks = _bulk.codex_keys(columns.identities), form.checks(columns).tobytes()
+    body = _body(columns)
     return Packed(
-        body=_body(columns),
+        body=body,
+        digest=crc32(body),
         rows=len(columns.offsets),
         keys=keys,
         checks=checks,

@@ -393,13 +393,9 @@ class ClaudePackFormat:
         """None: copies are told by their ids."""
         return iter(())
 
-    def records(
-        self, columns: Columns, events: Container[int] | None = None, *, raw: bool = True
-    ) -> Iterator[tuple[int, UsageRecord]]:
+    def records(self, columns: Columns) -> Iterator[tuple[int, UsageRecord]]:
         """The records of the rows, in order."""
         for row, (event, place) in enumerate(zip(columns.event_of, columns.context_of, strict=True)):
-            if events is not None and event not in events:
-                continue
             context = columns.contexts[place]
             name, request = columns.identities[event]
             found = columns.values[row]
@@ -438,7 +434,7 @@ class ClaudePackFormat:
                     speed=values.word(context[_SPEED]),
                     reported_cost_nano=extra.get("cost"),
                     flags=() if model is not None else ("model_missing",),
-                    raw_usage=_raw_usage(padded, context, extra) if raw else None,
+                    raw_usage=_raw_usage(padded, context, extra),
                 ),
             )
 

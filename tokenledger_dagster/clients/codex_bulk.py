@@ -6,10 +6,12 @@ vouch for.  Not here: what a row means (``clients.codex_pack``, ``clients.codex_
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from tokenledger_dagster.clients import _bulk
 from tokenledger_dagster.clients.base import Sink
 from tokenledger_dagster.clients.bulk_pack import BulkPacker
-from tokenledger_dagster.clients.codex_pack import CodexPacker
+from tokenledger_dagster.clients.codex_pack import REPLAYED, CodexPacker
 from tokenledger_dagster.clients.codex_reader import CodexReader
 from tokenledger_dagster.clients.codex_reducer import REPEATED, ReducerState
 from tokenledger_dagster.clients.pack import microseconds
@@ -21,7 +23,8 @@ _NEVER = -1
 class CodexBulkPacker(BulkPacker, CodexPacker):
     """The packer of rollouts whose rows C takes; the Python packer gets every line that C does not vouch for."""
 
-    _repeated = REPEATED
+    repeated: ClassVar = {"rule": REPEATED}
+    replayed: ClassVar = REPLAYED
 
     def __init__(self, sink: Sink, reader: CodexReader) -> None:
         super().__init__(sink, reader)
@@ -46,6 +49,12 @@ class CodexBulkPacker(BulkPacker, CodexPacker):
         kind = bool(tiered), bool(writes)
         place = self._places.get(kind)
         return self._context(*kind) if place is None else place
+
+    def take_turn(self, model: str, folder: str) -> None:
+        """A turn's context, as the careful reader takes it."""
+        state = self._reader.state
+        state.model, state.cwd = model, state.cwd or folder
+        self._places.clear()
 
     def count_heartbeats(self, count: int) -> None:
         """Counts rows that tell rate limits only."""

@@ -48,6 +48,8 @@ from tokenledger_dagster.contracts.record import UsageRecord, Vector
 
 LAYOUT = "codex-1"
 _CR = ord("\r")
+REPLAYED = {"rule": SPAWN_REPLAY, "burst": True}
+"""A spawned thread's file opens with its parent's history, re-stamped in one burst."""
 _EARLIEST = datetime(1971, 1, 1, tzinfo=UTC)
 
 _WIDTH = 40
@@ -226,8 +228,7 @@ class CodexPacker(RowPacker):
             state.interleaved = True
             self._places.clear()
         if rule is None and state.spawn_second == microseconds(moment) // values.MICROS:
-            # a spawned thread's file opens with its parent's history, re-stamped in one burst
-            self._extras[at] = {"rule": SPAWN_REPLAY, "burst": True}
+            self._extras[at] = REPLAYED
         elif rule is not None:
             self._extras[at] = {"rule": rule}
 
@@ -328,16 +329,13 @@ class CodexPackFormat:
 
     def vectors(self, columns: Columns) -> Iterator[tuple[int, bytes]]:
         """Of total and latest request."""
+        identities = columns.identities
         for ordinal, event, found in zip(columns.ordinals, columns.event_of, columns.values, strict=True):
-            yield ordinal, fingerprint(columns.identities[event], found[7:] or None)
+            yield ordinal, fingerprint(identities[event], found[7:] or None)
 
-    def records(
-        self, columns: Columns, events: Container[int] | None = None, *, raw: bool = True
-    ) -> Iterator[tuple[int, UsageRecord]]:
+    def records(self, columns: Columns) -> Iterator[tuple[int, UsageRecord]]:
         """The records of the rows, in order."""
         for row, (event, place) in enumerate(zip(columns.event_of, columns.context_of, strict=True)):
-            if events is not None and event not in events:
-                continue
             context, found = columns.contexts[place], columns.values[row]
             total: Vector = tuple(columns.identities[event])
             billed, last = found[:5], found[7:] or None
@@ -366,7 +364,7 @@ class CodexPackFormat:
                     client_version=context[_VERSION],
                     service_tier=context[_TIER],
                     flags=tuple(dict.fromkeys(flags)),
-                    raw_usage=_raw_usage(context[_WRITES], total, found[5], last, found[6]) if raw else None,
+                    raw_usage=_raw_usage(context[_WRITES], total, found[5], last, found[6]),
                 ),
             )
 

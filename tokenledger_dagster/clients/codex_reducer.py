@@ -22,7 +22,7 @@ _PACK = struct.Struct("<5q")
 
 def fingerprint(*vectors: tuple[int, ...] | None) -> bytes:
     """Eight bytes that stand for some counter vectors."""
-    packed = b"".join(b"\x00" if vector is None else _PACK.pack(*vector) for vector in vectors)
+    packed = b"".join([b"\x00" if vector is None else _PACK.pack(*vector) for vector in vectors])
     return hashlib.blake2b(packed, digest_size=8).digest()
 
 

@@ -113,6 +113,8 @@ class Packed(msgspec.Struct, array_like=True):
 
     body: bytes
     """``Columns`` as JSON."""
+    digest: int
+    """CRC-32 of the body."""
     rows: int
     keys: bytes
     """32-bit key of each event's booking group: requests that are one have equal keys."""
@@ -289,13 +291,8 @@ class PackFormat(Protocol):
         """(ordinal, fingerprint of the logged counters) of every row, where copied prefixes are told by them."""
         ...
 
-    def records(
-        self, columns: Columns, events: Container[int] | None = None, *, raw: bool = True
-    ) -> Iterator[tuple[int, UsageRecord]]:
-        """(row, record) of the rows of some events (None: all), as the careful reader would have made them.
-
-        ``raw`` False leaves the log's own usage object out, which booking never looks at.
-        """
+    def records(self, columns: Columns) -> Iterator[tuple[int, UsageRecord]]:
+        """(row, record) of every row, as the careful reader would have made them."""
         ...
 
 
@@ -386,8 +383,10 @@ def summarise(form: PackFormat, cut: Cut) -> Packed:
             found[key].append(counted)
         else:
             found[key] = [counted]
+    body = msgspec.json.encode(columns)
     return Packed(
-        body=msgspec.json.encode(columns),
+        body=body,
+        digest=zlib.crc32(body),
         rows=len(columns.offsets),
         keys=form.keys(columns.identities).tobytes(),
         checks=form.checks(columns).tobytes(),

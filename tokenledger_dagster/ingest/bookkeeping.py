@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 
 import msgspec
 
@@ -110,7 +111,7 @@ def settle(ledger: Ledger, numbers: Sequence[int], chunk: int = _CHUNK) -> None:
 
 def _settle(ledger: Ledger, packs: Sequence[Pack]) -> None:
     """Hands what is left of packs to general booking."""
-    taken: list[Taken] = []
+    rows: list[tuple[int, Copy]] = []
     left = {pack.pack_no: [event for event, state in enumerate(pack.states) if state != EXPANDED] for pack in packs}
     # where another pack's row stands for a request of these, both are booked together
     keys = {pack.keys[event] for pack in packs for event in left[pack.pack_no]}
@@ -120,12 +121,11 @@ def _settle(ledger: Ledger, packs: Sequence[Pack]) -> None:
             if pack.pack_no not in left:
                 partners[pack.pack_no].add(event)
     for number, events in partners.items():
-        taken += _expand(ledger, ledger.packs.pack(number), events)
+        rows += _expand(ledger, ledger.packs.pack(number), events)
     for pack in packs:
-        taken += _expand(ledger, pack, left[pack.pack_no])
+        rows += _expand(ledger, pack, left[pack.pack_no])
         pack.opened = None
-    if taken:
-        rows = [_row_of(ledger, one) for one in taken]
+    if rows:
         _book_groups(ledger, booking.by_group(rows), set(), rows)
 
 
@@ -144,7 +144,7 @@ def book(
     rows: list[tuple[int, Copy]],
 ) -> None:
     """Books in general what several files show or one file cannot tell; ``packs`` have been admitted."""
-    taken: list[Taken] = []
+    rows = [*rows]
     holders, outside = ledger.packs.met({key for one in added for key in _loose_keys(one)})
     doomed: dict[int, set[int]] = defaultdict(set)
     dominated: dict[int, list[int]] = defaultdict(list)
@@ -162,22 +162,21 @@ def book(
         if CONTACT in pack.states:
             doomed[pack.pack_no].update(event for event, state in enumerate(pack.states) if state == CONTACT)
     for number, ones in doomed.items():
-        taken += _expand(ledger, ledger.packs.pack(number), ones)
+        rows += _expand(ledger, ledger.packs.pack(number), ones)
     superseded, copied, touched = families.update(connection, ledger, added)
     for pack in ledger.packs.of_streams(superseded):
-        taken += _expand(ledger, pack, range(len(pack.states)))
-    taken += _expand_copied(ledger, copied)
+        rows += _expand(ledger, pack, range(len(pack.states)))
+    rows += _expand_copied(ledger, copied)
     fresh, joined = witnesses.newly_joined(connection, ledger, added), witnesses.joined(connection, ledger)
     for pack in witnesses.joined_packs(ledger, joined, fresh, packs) if joined else ():
-        taken += _expand(ledger, pack, range(len(pack.states)))
-    rows = rows + [_row_of(ledger, one) for one in taken]
+        rows += _expand(ledger, pack, range(len(pack.states)))
     touched |= witnesses.link(connection, ledger, added, rows, joined, fresh)
     stirred = _stirred(ledger, packs)
     if rows or touched or stirred:
         _book_groups(ledger, booking.by_group(rows), touched | stirred, rows)
 
 
-def _expand_copied(ledger: Ledger, streams: set[int]) -> list[Taken]:
+def _expand_copied(ledger: Ledger, streams: set[int]) -> list[tuple[int, Copy]]:
     """Hands to general booking what its own file booked, but its copied history makes another session's.
 
     Mostly the other file's row has met them; where its own file bars that one, nobody has.
@@ -199,10 +198,10 @@ def _expand_copied(ledger: Ledger, streams: set[int]) -> list[Taken]:
             for found in ledger.packs.holders(keys).values() if keys else ():
                 for other, event in found:
                     doomed[other.pack_no].add(event)
-    taken: list[Taken] = []
+    rows: list[tuple[int, Copy]] = []
     for number, events in doomed.items():
-        taken += _expand(ledger, ledger.packs.pack(number), events)
-    return taken
+        rows += _expand(ledger, ledger.packs.pack(number), events)
+    return rows
 
 
 def _add_cells(ledger: Ledger, pack: Pack) -> None:
@@ -240,19 +239,27 @@ def _dominate(ledger: Ledger, pack: Pack, events: Sequence[int]) -> None:
     pack.changed = True
 
 
-def _expand(ledger: Ledger, pack: Pack, events: Iterable[int]) -> list[Taken]:
-    """Hands events of a pack to general booking; their sums are taken back, for booking adds them again."""
-    taken, cells, rules = ledger.packs.expand(pack, events)
+def _expand(ledger: Ledger, pack: Pack, events: Iterable[int]) -> list[tuple[int, Copy]]:
+    """Hands events of a pack to general booking; their sums are taken back, for booking adds them again.
+
+    Returns (group, copy) of each of their records.
+    """
+    taken, cells, rules = ledger.packs.expand(pack, events, partial(ledger.session_number, pack.client))
     ledger.add_cells(pack.client, cells, -1)
     ledger.rules.subtract(rules)
-    return taken
+    return _rows_of(pack.client, taken)
 
 
-def _row_of(ledger: Ledger, taken: Taken) -> tuple[int, Copy]:
-    client, record = taken.pack.client, taken.record
-    session = ledger.session_number(client, record.session_id)
-    group = booking.group_number(client, clients()[client].group(record))
-    return group, _copy(taken.rid, taken.pack.stream_no, session, record)
+def _rows_of(client: str, taken: Iterable[Taken]) -> list[tuple[int, Copy]]:
+    """The same with the number of each group."""
+    numbers: dict[bytes, int] = {}
+    rows: list[tuple[int, Copy]] = []
+    for key, copy in taken:
+        group = numbers.get(key)
+        if group is None:  # several rows are one request
+            group = numbers[key] = booking.group_number(client, key)
+        rows.append((group, copy))
+    return rows
 
 
 def _loose_keys(one: Added) -> list[int]:
@@ -286,7 +293,7 @@ def number(ledger: Ledger, one: Added, first: int) -> list[tuple[int, Copy]]:
     for rid, record in zip(rids, one.records, strict=True):
         session = ledger.session_number(one.client, record.session_id)
         rows.append(
-            (booking.group_number(one.client, client.group(record)), _copy(rid, one.stream_no, session, record))
+            (booking.group_number(one.client, client.group(record)), copy_of(rid, one.stream_no, session, record))
         )
     return rows
 
@@ -303,7 +310,8 @@ def runs_of(rids: Sequence[int]) -> Iterator[tuple[int, int]]:
             start = at
 
 
-def _copy(rid: int, stream_no: int, session: int, record: UsageRecord) -> Copy:
+def copy_of(rid: int, stream_no: int, session: int, record: UsageRecord) -> Copy:
+    """A record as booking works on it, under its number and that of its session."""
     counters = record.counters
     return Copy(
         rid=rid,

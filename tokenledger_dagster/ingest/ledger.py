@@ -10,7 +10,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from datetime import UTC, datetime
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -39,6 +39,7 @@ _INDEX_ROWS = 10_000
 _INT64_MAX = 2**63 - 1
 _UNKNOWN: Any = object()
 _SLOTS_A_DAY = 96
+_EPOCH = date(1970, 1, 1).toordinal()
 SUM_FLAG = "sum_of_requests"
 """Booking flag of an event that is several requests together."""
 _encode_copy = msgspec.msgpack.Encoder().encode
@@ -113,8 +114,9 @@ class Ledger:
         self._models: dict[tuple[str, Billing, int], tuple[int, ModelName]] = {}
         self._model_numbers: dict[tuple[Any, ...], int] = {}
         self._new: dict[int, list[UsageRecord]] = {}
-        self._contexts: dict[tuple[str, PricedContext, int], tuple[int, Any, int, bool]] = {}
-        self._units: dict[tuple[Any, ...], tuple[int, ...] | None] = {}
+        self._day_prices: dict[tuple[Any, ...], tuple[int, ModelName, tuple[int, ...] | None, bool]] = {}
+        """Model and prices by what they depend on, and whether the prices change within the day."""
+        self._slot_prices: dict[tuple[Any, ...], tuple[int, ...] | None] = {}
         self.rules: Counter[str] = Counter()
         """New records set aside so far, by rule."""
         self.priced: Counter[str] = Counter()
@@ -156,8 +158,8 @@ class Ledger:
         """Drops cached models and prices before all that was booked is thrown away."""
         self._models.clear()
         self._model_numbers.clear()
-        self._units.clear()
-        self._contexts.clear()
+        self._day_prices.clear()
+        self._slot_prices.clear()
 
     def is_superseded(self, stream: int) -> bool:
         """True for the archived copy of a file that is also there as an active one, unless it carries that one on."""
@@ -224,6 +226,7 @@ class Ledger:
         if found is None:
             insert = "INSERT INTO sessions (client, session_id) VALUES (?, ?)"
             found = self._session_numbers[key] = int(self._db.execute(insert, key).lastrowid or 0)
+            self._sessions[found] = Session(found, client, name)
         return found
 
     def own_first(self, sessions: set[int], groups: set[int]) -> dict[int, int]:
@@ -473,31 +476,37 @@ class Ledger:
 
     def _priced(self, client: str, context: PricedContext, cell: Cell) -> _Priced:
         """Session, model and prices of a cell, which hold for its context, prefix and step until midnight."""
+        raw = context.model_raw
         day = cell.slot // _SLOTS_A_DAY
-        known = self._contexts.get((client, context, day))
+        # by what is priced, not by session: many sessions use few models
+        key = (client, raw, context.speed, context.service_tier, cell.prefix, cell.step, day)
+        known = self._day_prices.get(key)
         if known is None:
-            model_no, name = self.model(client, Billing(context.model_raw), cell.slot * SLOT_US)
-            session = self.session_number(client, context.session)
+            model_no, name = self.model(client, Billing(raw), cell.slot * SLOT_US)
             # rates change at midnight, but for models with rates by time of day
             changing = self.is_slotted(client, name, cell.prefix)
-            known = self._contexts[client, context, day] = (model_no, name, session, changing)
-        model_no, name, session, changing = known
-        bucket = cell.slot if changing else -day
-        key = (client, context.model_raw, context.speed, context.service_tier, cell.prefix, cell.step, bucket)
-        units = self._units.get(key, _UNKNOWN)
-        if units is _UNKNOWN:
-            units = self._units[key] = token_prices(
-                self.rates,
-                client=client,
-                name=name,
-                ts_us=cell.slot * SLOT_US,
-                message_id=cell.prefix or None,
-                speed=context.speed,
-                service_tier=context.service_tier,
-                steps=PROMPT_STEPS,
-                step=cell.step,
-            )
-        return _Priced(session, model_no, units, changing)
+            units = None if changing else self._units(client, name, context, cell)
+            known = self._day_prices[key] = (model_no, name, units, changing)
+        model_no, name, units, changing = known
+        if changing:
+            bucket = (*key, cell.slot)
+            units = self._slot_prices.get(bucket, _UNKNOWN)
+            if units is _UNKNOWN:
+                units = self._slot_prices[bucket] = self._units(client, name, context, cell)
+        return _Priced(self.session_number(client, context.session), model_no, units, changing)
+
+    def _units(self, client: str, name: ModelName, context: PricedContext, cell: Cell) -> tuple[int, ...] | None:
+        return token_prices(
+            self.rates,
+            client=client,
+            name=name,
+            ts_us=cell.slot * SLOT_US,
+            message_id=cell.prefix or None,
+            speed=context.speed,
+            service_tier=context.service_tier,
+            steps=PROMPT_STEPS,
+            step=cell.step,
+        )
 
 
 @contextmanager
@@ -513,4 +522,4 @@ def _unindexed(connection: sqlite3.Connection) -> Iterator[None]:
 
 def _utc_day(day: int) -> str:
     """ISO date of days since 1970; far-off days are held at the calendar's ends."""
-    return datetime.fromtimestamp(min(max(day, -700_000), 2_900_000) * 86_400, UTC).strftime("%Y-%m-%d")
+    return date.fromordinal(min(max(day, -700_000), 2_900_000) + _EPOCH).isoformat()

@@ -14,12 +14,13 @@ from __future__ import annotations
 import sqlite3
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from zlib import crc32
 
 import msgspec
 
+from tokenledger_dagster.clients.base import Copy
 from tokenledger_dagster.clients.pack import (
     BARRED,
     BOOKED,
@@ -34,8 +35,8 @@ from tokenledger_dagster.clients.pack import (
     cell_of,
     decode_columns,
 )
+from tokenledger_dagster.clients.pack_copies import copies
 from tokenledger_dagster.clients.registry import clients
-from tokenledger_dagster.contracts.record import UsageRecord
 from tokenledger_dagster.ingest.journal import SegmentDamagedError
 from tokenledger_dagster.ingest.meeting import Holders, holders_of, met, repeated
 
@@ -78,12 +79,8 @@ class Pack(msgspec.Struct):
     opened: Columns | None = None
 
 
-class Taken(msgspec.Struct):
-    """A record handed to general booking."""
-
-    pack: Pack
-    rid: int
-    record: UsageRecord
+Taken = tuple[bytes, Copy]
+"""A record handed to general booking, with the key material of its group."""
 
 
 class Packs:
@@ -235,9 +232,9 @@ class Packs:
         return form
 
     def expand(
-        self, pack: Pack, events: Iterable[int]
+        self, pack: Pack, events: Iterable[int], number: Callable[[str], int]
     ) -> tuple[list[Taken], list[tuple[PricedContext, Cell]], Counter[str]]:
-        """Hands events to general booking.
+        """Hands events to general booking; ``number`` tells that of a session by its name.
 
         Returns their records, the sums that stood for them until now, and how many records were set aside by rule.
         """
@@ -248,7 +245,8 @@ class Packs:
         cells = [
             cell_of(form, columns, event, pack.times[event]) for event in wanted if pack.states[event] in (BOOKED, WEAK)
         ]
-        taken = [Taken(pack, pack.first_rid + row, record) for row, record in form.records(columns, wanted, raw=False)]
+        sessions = [number(form.priced(context)[0]) for context in columns.contexts]
+        taken = list(copies(columns, wanted, pack.stream_no, pack.first_rid, sessions))
         rules = form.rules(columns, wanted)
         rules[form.repetition] += sum(pack.states[event] == DOMINATED for event in wanted)
         for event in wanted:
@@ -345,7 +343,7 @@ def new_pack(number: int, stream_no: int, client: str, packed: Packed) -> Pack:
         place=Place("", 0, len(packed.body)),
         body=packed.body,
         contexts=packed.contexts,
-        digest=crc32(packed.body),
+        digest=packed.digest,
         weak={event: (packed.contexts[cell.context], cell) for event, cell in packed.weak_cells.items()},
         new=packed,
     )

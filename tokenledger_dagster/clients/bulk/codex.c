@@ -6,7 +6,7 @@
  */
 #include "bulk.h"
 
-enum { TAIL = 2048, VECTOR = 5 };
+enum { TAIL = 2048, VECTOR = 5, LONGEST_TEXT = 1024 };
 static const char TIMED[] = "{\"timestamp\":\"";
 enum { TIMED_SIZE = sizeof(TIMED) - 1, AFTER_TIME = TIMED_SIZE + 24 };
 static const char *const SKIPPED[] = {
@@ -47,14 +47,15 @@ typedef struct {
 
 typedef struct {
     Block block;
-    PyObject *reducer, *seen, *numbers, *extras, *repeated;
+    PyObject *reducer, *seen, *numbers, *extras;
+    PyObject *repeated, *replayed; /* what the file says against such rows */
     int64_t tiered_from_us;
     int64_t previous[VECTOR], counted[VECTOR];
     bool has_previous, is_loaded, is_changed;
-    int64_t spawn_second; /* a spawned thread's rows of this second are judged by it, too */
+    int64_t spawn_second; /* a spawned thread's rows of this second are its parent's */
     long places[4];
     int64_t heartbeats;
-    bool has_turn; /* the last line that was given away is a turn's context, and this is what it told */
+    bool has_turn; /* this turn's context holds: nobody else has looked at a line since */
     Turn turn;
 } Codex;
 
@@ -134,6 +135,11 @@ static bool read_vector(PyObject *found, int64_t vector[VECTOR]) {
     return !PyErr_Occurred();
 }
 
+/* Numbers of contexts are asked for again. */
+static void forget_places(Codex *codex) {
+    for (int place = 0; place < 4; place++) codex->places[place] = -1;
+}
+
 /* Fetches what others may have changed. */
 static bool load(Codex *codex) {
     if (codex->is_loaded) return true;
@@ -148,7 +154,7 @@ static bool load(Codex *codex) {
         done = (!codex->has_previous || read_vector(previous, codex->previous)) && read_vector(counted, codex->counted);
     }
     Py_DECREF(state);
-    for (int place = 0; place < 4; place++) codex->places[place] = -1;
+    forget_places(codex);
     codex->is_loaded = done;
     return done;
 }
@@ -226,30 +232,39 @@ static const byte *read_turn(const byte *at, const byte *end, Turn *turn) {
     return turn->model.is_odd || turn->folder.is_odd ? NULL : after;
 }
 
-/* A turn's context that repeats the one before leaves the reader's state as it is: nothing needs to look at it. */
-static bool is_same_turn(Codex *codex, const byte *at, const byte *stop) {
+/* A text that the careful reader takes as it stands. */
+static bool is_kept(const Text *text) { return text->at && text->size && text->size <= LONGEST_TEXT; }
+
+/* A turn's context: the model from here on, and the folder where none is known yet. */
+static enum Outcome take_turn(Codex *codex, const byte *at, const byte *stop) {
     static const char opening[] = "\",\"type\":\"turn_context\",\"payload\":";
-    Turn turn = {0}, before = codex->turn;
+    Turn turn = {0};
     Text time = {.at = at + TIMED_SIZE, .size = 24};
     Moment moment;
-    bool had_turn = codex->has_turn;
-    codex->has_turn = false;
-    if (!opens_as(at, stop, opening) || !read_moment(&time, &moment)) return false;
+    if (!opens_as(at, stop, opening) || !read_moment(&time, &moment)) return LEFT;
     const byte *after = read_turn(at + AFTER_TIME + sizeof opening - 1, stop, &turn);
-    if (!after || after + 1 != stop || *after != '}') return false;
+    if (!after || after + 1 != stop || *after != '}') return LEFT;
+    if (!is_kept(&turn.model) || !is_kept(&turn.folder)) return LEFT;
+    if (codex->has_turn && same_text(&turn.model, &codex->turn.model) && same_text(&turn.folder, &codex->turn.folder))
+        return TAKEN;
+    PyObject *model = new_text(&turn.model), *folder = new_text(&turn.folder);
+    PyObject *done = model && folder
+                         ? PyObject_CallMethod(codex->block.packer, "take_turn", "OO", model, folder) : NULL;
+    Py_XDECREF(model);
+    Py_XDECREF(folder);
+    if (!done) return FAILED;
+    Py_DECREF(done);
+    forget_places(codex);
     codex->has_turn = true;
     codex->turn = turn;
-    return had_turn && turn.model.at && turn.folder.at && same_text(&turn.model, &before.model) &&
-           same_text(&turn.folder, &before.folder);
+    return TAKEN;
 }
 
-/* Notes that a row repeats a total. */
-static bool mark_repeated(const Codex *codex, Py_ssize_t at) {
-    PyObject *row = PyLong_FromSsize_t(at), *extra = PyDict_New();
-    bool done = row && extra && PyDict_SetItemString(extra, "rule", codex->repeated) == 0 &&
-                PyDict_SetItem(codex->extras, row, extra) == 0;
+/* Notes what the row's own file says against it. */
+static bool mark(const Codex *codex, Py_ssize_t at, PyObject *extra) {
+    PyObject *row = PyLong_FromSsize_t(at);
+    bool done = row && PyDict_SetItem(codex->extras, row, extra) == 0;
     Py_XDECREF(row);
-    Py_XDECREF(extra);
     return done;
 }
 
@@ -276,7 +291,7 @@ static enum Outcome take_row(Codex *codex, const byte *at, const byte *stop) {
     }
     if (info->last.is_there && is_zero(latest)) return LEFT;
     if (!load(codex)) return FAILED;
-    if (moment.us / 1000000 == codex->spawn_second) return LEFT;
+    bool is_replayed = moment.us / 1000000 == codex->spawn_second;
 
     PyObject *identity = new_tuple(total, VECTOR);
     if (!identity) return FAILED;
@@ -304,7 +319,8 @@ static enum Outcome take_row(Codex *codex, const byte *at, const byte *stop) {
     }
     long place = place_of(codex, moment.us >= codex->tiered_from_us, has_write);
     bool done = place >= 0;
-    if (done && is_repeated) done = mark_repeated(codex, block->offsets->count);
+    if (done && (is_repeated || is_replayed))
+        done = mark(codex, block->offsets->count, is_repeated ? codex->repeated : codex->replayed);
     if (done && !is_repeated) {
         done = PySet_Add(codex->seen, identity) == 0;
         memcpy(codex->previous, total, sizeof total);
@@ -348,12 +364,12 @@ static bool take_lines(Codex *codex, const byte **at) {
             bool is_turn = opens_as(*at, stop, "\",\"type\":\"turn_context\"");
             /* the careful reader takes any line; one that may be a usage row after all goes by the Python packer */
             bool is_careful = (is_turn || opens_as(*at, stop, "\",\"type\":\"session_meta\"")) &&
-                              !holds(*at, stop, "token", 5);
-            if (is_turn && is_same_turn(codex, *at, stop)) outcome = TAKEN;
-            else if (!is_turn && !is_careful) outcome = take_row(codex, *at, stop);
+                              !holds(*at, stop, "token_count", 11);
+            if (is_turn) outcome = take_turn(codex, *at, stop);
+            else if (!is_careful) outcome = take_row(codex, *at, stop);
             if (outcome == FAILED) return false;
             if (outcome == LEFT) {
-                codex->has_turn = codex->has_turn && is_turn;
+                codex->has_turn = false;
                 if (!store(codex) || !give_line(&codex->block, *at, stop, is_careful)) return false;
             }
         }
@@ -380,7 +396,8 @@ PyObject *take_codex(PyObject *Py_UNUSED(module), PyObject *const *given, Py_ssi
                 (codex.extras = PyObject_GetAttrString(given[0], "_extras")) &&
                 (codex.reducer = PyObject_GetAttrString(given[0], "_reducer")) &&
                 (codex.seen = PyObject_GetAttrString(codex.reducer, "seen")) &&
-                (codex.repeated = PyObject_GetAttrString(given[0], "_repeated")) &&
+                (codex.repeated = PyObject_GetAttrString(given[0], "repeated")) &&
+                (codex.replayed = PyObject_GetAttrString(given[0], "replayed")) &&
                 get_int(given[0], "_tiered_from_us", &codex.tiered_from_us) && take_lines(&codex, &at);
     if (done) {
         done = settle(&codex);
@@ -396,6 +413,7 @@ PyObject *take_codex(PyObject *Py_UNUSED(module), PyObject *const *given, Py_ssi
     Py_XDECREF(codex.reducer);
     Py_XDECREF(codex.seen);
     Py_XDECREF(codex.repeated);
+    Py_XDECREF(codex.replayed);
     close_block(&codex.block);
     return done ? PyLong_FromSsize_t(used) : NULL;
 }
