@@ -9,7 +9,8 @@ import os
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,7 +49,7 @@ from tokenledger_dagster.ingest.segments import absent, is_lost, sweep
 from tokenledger_dagster.ingest.spawning import Crew, early
 from tokenledger_dagster.ingest.unchanged import Walked, remember
 from tokenledger_dagster.ingest.uncollected import no_collection
-from tokenledger_dagster.ingest.workers import scan_all
+from tokenledger_dagster.ingest.workers import scanning
 from tokenledger_dagster.ingest.zones import Zone
 from tokenledger_dagster.observability import names
 from tokenledger_dagster.observability.metrics import MetricsBackend, NoopMetrics
@@ -57,6 +58,8 @@ if TYPE_CHECKING:
     from tokenledger_dagster.ingest.resolved import KeptRates
 
 BATCH_RECORDS = 50_000
+"""Most records of a commit, but for those of its last file."""
+_LEAST_RECORDS = 5_000
 FIRST_FILL_WAIT_SECONDS = 600.0
 
 Progress = Callable[[int, int, int, int], None]
@@ -191,10 +194,11 @@ class _Sync:
         plan = make_plan(files, sources, no_cache=self._options.no_cache)
         self._count(plan)
         if plan.tasks or self._options.full or self._stale():
-            # only now are rates needed: a sync that finds nothing new prices nothing
-            ledger = self._ledger()
-            self._refresh(ledger)
-            self._read(ledger, plan.tasks)
+            with self._scanning(plan.tasks) as found:
+                # only now are rates needed: a sync that finds nothing new prices nothing
+                ledger = self._ledger()
+                self._refresh(ledger)
+                self._read(ledger, plan.tasks, found)
             self._tell_booking(ledger)
             fold(self._home, self._db, ledger)
         self._mark_missing(plan)
@@ -305,21 +309,25 @@ class _Sync:
             overridden.keep(self._db, self._overrides)
             set_meta(self._db, "zone", self._options.zone)
 
-    def _read(self, ledger: Ledger, work: Sequence[Task]) -> None:
-        total = sum(_pending(task) for task in work)
-        done = 0
+    def _scanning(self, work: Sequence[Task]) -> AbstractContextManager[Iterator[tuple[int, Scanned]]]:
         files = [(task.file, start_of(task, self._carry(task))) for task in work]
         contexts = [self._contexts[task.file.client, task.file.path] for task in work]
+        return scanning(files, contexts, self._now_us, self._crew)
+
+    def _read(self, ledger: Ledger, work: Sequence[Task], results: Iterator[tuple[int, Scanned]]) -> None:
+        total = sum(_pending(task) for task in work)
+        done = records = 0
         batch: Batch | None = None
         with no_collection():
             try:
-                for number, (place, scanned) in enumerate(scan_all(files, contexts, self._now_us, self._crew), 1):
+                for number, (place, scanned) in enumerate(results, 1):
                     task = work[place]
                     done += _pending(task)
+                    records += scanned.count
                     self._note(task, scanned)
                     batch = batch or Batch(self._home, self._db, ledger, self._now_us, self._host)
                     batch.add(Result(task, scanned, self._origins[task.file.client, task.file.path].origin))
-                    if batch.records >= BATCH_RECORDS:
+                    if batch.records >= _batch_records(records, done, total):
                         self._commit(batch)
                         batch = None
                     self._progress(number, len(work), done, total)
@@ -432,6 +440,16 @@ def _node() -> str:
     import platform
 
     return platform.node()
+
+
+def _batch_records(records: int, done: int, total: int) -> int:
+    """Records after which a batch is committed, where the first ``done`` of ``total`` bytes held ``records``.
+
+    Helpers scan while this process commits, so the last batches are small: nobody helps with them.  All others are
+    large, for a commit looks at the keys of all that came before.
+    """
+    expected = records * total // max(1, done)
+    return min(BATCH_RECORDS, max(_LEAST_RECORDS, min(expected // 8, (expected - records) // 2)))
 
 
 def _pending(task: Task) -> int:

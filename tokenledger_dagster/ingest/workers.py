@@ -16,6 +16,7 @@ import os
 import select
 import struct
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import msgspec
 
@@ -53,24 +54,23 @@ class Found(msgspec.Struct, array_like=True):
     scanned: Scanned
 
 
-def scan_all(
+@contextmanager
+def scanning(
     files: Sequence[tuple[SourceFile, Start]],
     contexts: Sequence[Mapping[str, str]],
     now_us: int,
     crew: Crew | None = None,
-) -> Iterator[tuple[int, Scanned]]:
-    """Scans ``files`` in any order; yields (place in ``files``, what was found).
+) -> Iterator[Iterator[tuple[int, Scanned]]]:
+    """Has ``files`` scanned in any order; gives an iterator of (place in ``files``, what was found).
 
     ``contexts`` holds each file's context.  ``crew``: helpers that were started before; without, some are started where
-    the work is worth it.
+    the work is worth it.  Helpers begin at once, before anybody asks for what they find.
     """
     pending = [max(0, file.size - start.offset) for file, start in files]
     order = sorted(range(len(files)), key=lambda place: -pending[place])
     helpers = _helpers(sum(pending), len(files))
     if not helpers:
-        for place in order:
-            file, start = files[place]
-            yield place, scan(file, start, contexts[place], now_us)
+        yield ((place, scan(*files[place], contexts[place], now_us)) for place in order)
         return
     order.sort(key=lambda place: _turn(pending[place]))
     kinds: dict[int, int] = {}
@@ -87,8 +87,8 @@ def scan_all(
     )
     crew = crew or Crew(helpers)
     try:
-        for found in _shared(job, crew):
-            yield order[found.number], found.scanned
+        crew.give(msgspec.msgpack.encode(job), b"".join(map(TOKEN.pack, range(len(job.tokens)))))
+        yield ((order[found.number], found.scanned) for found in _shared(job, crew))
     finally:
         crew.dismiss()
 
@@ -123,19 +123,24 @@ def _tokens(pending: Sequence[int]) -> list[tuple[int, int]]:
 
 def _shared(job: Job, crew: Crew) -> Iterator[Found]:
     missing = set(range(len(job.files)))
-    tokens = b"".join(TOKEN.pack(number) for number in range(len(job.tokens)))
-    crew.give(msgspec.msgpack.encode(job), tokens)
     for pipe in crew.results:
         with contextlib.suppress(OSError, AttributeError):
             fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
     streams = {pipe: _Stream() for pipe in crew.results}
-    for start, end in tokens_from(crew.taking, job):
-        for number in range(start, end):
-            missing.discard(number)
-            yield scan_one(job, number)
+    tokens = tokens_from(crew.taking, job)
+    token: tuple[int, int] | None = (0, 0)
+    while token is not None:
+        idle = True
         for found in _arrived(streams, missing, 0):
+            idle = False
             missing.discard(found.number)
             yield found
+        if not idle:
+            continue  # only this process can book, and all can scan: so what helpers found comes first
+        token = next(tokens, None)
+        for number in range(*token or (0, 0)):
+            missing.discard(number)
+            yield scan_one(job, number)
     while streams:
         for found in _arrived(streams, missing, None):
             missing.discard(found.number)
