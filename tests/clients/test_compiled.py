@@ -112,6 +112,15 @@ def test_lines_that_just_fill_a_block_are_hashed_alike(bulk: ModuleType, size: i
     assert bulk.digest_of(line[:size]) == hashlib.sha256(line[:size]).digest()
 
 
+def test_two_lines_hashed_at_once_are_hashed_as_each_by_itself(bulk: ModuleType) -> None:
+    line = bytes(range(256)) * 2
+    sizes = (0, 1, 55, 56, 63, 64, 65, 119, 120, 127, 128, 129, 500)
+    for one in sizes:
+        for other in sizes:
+            expected = hashlib.sha256(line[:one]).digest(), hashlib.sha256(line[-other or 512 :]).digest()
+            assert bulk.digests_of(line[:one], line[-other or 512 :]) == expected
+
+
 @given(
     st.lists(st.tuples(st.integers(0, 2**62), st.binary(min_size=32, max_size=32)), max_size=8),
     st.integers(0, 2**150 - 4),

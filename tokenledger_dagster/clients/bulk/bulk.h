@@ -21,6 +21,9 @@ typedef struct {
     int64_t latest_us;       /* times after this one are not believed */
     Column *offsets, *lengths, *hashes, *times, *context_of, *event_of, *winners, *values, *firsts;
     PyObject *identities; /* a list */
+    const byte *waiting; /* a row that is not hashed yet, or NULL */
+    size_t waiting_size;
+    Py_ssize_t waiting_row;
 } Block;
 
 #define EARLIEST_US INT64_C(31536000000000) /* 1971, as in the Python packers */
@@ -33,11 +36,14 @@ bool open_block(Block *block, PyObject *const *given, Py_ssize_t count);
 void close_block(Block *block);
 
 /* Gives a line to the Python packer, or straight on to the careful reader, which takes any. */
-bool give_line(const Block *block, const byte *at, const byte *stop, bool is_careful);
+bool give_line(Block *block, const byte *at, const byte *stop, bool is_careful);
 
-/* Makes a row of all that is told; the digest is the line's, or NULL to have it made. */
-bool append_row(const Block *block, const byte *at, const byte *stop, const byte *digest, int64_t us, long place,
-                Py_ssize_t event, const Counters *values);
+/* Makes a row of all that is told. */
+bool append_row(Block *block, const byte *at, const byte *stop, int64_t us, long place, Py_ssize_t event,
+                const Counters *values);
+
+/* The digest of a row's line. */
+const byte *digest_of_row(Block *block, Py_ssize_t row);
 
 /* Begins the event of a new identity, with its first row; its number, or -1 on an error. */
 Py_ssize_t begin_event(const Block *block, PyObject *numbers, PyObject *name, PyObject *identity, int64_t us);

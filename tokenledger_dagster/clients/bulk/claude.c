@@ -256,14 +256,16 @@ typedef struct {
 } Claude;
 
 /* Whether a row of the same output as the standing winner comes before it. */
-static bool comes_before(const Block *block, Py_ssize_t winner, int64_t total, int64_t us, const byte *digest) {
+static bool comes_before(Block *block, Py_ssize_t winner, int64_t total, int64_t us, const byte *at,
+                         const byte *stop) {
     const Counters *values = &counters_of(block->values)[winner];
     int64_t standing = 0;
     for (int place = 0; place < 4; place++) standing += values->counts[place] > 0 ? values->counts[place] : 0;
     if (total != standing) return total > standing;
     int64_t then = numbers_of(block->times)[winner];
     if (us != then) return us < then;
-    return memcmp(digest, digest_at(block->hashes, winner), DIGEST_SIZE) < 0;
+    byte digest[DIGEST_SIZE];
+    return digest_line(at, stop, digest) && memcmp(digest, digest_of_row(block, winner), DIGEST_SIZE) < 0;
 }
 
 /* Number of the event of an id, -1 where it is new, -2 on an error, -3 where its request is another. */
@@ -287,16 +289,17 @@ static Py_ssize_t event_of(const Claude *claude, const Text *request, PyObject *
 }
 
 /* Takes the place of an event's winner, or lends it an earlier time. */
-static void compete(const Claude *claude, Py_ssize_t event, int64_t output, int64_t total, int64_t us,
-                    const byte *digest) {
-    const Block *block = &claude->block;
+static bool compete(Claude *claude, Py_ssize_t event, int64_t output, int64_t total, int64_t us, const byte *at,
+                    const byte *stop) {
+    Block *block = &claude->block;
     int64_t *standing = &numbers_of(claude->outputs)[event], *winner = &numbers_of(block->winners)[event];
     int64_t *first = &numbers_of(block->firsts)[event];
-    if (output > *standing || (output == *standing && comes_before(block, *winner, total, us, digest))) {
+    if (output > *standing || (output == *standing && comes_before(block, *winner, total, us, at, stop))) {
         *winner = block->offsets->count;
         *standing = output;
     }
     if (us < *first) *first = us;
+    return !PyErr_Occurred();
 }
 
 static Py_ssize_t begin_request(const Claude *claude, const Text *request, int64_t output, PyObject *id, int64_t us) {
@@ -361,7 +364,6 @@ static enum Outcome take_row(Claude *claude, const byte *at, const byte *stop) {
         claude->last_place = place;
     }
 
-    const Block *block = &claude->block;
     Py_ssize_t event = claude->last_event;
     PyObject *id = NULL;
     if (!claude->has_last_name || !same_text(name, &claude->last_name) ||
@@ -373,10 +375,8 @@ static enum Outcome take_row(Claude *claude, const byte *at, const byte *stop) {
             return event == -3 ? LEFT : FAILED;
         }
     }
-    byte digest[DIGEST_SIZE];
-    bool done = digest_line(at, stop, digest);
-    if (done && event == -1) done = (event = begin_request(claude, request, usage->output, id, moment.us)) >= 0;
-    else if (done) compete(claude, event, usage->output, total, moment.us, digest);
+    bool done = event == -1 ? (event = begin_request(claude, request, usage->output, id, moment.us)) >= 0
+                            : compete(claude, event, usage->output, total, moment.us, at, stop);
     Py_XDECREF(id);
     if (!done) return FAILED;
     claude->has_last_name = true;
@@ -384,7 +384,7 @@ static enum Outcome take_row(Claude *claude, const byte *at, const byte *stop) {
     claude->last_request = *request;
     claude->last_event = event;
     Counters values = values_of(usage);
-    return append_row(block, at, stop, digest, moment.us, claude->last_place, event, &values) ? TAKEN : FAILED;
+    return append_row(&claude->block, at, stop, moment.us, claude->last_place, event, &values) ? TAKEN : FAILED;
 }
 
 /* A user's row: the first brace after its own opens its message, and no usage stands at its end. */

@@ -335,7 +335,7 @@ static enum Outcome take_row(Codex *codex, const byte *at, const byte *stop) {
     Py_DECREF(identity);
     if (event < 0) return FAILED;
     Counters values = values_of(billed, &info->total, &info->last, latest);
-    return append_row(block, at, stop, NULL, moment.us, place, event, &values) ? TAKEN : FAILED;
+    return append_row(&codex->block, at, stop, moment.us, place, event, &values) ? TAKEN : FAILED;
 }
 
 /* A conversation item in the writer's own layout, with no usage row glued behind it. */

@@ -71,7 +71,38 @@ bool open_block(Block *block, PyObject *const *given, Py_ssize_t count) {
     return done;
 }
 
+/* Both digests of two lines. */
+static bool digest_two(const byte *const at[2], const size_t sizes[2], byte *const digests[2]) {
+    if (!has_sha256) return digest_line(at[0], at[0] + sizes[0], digests[0]) &&
+                            digest_line(at[1], at[1] + sizes[1], digests[1]);
+    sha256_two(at, sizes, digests);
+    return true;
+}
+
+/* Hashes the row that waits for another to be hashed with. */
+static void hash_waiting(Block *block) {
+    if (block->waiting && block->waiting_row < block->hashes->count)
+        sha256(block->waiting, block->waiting_size, digest_at(block->hashes, block->waiting_row));
+    block->waiting = NULL;
+}
+
+/* Hashes a row that was appended, now or together with the next one; the block's bytes stay until it is closed. */
+static bool hash_row(Block *block, const byte *at, const byte *stop, Py_ssize_t row) {
+    if (!has_sha256) return digest_line(at, stop, digest_at(block->hashes, row));
+    const byte *waiting = block->waiting_row < row ? block->waiting : NULL;
+    block->waiting = waiting ? NULL : at;
+    if (waiting) {
+        byte *digests[] = {digest_at(block->hashes, block->waiting_row), digest_at(block->hashes, row)};
+        return digest_two((const byte *const[]){waiting, at},
+                          (const size_t[]){block->waiting_size, (size_t)(stop - at)}, digests);
+    }
+    block->waiting_size = (size_t)(stop - at);
+    block->waiting_row = row;
+    return true;
+}
+
 void close_block(Block *block) {
+    if (block->hashes) hash_waiting(block);
     Py_XDECREF(block->offsets);
     Py_XDECREF(block->lengths);
     Py_XDECREF(block->hashes);
@@ -85,7 +116,8 @@ void close_block(Block *block) {
     PyBuffer_Release(&block->view);
 }
 
-bool give_line(const Block *block, const byte *at, const byte *stop, bool is_careful) {
+bool give_line(Block *block, const byte *at, const byte *stop, bool is_careful) {
+    hash_waiting(block); /* Python may look at any row */
     const char *how = is_careful ? "take_carefully" : "take_line";
     PyObject *done = PyObject_CallMethod(block->packer, how, "OnnL", block->data, at - block->first,
                                          stop - block->first, (long long)block->base);
@@ -93,24 +125,27 @@ bool give_line(const Block *block, const byte *at, const byte *stop, bool is_car
     return done != NULL;
 }
 
-bool append_row(const Block *block, const byte *at, const byte *stop, const byte *digest, int64_t us, long place,
-                Py_ssize_t event, const Counters *values) {
+bool append_row(Block *block, const byte *at, const byte *stop, int64_t us, long place, Py_ssize_t event,
+                const Counters *values) {
     Column *const columns[] = {block->hashes, block->values, block->lengths,  block->times,
                                block->context_of, block->event_of, block->offsets};
-    byte made[DIGEST_SIZE], *places[sizeof columns / sizeof *columns];
-    if (!digest && !digest_line(at, stop, made)) return false;
-    Py_ssize_t rows = block->offsets->count;
+    byte *places[sizeof columns / sizeof *columns];
+    Py_ssize_t rows = block->offsets->count, hashes = block->hashes->count;
     for (size_t one = 0; one < sizeof columns / sizeof *columns; one++) {
-        if ((places[one] = push(columns[one]))) continue;
+        if ((places[one] = push(columns[one])) && (one || hash_row(block, at, stop, hashes))) continue;
         /* a row is whole, or there is none */
-        for (size_t other = 0; other < one; other++) columns[other]->count = rows;
+        for (size_t other = 0; other <= one; other++) columns[other]->count = rows;
         return false;
     }
     const int64_t numbers[] = {stop - at, us, place, event, block->base + (at - block->first)};
-    memcpy(places[0], digest ? digest : made, DIGEST_SIZE);
     memcpy(places[1], values, sizeof *values);
     for (size_t one = 0; one < sizeof numbers / sizeof *numbers; one++) memcpy(places[2 + one], &numbers[one], 8);
     return true;
+}
+
+const byte *digest_of_row(Block *block, Py_ssize_t row) {
+    hash_waiting(block);
+    return digest_at(block->hashes, row);
 }
 
 Py_ssize_t begin_event(const Block *block, PyObject *numbers, PyObject *name, PyObject *identity, int64_t us) {
@@ -168,7 +203,21 @@ static PyObject *measure(PyObject *Py_UNUSED(module), PyObject *stage) {
     return before;
 }
 
-/* For tests: the digest of some bytes, by the way that rows are hashed. */
+/* For tests: the digests of two texts, by the way that rows are hashed. */
+static PyObject *digests_of(PyObject *Py_UNUSED(module), PyObject *given) {
+    Py_buffer one, other;
+    byte digests[2][DIGEST_SIZE];
+    if (!PyArg_ParseTuple(given, "y*y*", &one, &other)) return NULL;
+    bool done = digest_two((const byte *const[]){one.buf, other.buf},
+                           (const size_t[]){(size_t)one.len, (size_t)other.len},
+                           (byte *const[]){digests[0], digests[1]});
+    PyBuffer_Release(&one);
+    PyBuffer_Release(&other);
+    return done ? Py_BuildValue("y#y#", digests[0], (Py_ssize_t)DIGEST_SIZE, digests[1], (Py_ssize_t)DIGEST_SIZE)
+                : NULL;
+}
+
+/* For tests: the same of one. */
 static PyObject *digest_of(PyObject *Py_UNUSED(module), PyObject *line) {
     Py_buffer view;
     byte digest[DIGEST_SIZE];
@@ -194,6 +243,7 @@ static PyMethodDef functions[] = {
     {"end_with_parent", end_with_parent, METH_NOARGS, "end_with_parent()"},
     {"measure", measure, METH_O, "measure(stage)"},
     {"digest_of", digest_of, METH_O, "digest_of(line)"},
+    {"digests_of", digests_of, METH_VARARGS, "digests_of(line, other)"},
     {NULL, NULL, 0, NULL},
 };
 

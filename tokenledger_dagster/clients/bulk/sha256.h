@@ -1,7 +1,8 @@
 /* SHA-256 of a line, by the processor's own instructions where it has them.
  *
  * Here: x86 with the SHA extension (FIPS 180-4, section 6.2, four rounds at a time).  Not here: any other processor;
- * there `can_sha256` says no and the standard library's hashlib is asked.
+ * there `can_sha256` says no and the standard library's hashlib is asked.  Each step of a text waits for the one before,
+ * so two texts are taken in turn.
  */
 #ifndef TOKENLEDGER_SHA256_H
 #define TOKENLEDGER_SHA256_H
@@ -31,62 +32,122 @@ static bool can_sha256(void) {
     return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & (1u << 29));
 }
 
-__attribute__((target("sha,sse4.1,ssse3")))
-static void sha256_blocks(__m128i state[2], const byte *at, size_t blocks) {
+/* One text on its way: the state, the blocks that are left of it as they stand, and those of its end. */
+typedef struct {
+    __m128i abef, cdgh; /* the instructions take the eight words of the state like this, highest first */
+    const byte *at;
+    size_t blocks, last_blocks;
+    byte last[2 * SHA_BLOCK];
+} Hashing;
+
+static void begin_sha256(Hashing *one, const byte *at, size_t size) {
+    size_t left = size % SHA_BLOCK;
+    one->abef = _mm_set_epi32(0x6a09e667, (int)0xbb67ae85, 0x510e527f, (int)0x9b05688c);
+    one->cdgh = _mm_set_epi32(0x3c6ef372, (int)0xa54ff53a, 0x1f83d9ab, 0x5be0cd19);
+    one->at = at;
+    one->blocks = size / SHA_BLOCK;
+    one->last_blocks = left < SHA_BLOCK - 8 ? 1 : 2;
+    memset(one->last, 0, sizeof one->last);
+    memcpy(one->last, at + size - left, left);
+    one->last[left] = 0x80;
+    uint64_t bits = (uint64_t)size * 8;
+    for (int place = 1; place <= 8; place++, bits >>= 8) one->last[one->last_blocks * SHA_BLOCK - place] = (byte)bits;
+}
+
+/* The next words of a block, four at a time, from those before. */
+#define SHA_TARGET __attribute__((target("sha,sse4.1,ssse3"), always_inline))
+SHA_TARGET static inline __m128i sha256_words(__m128i words[16], int group, const byte *at) {
     const __m128i big_endian = _mm_set_epi64x(0x0c0d0e0f08090a0bLL, 0x0405060700010203LL);
-    __m128i abef = state[0], cdgh = state[1];
-    for (; blocks; blocks--, at += SHA_BLOCK) {
-        __m128i words[16], abef_before = abef, cdgh_before = cdgh;
+    if (group < 4) return words[group] = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)at + group), big_endian);
+    __m128i next = _mm_sha256msg1_epu32(words[group - 4], words[group - 3]);
+    next = _mm_add_epi32(next, _mm_alignr_epi8(words[group - 1], words[group - 2], 4));
+    return words[group] = _mm_sha256msg2_epu32(next, words[group - 1]);
+}
+
+SHA_TARGET static inline void sha256_rounds(__m128i *abef, __m128i *cdgh, __m128i words, int group) {
+    __m128i rounds = _mm_add_epi32(words, _mm_load_si128((const __m128i *)sha256_constants + group));
+    *cdgh = _mm_sha256rnds2_epu32(*cdgh, *abef, rounds);
+    *abef = _mm_sha256rnds2_epu32(*abef, *cdgh, _mm_shuffle_epi32(rounds, 0x0e));
+}
+
+/* Some blocks of one text, and as many of another: each waits for its own last step, so two take little more than one. */
+__attribute__((target("sha,sse4.1,ssse3")))
+static void sha256_blocks(Hashing *one, Hashing *other, size_t blocks) {
+    __m128i abef = one->abef, cdgh = one->cdgh;
+    __m128i other_abef = other ? other->abef : abef, other_cdgh = other ? other->cdgh : cdgh;
+    for (size_t block = 0; block < blocks; block++) {
+        __m128i words[16], other_words[16], abef_before = abef, cdgh_before = cdgh;
+        if (!other) {
 #pragma GCC unroll 16
-        for (int group = 0; group < 16; group++) {
-            if (group < 4) {
-                words[group] =
-                    _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(at + 16 * group)), big_endian);
-            } else {
-                __m128i next = _mm_sha256msg1_epu32(words[group - 4], words[group - 3]);
-                next = _mm_add_epi32(next, _mm_alignr_epi8(words[group - 1], words[group - 2], 4));
-                words[group] = _mm_sha256msg2_epu32(next, words[group - 1]);
+            for (int group = 0; group < 16; group++)
+                sha256_rounds(&abef, &cdgh, sha256_words(words, group, one->at), group);
+        } else {
+            __m128i other_abef_before = other_abef, other_cdgh_before = other_cdgh;
+#pragma GCC unroll 16
+            for (int group = 0; group < 16; group++) {
+                sha256_rounds(&abef, &cdgh, sha256_words(words, group, one->at), group);
+                sha256_rounds(&other_abef, &other_cdgh, sha256_words(other_words, group, other->at), group);
             }
-            __m128i rounds =
-                _mm_add_epi32(words[group], _mm_load_si128((const __m128i *)(sha256_constants + 4 * group)));
-            cdgh = _mm_sha256rnds2_epu32(cdgh, abef, rounds);
-            abef = _mm_sha256rnds2_epu32(abef, cdgh, _mm_shuffle_epi32(rounds, 0x0e));
+            other_abef = _mm_add_epi32(other_abef, other_abef_before);
+            other_cdgh = _mm_add_epi32(other_cdgh, other_cdgh_before);
+            other->at += SHA_BLOCK;
         }
         abef = _mm_add_epi32(abef, abef_before);
         cdgh = _mm_add_epi32(cdgh, cdgh_before);
+        one->at += SHA_BLOCK;
     }
-    state[0] = abef;
-    state[1] = cdgh;
+    one->abef = abef;
+    one->cdgh = cdgh;
+    one->blocks -= blocks;
+    if (!other) return;
+    other->abef = other_abef;
+    other->cdgh = other_cdgh;
+    other->blocks -= blocks;
 }
 
-__attribute__((target("sha,sse4.1,ssse3")))
-static void sha256(const byte *at, size_t size, byte digest[DIGEST_SIZE]) {
-    /* the instructions take the eight words of the state as (a, b, e, f) and (c, d, g, h), highest first */
-    __m128i state[2] = {
-        _mm_set_epi32(0x6a09e667, (int)0xbb67ae85, 0x510e527f, (int)0x9b05688c),
-        _mm_set_epi32(0x3c6ef372, (int)0xa54ff53a, 0x1f83d9ab, 0x5be0cd19),
-    };
-    size_t whole = size / SHA_BLOCK, left = size % SHA_BLOCK;
-    sha256_blocks(state, at, whole);
-    byte last[2 * SHA_BLOCK] = {0};
-    memcpy(last, at + whole * SHA_BLOCK, left);
-    last[left] = 0x80;
-    size_t blocks = left < SHA_BLOCK - 8 ? 1 : 2;
-    uint64_t bits = (uint64_t)size * 8;
-    for (int place = 1; place <= 8; place++, bits >>= 8) last[blocks * SHA_BLOCK - place] = (byte)bits;
-    sha256_blocks(state, last, blocks);
+/* Whether blocks are left, those of the end once the others are done. */
+static bool has_blocks(Hashing *one) {
+    if (one->blocks || !one->last_blocks) return one->blocks;
+    one->at = one->last;
+    one->blocks = one->last_blocks;
+    one->last_blocks = 0;
+    return true;
+}
+
+static void end_sha256(Hashing *one, byte digest[DIGEST_SIZE]) {
+    while (has_blocks(one)) sha256_blocks(one, NULL, one->blocks);
     uint32_t abef[4], cdgh[4];
-    _mm_storeu_si128((__m128i *)abef, state[0]);
-    _mm_storeu_si128((__m128i *)cdgh, state[1]);
+    _mm_storeu_si128((__m128i *)abef, one->abef);
+    _mm_storeu_si128((__m128i *)cdgh, one->cdgh);
     const uint32_t words[8] = {abef[3], abef[2], cdgh[3], cdgh[2], abef[1], abef[0], cdgh[1], cdgh[0]};
     for (int place = 0; place < DIGEST_SIZE; place++)
         digest[place] = (byte)(words[place / 4] >> (24 - 8 * (place % 4)));
+}
+
+static void sha256(const byte *at, size_t size, byte digest[DIGEST_SIZE]) {
+    Hashing one;
+    begin_sha256(&one, at, size);
+    end_sha256(&one, digest);
+}
+
+/* Two texts at once. */
+static void sha256_two(const byte *const at[2], const size_t sizes[2], byte *const digests[2]) {
+    Hashing one, other;
+    begin_sha256(&one, at[0], sizes[0]);
+    begin_sha256(&other, at[1], sizes[1]);
+    while (has_blocks(&one) && has_blocks(&other))
+        sha256_blocks(&one, &other, one.blocks < other.blocks ? one.blocks : other.blocks);
+    end_sha256(&one, digests[0]);
+    end_sha256(&other, digests[1]);
 }
 
 #else
 
 static bool can_sha256(void) { return false; }
 static void sha256(const byte *at, size_t size, byte digest[DIGEST_SIZE]) { (void)at, (void)size, (void)digest; }
+static void sha256_two(const byte *const at[2], const size_t sizes[2], byte *const digests[2]) {
+    (void)at, (void)sizes, (void)digests;
+}
 
 #endif
 #endif
