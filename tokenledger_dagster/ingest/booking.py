@@ -303,26 +303,27 @@ def _settle(store: Store, client: Client, one: _Open, order: Order) -> Booked:
     )
 
 
-def _newest(store: Store, copies: Sequence[Copy]) -> list[Copy]:
+def _newest(store: Store, copies: Sequence[Copy]) -> Sequence[Copy]:
     """The copies that may win: of a file read anew by a newer parser, only what that parser made of it."""
+    facts = [store.stream(copy.stream) for copy in copies]
+    if all(one.parser_version == facts[0].parser_version for one in facts):
+        return copies
     newest: dict[str, int] = {}
-    for copy in copies:
-        facts = store.stream(copy.stream)
-        source = facts.key.rpartition("#")[0]
-        newest[source] = max(newest.get(source, 0), facts.parser_version)
+    for one in facts:
+        source = _source_of(one)
+        newest[source] = max(newest.get(source, 0), one.parser_version)
+    return [copy for copy, one in zip(copies, facts, strict=True) if one.parser_version == newest[_source_of(one)]]
 
-    def current(copy: Copy) -> bool:
-        facts = store.stream(copy.stream)
-        return facts.parser_version == newest[facts.key.rpartition("#")[0]]
 
-    return [copy for copy in copies if current(copy)]
+def _source_of(facts: StreamFacts) -> str:
+    return facts.key.rpartition("#")[0]
 
 
 def _reread(store: Store, loser: Copy, winner: Copy) -> str | None:
     """The rule of a row that stands in two readings of one rewritten file."""
     if loser.stream == winner.stream:
         return None
-    same = store.stream(loser.stream).key.rpartition("#")[0] == store.stream(winner.stream).key.rpartition("#")[0]
+    same = _source_of(store.stream(loser.stream)) == _source_of(store.stream(winner.stream))
     return "reread_copy" if same else None
 
 

@@ -54,7 +54,9 @@ def restore(connection: sqlite3.Connection, ledger: Ledger, added: Sequence[Adde
     for one in added:
         runs = [(one.stream_no, *run) for run in runs_of(one.rids or [])]
         connection.executemany("INSERT INTO stream_runs VALUES (?, ?, ?)", runs)
-        store_sessions(connection, [(ledger.session_number(one.client, note.name), note) for note in one.sessions])
+        store_sessions(
+            connection, ledger, [(ledger.session_number(one.client, note.name), note) for note in one.sessions]
+        )
     _, _, touched = families.update(connection, ledger, added)
     fresh = witnesses.newly_joined(connection, ledger, added)
     touched |= witnesses.link(connection, ledger, added, rows, witnesses.joined(connection, ledger), fresh)
@@ -344,8 +346,9 @@ def copy_of(rid: int, stream_no: int, session: int, record: UsageRecord) -> Copy
     )
 
 
-def store_sessions(connection: sqlite3.Connection, notes: Iterable[tuple[int, SessionNote]]) -> None:
+def store_sessions(connection: sqlite3.Connection, ledger: Ledger, notes: Iterable[tuple[int, SessionNote]]) -> None:
     """Takes what rows tell of their sessions, by number, into the table."""
+    ledger.write_sessions()
     connection.executemany(
         "UPDATE sessions SET first_us = min(coalesce(first_us, ?1), ?1), "
         "project = CASE WHEN ?2 IS NOT NULL AND (project_us IS NULL OR (?2, ?3) < (project_us, project)) "

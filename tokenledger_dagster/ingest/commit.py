@@ -100,7 +100,7 @@ class Batch:
         """Books the batch and makes it durable."""
         self._placing.flush()
         self._db.executemany("INSERT INTO stream_runs VALUES (?, ?, ?)", self._runs)
-        bookkeeping.store_sessions(self._db, self._notes)
+        bookkeeping.store_sessions(self._db, self._ledger, self._notes)
         segment = self._writer.finish()
         if segment is not None:
             segments.record(self._db, segment, "journal", self._now_us)

@@ -111,6 +111,8 @@ class Ledger:
         self._files: dict[tuple[str, str], bool] = {}
         self._sessions: dict[int, Session] = {}
         self._session_numbers: dict[tuple[str, str], int] = {}
+        self._new_sessions: list[tuple[int, str, str]] = []
+        self._last_session = 0
         self._models: dict[tuple[str, Billing, int], tuple[int, ModelName]] = {}
         self._model_numbers: dict[tuple[Any, ...], int] = {}
         self._new: dict[int, list[UsageRecord]] = {}
@@ -217,17 +219,26 @@ class Ledger:
         return found
 
     def session_number(self, client: str, name: str) -> int:
-        """Number of a session, made if it is new."""
+        """Number of a session, made if it is new; ``write_sessions`` makes its row."""
         if not self._session_numbers:
             for number, *stored in self._db.execute("SELECT session_no, client, session_id FROM sessions"):
                 self._session_numbers[stored[0], stored[1]] = number
+                self._last_session = max(self._last_session, number)
         key = (client, name)
         found = self._session_numbers.get(key)
         if found is None:
-            insert = "INSERT INTO sessions (client, session_id) VALUES (?, ?)"
-            found = self._session_numbers[key] = int(self._db.execute(insert, key).lastrowid or 0)
+            found = self._last_session = self._last_session + 1
+            self._session_numbers[key] = found
             self._sessions[found] = Session(found, client, name)
+            self._new_sessions.append((found, client, name))
         return found
+
+    def write_sessions(self) -> None:
+        """Writes the sessions that are new."""
+        self._db.executemany(
+            "INSERT INTO sessions (session_no, client, session_id) VALUES (?, ?, ?)", self._new_sessions
+        )
+        self._new_sessions.clear()
 
     def own_first(self, sessions: set[int], groups: set[int]) -> dict[int, int]:
         """Earliest unshared event of each session among those outside ``groups``."""
@@ -347,7 +358,8 @@ class Ledger:
             self._db.execute(f"DELETE FROM shared_groups WHERE grp IN ({_marks(len(chunk))})", chunk)
 
     def finish(self) -> Counter[str]:
-        """Writes cells and packs; returns by how many events each client's count changed."""
+        """Writes sessions, cells and packs; returns by how many events each client's count changed."""
+        self.write_sessions()
         change: Counter[str] = Counter()
         for session, count in self.cells.events.items():
             change[self.session(session).client] += count

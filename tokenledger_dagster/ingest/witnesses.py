@@ -48,6 +48,7 @@ def newly_joined(connection: sqlite3.Connection, ledger: Ledger, added: Sequence
     known = set(connection.execute("SELECT client, session_id FROM joined_sessions"))
     fresh = sorted(named - known)
     connection.executemany("INSERT INTO joined_sessions VALUES (?, ?)", fresh)
+    ledger.write_sessions()
     (last,) = connection.execute("SELECT coalesce(max(session_no), 0) FROM sessions").fetchone()
     numbers = {ledger.session_number(client, session) for client, session in fresh}
     return {number for number in numbers if number <= last}

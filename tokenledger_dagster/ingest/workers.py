@@ -28,7 +28,8 @@ HELP_FROM_BYTES = 24 << 20
 """Less than this is read sooner than a helper starts."""
 _BYTES_A_HELPER = 16 << 20
 _BYTES_A_TOKEN = 512 << 10
-_LARGE = 8 << 20
+_LARGE, _PARTS = 8 << 20, 16
+"""A file is large that is no smaller than the one, nor than one of that many parts of what each process reads."""
 _MOST_TOKENS = 8_000
 """What a pipe holds without a reader, at four bytes each."""
 _PIPE_BYTES = 1 << 20
@@ -72,7 +73,8 @@ def scanning(
     if not helpers:
         yield ((place, scan(*files[place], contexts[place], now_us)) for place in order)
         return
-    order.sort(key=lambda place: _turn(pending[place]))
+    large = max(_LARGE, sum(pending) // (_PARTS * (helpers + 1)))
+    order.sort(key=lambda place: _turn(pending[place], large))
     kinds: dict[int, int] = {}
     listed: list[dict[str, str]] = []
     for context in contexts:
@@ -93,13 +95,13 @@ def scanning(
         crew.dismiss()
 
 
-def _turn(size: int) -> tuple[bool, int]:
+def _turn(size: int, large: int) -> tuple[bool, int]:
     """Order of files among helpers: the large ones first, so that nobody waits for one at the end, then the small ones.
 
     Small files are the most work for the command itself, which books what they tell: they come before those of middling
     size, so that this work is done while helpers still scan.
     """
-    return (False, -size) if size >= _LARGE else (True, size)
+    return (False, -size) if size >= large else (True, size)
 
 
 def _helpers(pending: int, files: int) -> int:

@@ -72,6 +72,10 @@ class _Step(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, **changes, **decided)
 
 
+_UNTRIED = _Step(text="", modifiers={}, rule="exact", confidence=100)
+"""Stands for a name that no rule is tried on."""
+
+
 @lru_cache(maxsize=65536)
 def resolve_model(model_raw: str | None, client: str, day: str) -> ModelName:
     """Return the canonical model a log's model string stands for.
@@ -87,7 +91,9 @@ def resolve_model(model_raw: str | None, client: str, day: str) -> ModelName:
     kept = kept_names()
     found = kept.get((client, model_raw), day)
     if found is MISSING:
-        found = resolve(model_raw, client, day).name
+        raw = (model_raw or "").strip()
+        name, left = _explained(raw, client, day)
+        found = name or _unknown(raw, left).name
         if kept.recording:
             kept.add((client, model_raw), *rules.steady_days(day), found)
     return found  # type: ignore[no-any-return]
@@ -102,23 +108,29 @@ def resolve(model_raw: str | None, client: str, day: str | None) -> Resolution:
         day: UTC day of the event; None where it is not known: moving labels then stay unresolved.
     """
     raw = (model_raw or "").strip()
+    name, left = _explained(raw, client, day)
+    return _unknown(raw, left) if name is None else _reasoned(name, left)
+
+
+def _explained(raw: str, client: str, day: str | None) -> tuple[ModelName | None, _Step]:
+    """Return a name as the rules explain it, None where they do not, and what they left of it on the way."""
     if not raw:
-        return _reasoned(_without_name(client), None)
+        return _without_name(client), _UNTRIED
     if raw == SYNTHETIC:
-        return _reasoned(ModelName(model=SYNTHETIC, maker=None, modifiers={}, rule="synthetic", confidence=100), None)
-    step = _Step(text=re.sub(r"\s+", "-", raw.lower()), modifiers={}, rule="exact", confidence=100)
+        return ModelName(model=SYNTHETIC, maker=None, modifiers={}, rule="synthetic", confidence=100), _UNTRIED
     if len(raw) > _LONGEST_NAME:
-        return _reasoned(_named_by_itself(raw, None), None)
+        return _named_by_itself(raw, None), _UNTRIED
+    step = _Step(text=re.sub(r"\s+", "-", raw.lower()), modifiers={}, rule="exact", confidence=100)
     for _ in range(_MAX_REWRITES):
         if step.text in rules.reserved_names():
             break
         if found := _look_up(step, client, day):
-            return _reasoned(found, step)
+            return found, step
         rewritten = _rewrite(step)
         if rewritten is None:
             break
         step = rewritten
-    return _unknown(raw, step)
+    return None, step
 
 
 def taken_apart(model_raw: str) -> tuple[str, dict[str, str]]:
@@ -205,8 +217,8 @@ def _named_by_itself(raw: str, maker: str | None) -> ModelName:
     return ModelName(model=raw, maker=maker, modifiers={}, rule="unknown_name", confidence=30 if maker else 10)
 
 
-def _reasoned(name: ModelName, step: _Step | None) -> Resolution:
-    channel = step.modifiers.get("channel") if step else None
+def _reasoned(name: ModelName, step: _Step) -> Resolution:
+    channel = step.modifiers.get("channel")
     if name.maker is None:
         return Resolution(name, channel, "", 0)
     found = _maker_rule(name.model)
