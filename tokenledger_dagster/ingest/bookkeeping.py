@@ -60,7 +60,7 @@ def restore(connection: sqlite3.Connection, ledger: Ledger, added: Sequence[Adde
     _, _, touched = families.update(connection, ledger, added)
     fresh = witnesses.newly_joined(connection, ledger, added)
     touched |= witnesses.link(connection, ledger, added, rows, witnesses.joined(connection, ledger), fresh)
-    ledger.packs.met({key for one in added for key in _loose_keys(one)})
+    ledger.packs.met({key for one in added if one.records for key in _loose_keys(one)})
     for start in range(0, len(rows), _CHUNK):
         batch = rows[start : start + _CHUNK]
         _book_groups(ledger, booking.by_group(batch), touched, batch)
@@ -147,7 +147,7 @@ def book(
 ) -> None:
     """Books in general what several files show or one file cannot tell; ``packs`` have been admitted."""
     rows = [*rows]
-    holders, outside = ledger.packs.met({key for one in added for key in _loose_keys(one)})
+    holders, outside = ledger.packs.met({key for one in added if one.records for key in _loose_keys(one)})
     doomed: dict[int, set[int]] = defaultdict(set)
     dominated: dict[int, list[int]] = defaultdict(list)
     for key, found in holders.items():
@@ -274,12 +274,14 @@ def _loose_keys(one: Added) -> list[int]:
 
 def _stirred(ledger: Ledger, packs: Sequence[Pack]) -> set[int]:
     """Groups whose ownership may change because a session that competed for one shows an earlier request of its own."""
+    sessions = [ledger.packs.sessions(pack) for pack in packs]
+    known = ledger.known_order(set().union(*sessions))
     first: dict[int, int] = {}
-    for pack in packs:
-        earliest = min(pack.times, default=booking.NEVER)
-        for session in ledger.packs.sessions(pack):
-            first[session] = min(first.get(session, booking.NEVER), earliest)
-    known = ledger.known_order(set(first))
+    for pack, found in zip(packs, sessions, strict=True):
+        if not known.keys().isdisjoint(found):
+            earliest = min(pack.times, default=booking.NEVER)
+            for session in found:
+                first[session] = min(first.get(session, booking.NEVER), earliest)
     return ledger.shared_groups({session for session, before in known.items() if first[session] < before})
 
 

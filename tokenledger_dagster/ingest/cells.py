@@ -8,7 +8,7 @@ lies within one day of every time zone and within one hour, so ``slots`` answers
 from __future__ import annotations
 
 import sqlite3
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import date
 from operator import add as plus
@@ -40,7 +40,7 @@ class Cells:
         self._zone = zone
         self._slots: dict[Key, list[int]] = {}
         """What was added to each, in the order of ``NAMES``."""
-        self.events: Counter[int] = Counter()
+        self.events: defaultdict[int, int] = defaultdict(int)
         """By how many events each session's count changes."""
 
     def add(self, key: Key, counters: Sequence[int], price: int | None, count: int, reported: int = 0) -> None:

@@ -48,14 +48,11 @@ class Batch:
         self._packs: list[Pack] = []
         self._rows: list[tuple[int, Copy]] = []
         self._counts = BatchCounts(Counter(), Counter())
+        self.records = 0
+        """Records taken so far."""
         connection.execute("BEGIN IMMEDIATE")
         self._placing = Placing(connection, now_us)
         self._last_rid = int(connection.execute("SELECT coalesce(max(last_rid), 0) FROM stream_runs").fetchone()[0])
-
-    @property
-    def records(self) -> int:
-        """Records taken so far."""
-        return sum(self._counts.scanned.values())
 
     def add(self, result: Result) -> None:
         """Takes one result: its file's row, its records' numbers and journal lines, and the sums that stand alone."""
@@ -64,8 +61,10 @@ class Batch:
             return
         scanned, client = result.scanned, result.task.file.client
         self._counts.invalidated += placed.invalidated
-        self._counts.scanned[client] += scanned.count
-        if not scanned.count:
+        count = scanned.count
+        self._counts.scanned[client] += count
+        self.records += count
+        if not count:
             self._added.append(Added(placed.stream_no, client, []))
             return
         one = Added(placed.stream_no, client, scanned.records, scanned.packs, scanned.sessions)

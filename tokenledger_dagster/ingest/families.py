@@ -18,6 +18,7 @@ from tokenledger_dagster.contracts.record import UsageRecord
 from tokenledger_dagster.ingest import lineage
 from tokenledger_dagster.ingest.ledger import Ledger
 
+_CHUNK = 500
 _END = 2**62
 """Ordinal after any row: the last run of a stream is open."""
 
@@ -64,12 +65,7 @@ def update(
     sessions: set[str] = set()
     changed: set[int] = set()
     superseded: set[int] = set()
-    for one in added if named or archived else ():
-        client, stem, session = connection.execute(
-            "SELECT client, stem, session FROM streams WHERE stream_no = ?", (one.stream_no,)
-        ).fetchone()
-        if session is None:
-            continue
+    for stream_no, client, stem, session in _named(connection, added if named or archived else ()):
         if (client, stem) in archived:
             # an archived copy counts or not by what its active twin holds, and either of them has just grown
             query = (
@@ -77,20 +73,29 @@ def update(
                 "WHERE s.client = ? AND s.stem = ? AND s.archived = 1 AND t.archived = 0"
             )
             superseded |= {number for (number,) in connection.execute(query, (client, stem))}
-        if session in named or one.stream_no in linked:
+        if session in named or stream_no in linked:
             sessions.add(session)
             # children of a session without file were flagged; now that there is one, they are not
             query = "SELECT stream_no FROM stream_ancestors WHERE session = ?"
             changed |= {number for (number,) in connection.execute(query, (session,))}
-        connection.execute(
-            "UPDATE streams SET vectors = NULL WHERE stream_no = ? AND vectors IS NOT NULL", (one.stream_no,)
-        )
     ledger.new_records({one.stream_no: one.records for one in added if one.records})
     if sessions:
         changed |= _family_changes(connection, ledger, sessions)
     ledger.forget_streams()
     copied = changed | {one.stream_no for one in added if one.stream_no in linked}
     return superseded, copied, _groups_of(connection, changed | superseded)
+
+
+def _named(connection: sqlite3.Connection, added: Sequence[Added]) -> list[tuple[int, str, str, str]]:
+    """Number, client, stem and session of those streams that are a session; what was known of their rows is void."""
+    found: list[tuple[int, str, str, str]] = []
+    numbers = [one.stream_no for one in added]
+    for start in range(0, len(numbers), _CHUNK):
+        chunk = numbers[start : start + _CHUNK]
+        some = f"stream_no IN ({','.join('?' * len(chunk))}) AND session IS NOT NULL"
+        found += connection.execute(f"SELECT stream_no, client, stem, session FROM streams WHERE {some}", chunk)
+        connection.execute(f"UPDATE streams SET vectors = NULL WHERE {some} AND vectors IS NOT NULL", chunk)
+    return found
 
 
 def _family_changes(connection: sqlite3.Connection, ledger: Ledger, sessions: set[str]) -> set[int]:

@@ -37,8 +37,11 @@ if TYPE_CHECKING:
 _CHUNK = 500
 _INDEX_ROWS = 10_000
 _INT64_MAX = 2**63 - 1
-_UNKNOWN: Any = object()
 _SLOTS_A_DAY = 96
+_Key = tuple[Any, ...]
+_Units = tuple[int, ...] | None
+_CHANGING = (-1,)
+"""Stands for prices that are another quarter hour's already."""
 _EPOCH = date(1970, 1, 1).toordinal()
 SUM_FLAG = "sum_of_requests"
 """Booking flag of an event that is several requests together."""
@@ -79,17 +82,6 @@ class Billing(NamedTuple):
     """Whether the request states its own cost."""
 
 
-class _Priced(NamedTuple):
-    """What is the same for many cells."""
-
-    session: int
-    model: int
-    units: tuple[int, ...] | None
-    """Prices by counter; None where there is none, empty where a sum has none."""
-    is_changing: bool
-    """Whether the prices are another quarter hour's already."""
-
-
 class Ledger:
     """Reads and replaces booked state inside the caller's transaction.  Implements ``booking.Store``."""
 
@@ -116,9 +108,9 @@ class Ledger:
         self._models: dict[tuple[str, Billing, int], tuple[int, ModelName]] = {}
         self._model_numbers: dict[tuple[Any, ...], int] = {}
         self._new: dict[int, list[UsageRecord]] = {}
-        self._day_prices: dict[tuple[Any, ...], tuple[int, ModelName, tuple[int, ...] | None, bool]] = {}
-        """Model and prices by what they depend on, and whether the prices change within the day."""
-        self._slot_prices: dict[tuple[Any, ...], tuple[int, ...] | None] = {}
+        self._day_prices: dict[_Key, tuple[int, ModelName, _Units]] = {}
+        """Model and prices by what they depend on."""
+        self._slot_prices: dict[_Key, _Units] = {}
         self.rules: Counter[str] = Counter()
         """New records set aside so far, by rule."""
         self.priced: Counter[str] = Counter()
@@ -362,7 +354,8 @@ class Ledger:
         self.write_sessions()
         change: Counter[str] = Counter()
         for session, count in self.cells.events.items():
-            change[self.session(session).client] += count
+            facts = self._sessions.get(session) or self.session(session)
+            change[facts.client] += count
         self.cells.store(self.rates.snapshot_id)
         self.packs.store()
         return change
@@ -465,17 +458,22 @@ class Ledger:
     ) -> list[tuple[PricedContext, Cell]]:
         """Adds sums of packed events (``sign`` -1: takes them away); returns those that have to be priced by event."""
         left: list[tuple[PricedContext, Cell]] = []
-        known: dict[tuple[PricedContext, str, int, int], _Priced] = {}
-        add, priced = self.cells.add, self.priced
+        add, priced, known = self.cells.add, self.priced, self._day_prices
         for context, cell in cells:
             slot, count = cell.slot, cell.count
-            key = (context, cell.prefix, cell.step, slot // _SLOTS_A_DAY)
-            found = known.get(key)
-            if found is None:
-                found = self._priced(client, context, cell)
-                if not found.is_changing:
-                    known[key] = found
-            units = found.units
+            # by what prices depend on until midnight, not by session: many sessions use few models
+            key = (
+                client,
+                context.model_raw,
+                context.speed,
+                context.service_tier,
+                cell.prefix,
+                cell.step,
+                slot // _SLOTS_A_DAY,
+            )
+            model_no, name, units = known.get(key) or self._day_price(key, context, cell)
+            if units is _CHANGING:
+                units = self._slot_price(key, name, context, cell)
             price = None
             if units is not None:
                 price = sum_of(units, cell.counters) if units else _INT64_MAX + 1
@@ -483,31 +481,27 @@ class Ledger:
                     left.append((context, cell))
                     continue
             priced["unpriced" if price is None else "priced"] += sign * count
-            add((slot, found.session, found.model, 0), cell.counters, price, sign * count)
+            session = self.session_number(client, context.session)
+            add((slot, session, model_no, 0), cell.counters, price, sign * count)
         return left
 
-    def _priced(self, client: str, context: PricedContext, cell: Cell) -> _Priced:
-        """Session, model and prices of a cell, which hold for its context, prefix and step until midnight."""
-        raw = context.model_raw
-        day = cell.slot // _SLOTS_A_DAY
-        # by what is priced, not by session: many sessions use few models
-        key = (client, raw, context.speed, context.service_tier, cell.prefix, cell.step, day)
-        known = self._day_prices.get(key)
-        if known is None:
-            model_no, name = self.model(client, Billing(raw), cell.slot * SLOT_US)
-            # rates change at midnight, but for models with rates by time of day
-            changing = self.is_slotted(client, name, cell.prefix)
-            units = None if changing else self._units(client, name, context, cell)
-            known = self._day_prices[key] = (model_no, name, units, changing)
-        model_no, name, units, changing = known
-        if changing:
-            bucket = (*key, cell.slot)
-            units = self._slot_prices.get(bucket, _UNKNOWN)
-            if units is _UNKNOWN:
-                units = self._slot_prices[bucket] = self._units(client, name, context, cell)
-        return _Priced(self.session_number(client, context.session), model_no, units, changing)
+    def _day_price(self, key: _Key, context: PricedContext, cell: Cell) -> tuple[int, ModelName, _Units]:
+        client = key[0]
+        model_no, name = self.model(client, Billing(context.model_raw), cell.slot * SLOT_US)
+        # rates change at midnight, but for models with rates by time of day
+        changing = self.is_slotted(client, name, cell.prefix)
+        units = _CHANGING if changing else self._units(client, name, context, cell)
+        found = self._day_prices[key] = (model_no, name, units)
+        return found
 
-    def _units(self, client: str, name: ModelName, context: PricedContext, cell: Cell) -> tuple[int, ...] | None:
+    def _slot_price(self, key: _Key, name: ModelName, context: PricedContext, cell: Cell) -> _Units:
+        bucket = (*key, cell.slot)
+        if bucket not in self._slot_prices:
+            self._slot_prices[bucket] = self._units(key[0], name, context, cell)
+        return self._slot_prices[bucket]
+
+    def _units(self, client: str, name: ModelName, context: PricedContext, cell: Cell) -> _Units:
+        """What one token costs, by counter; None where it has no price, empty where a sum has none."""
         return token_prices(
             self.rates,
             client=client,
