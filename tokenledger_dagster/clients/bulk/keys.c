@@ -35,10 +35,12 @@ static bool begin_table(Table *table, size_t room) {
 
 typedef bool Each(void *to, Py_ssize_t column, Py_ssize_t event, uint32_t key);
 
-/* Calls `each` for the keys of one column after the other. */
-static bool walk(PyObject *columns, Each *each, void *to) {
+/* Calls `each` for the keys of one column after the other, of those that are wanted where only some are. */
+__attribute__((always_inline)) /* a call for each of all keys would cost more than what is done with it */
+static inline bool walk(PyObject *columns, Each *each, void *to, const byte *wanted) {
     for (Py_ssize_t column = 0; column < PyList_GET_SIZE(columns); column++) {
         Py_buffer view;
+        if (wanted && !wanted[column]) continue;
         if (PyObject_GetBuffer(PyList_GET_ITEM(columns, column), &view, PyBUF_SIMPLE) < 0) return false;
         bool done = true;
         for (Py_ssize_t event = 0; done && event < view.len / 4; event++) {
@@ -64,11 +66,16 @@ static bool insert_new(void *to, Py_ssize_t column, Py_ssize_t event, uint32_t k
     return true;
 }
 
+typedef struct {
+    Table *table;
+    byte *holds; /* by column: whether it has a wanted key */
+} Marks;
+
 static bool mark_stored(void *to, Py_ssize_t column, Py_ssize_t event, uint32_t key) {
-    (void)column, (void)event;
-    Table *table = to;
-    size_t place = place_of(table, key);
-    if (table->flags[place]) table->flags[place] |= WANTED;
+    (void)event;
+    const Marks *marks = to;
+    size_t place = place_of(marks->table, key);
+    if (marks->table->flags[place]) marks->table->flags[place] |= marks->holds[column] = WANTED;
     return true;
 }
 
@@ -105,17 +112,19 @@ PyObject *met(PyObject *Py_UNUSED(module), PyObject *given) {
         return NULL;
     Table table = {0};
     size_t room = (size_t)PyList_GET_SIZE(loose);
+    Marks marks = {&table, PyMem_Calloc((size_t)PyList_GET_SIZE(stored) + 1, 1)};
+    if (!marks.holds) return PyErr_NoMemory();
     PyObject *found = PyList_New(0), *outside = PySet_New(NULL), *both = NULL;
-    bool done = found && outside && walk(new, count_one, &room) && begin_table(&table, room) &&
-                walk(new, insert_new, &table);
+    bool done = found && outside && walk(new, count_one, &room, NULL) && begin_table(&table, room) &&
+                walk(new, insert_new, &table, NULL);
     for (Py_ssize_t one = 0; done && one < PyList_GET_SIZE(loose); one++) {
         unsigned long key = PyLong_AsUnsignedLong(PyList_GET_ITEM(loose, one));
         done = !PyErr_Occurred();
         if (done) insert(&table, (uint32_t)key, HELD | WANTED | OUTSIDE, 0);
     }
     Search in_new = {&table, found, 0}, in_stored = {&table, found, PyList_GET_SIZE(new)};
-    done = done && walk(stored, mark_stored, &table) && walk(settled, mark_outside, &table) &&
-           walk(new, collect, &in_new) && walk(stored, collect, &in_stored);
+    done = done && walk(stored, mark_stored, &marks, NULL) && walk(settled, mark_outside, &table, NULL) &&
+           walk(new, collect, &in_new, NULL) && walk(stored, collect, &in_stored, marks.holds);
     for (size_t place = 0; done && place <= table.mask; place++) {
         if (!(table.flags[place] & OUTSIDE)) continue;
         PyObject *key = PyLong_FromUnsignedLong(table.keys[place]);
@@ -123,6 +132,7 @@ PyObject *met(PyObject *Py_UNUSED(module), PyObject *given) {
         Py_XDECREF(key);
     }
     if (done) both = PyTuple_Pack(2, found, outside);
+    PyMem_Free(marks.holds);
     PyMem_Free(table.keys);
     PyMem_Free(table.flags);
     Py_XDECREF(found);
