@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import Booked, World, claude, meta, plain_environ, rollout, tokens, turn
-from tokenledger_dagster.ingest import spawning, workers
+from tokenledger_dagster.ingest import spawning, sync, workers
 from tokenledger_dagster.ingest.manifest import connect
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -99,6 +99,43 @@ def test_helpers_find_what_reading_alone_finds(world: World, started: list[int],
     assert world.booked() == alone(world, tmp_path / "alone")
     assert len(started) == 2
     assert ended(started)
+
+
+def test_helpers_begin_before_their_finds_are_asked_for_and_end_where_they_never_are(
+    world: World, started: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(self: object) -> None:
+        assert len(started) == 2
+        raise RuntimeError("no rates")
+
+    monkeypatch.setattr(sync._Sync, "_ledger", fails)
+    with pytest.raises(RuntimeError, match="no rates"):
+        world.sync()
+
+    assert ended(started)
+
+
+def test_large_files_are_read_first_then_the_small_ones() -> None:
+    sizes = [5, 90, 40, 1, 100, 60]
+    assert sorted(sizes, key=lambda size: workers._turn(size, large=90)) == [100, 90, 1, 5, 40, 60]
+
+
+MB = 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("records", "done", "total", "batch"),
+    [
+        (80_000, 100 * MB, 10_000 * MB, 50_000),  # much is to come: few large commits
+        (16_000, 100 * MB, 1_000 * MB, 20_000),  # an eighth of what is expected
+        (140_000, 875 * MB, 1_000 * MB, 10_000),  # half of what is left
+        (158_000, 990 * MB, 1_000 * MB, 5_000),  # but never very small ones
+        (100, 1 * MB, 1 * MB, 5_000),
+        (0, 0, 0, 5_000),
+    ],
+)
+def test_batches_are_large_until_the_end_is_near(records: int, done: int, total: int, batch: int) -> None:
+    assert sync._batch_records(records, done, total) == batch
 
 
 @pytest.mark.slow
@@ -217,7 +254,7 @@ import signal
 import sys
 from pathlib import Path
 from tests.support import World
-from tokenledger_dagster.ingest import spawning, workers
+from tokenledger_dagster.ingest import spawning, sync, workers
 
 # a shell starts what it puts in the background with the signal ignored
 signal.signal(signal.SIGINT, signal.default_int_handler)
