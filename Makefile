@@ -42,7 +42,7 @@ UNCOMPILED := logs are read by the slower readers: the compiled ones need a C co
   (to see what is wrong: $(UV) sync -v --inexact $(REBUILD))
 # a new environment gets the fastest Python there is of the version that uv would take; UV_PYTHON decides otherwise
 CHOOSE := $(if $(UV_PYTHON)$(wildcard $(VENV)/bin/python),, \
-  UV_PYTHON="$$($(UV) run --no-project --quiet python tokenledger_dagster/interpreters.py $(UV))")
+  UV_PYTHON="$$($(UV) run --no-project --quiet --python '>=3.11' python tokenledger_dagster/interpreters.py $(UV))")
 # modules are compiled once, even where the environment forbids Python to do it itself (PYTHONDONTWRITEBYTECODE)
 BYTECODE := $(RUN) python -m compileall -q tokenledger_dagster assets resources checks
 # $(1): the groups beside EXTRAS

@@ -66,7 +66,8 @@ def fastest(uv: str) -> str | None:
     others: dict[str, str] = {}
     for one in listed:
         parts = one["version_parts"]
-        if (parts["major"], parts["minor"]) == own.version and one["variant"] == "default":
+        kind = one["implementation"], one["variant"]
+        if (parts["major"], parts["minor"]) == own.version and kind == ("cpython", "default"):
             others.setdefault(os.path.realpath(one["path"]), one["path"])
     best: tuple[_Measured, str] | None = None
     for path in others.values():
@@ -94,7 +95,7 @@ def _output(command: list[str]) -> str:
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(OSError, ValueError, KeyError, subprocess.SubprocessError):
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError, subprocess.SubprocessError):
         chosen = fastest(sys.argv[1])
         if chosen is not None:
             print(f"Python: {chosen} is the fastest of its version here (UV_PYTHON names another)", file=sys.stderr)

@@ -406,6 +406,14 @@ randoms = st.integers(0, 2**24).map(Random)
 # ------------------------------------------------------------------ the same records
 
 
+def test_replayed_rows_before_any_model_is_known_are_flagged_alike() -> None:
+    replayed = [tokens((10 * one, 0, one), minutes=0) for one in range(1, 4)]
+    rows = [meta("t1", source=spawned_by("t0")), *replayed, turn(), tokens((90, 0, 9), minutes=5)]
+    found = read_alike("codex", jsonl(*rows))
+    flags = [record.flags for record in records("codex", found)]
+    assert flags == [("replay_burst", "model_fallback")] * 3 + [()]
+
+
 @settings(many, max_examples=300)
 @given(randoms)
 def test_any_transcript_is_read_alike(random: Random) -> None:

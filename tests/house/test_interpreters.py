@@ -21,10 +21,18 @@ class Machine:
         self._listed: list[dict[str, object]] = []
         self.uv = str(folder / "uv")
 
-    def python(self, name: str, seconds: float, *, headers: bool = True, version: tuple[int, int] = (3, 11)) -> str:
+    def python(
+        self,
+        name: str,
+        seconds: float,
+        *,
+        headers: bool = True,
+        version: tuple[int, int] = (3, 11),
+        implementation: str = "cpython",
+    ) -> str:
         path = self._folder / name
         self._script(path, json.dumps([seconds, headers, str(path), version]))
-        return self._list(path, version)
+        return self._list(path, version, implementation)
 
     def broken(self, name: str) -> str:
         path = self._folder / name
@@ -32,9 +40,10 @@ class Machine:
         path.chmod(0o755)
         return self._list(path, (3, 11))
 
-    def _list(self, path: Path, version: tuple[int, int]) -> str:
+    def _list(self, path: Path, version: tuple[int, int], implementation: str = "cpython") -> str:
         parts = {"major": version[0], "minor": version[1], "patch": 0}
-        self._listed.append({"path": str(path), "version_parts": parts, "variant": "default"})
+        kind = {"variant": "default", "implementation": implementation}
+        self._listed.append({"path": str(path), "version_parts": parts, **kind})
         listed = json.dumps(self._listed)
         first = self._listed[0]["path"]
         Path(self.uv).write_text(f"#!/bin/sh\ncase $2 in find) echo '{first}';; list) echo '{listed}';; esac\n")
@@ -70,6 +79,11 @@ def test_another_version_is_not_compared(machine: Machine) -> None:
     assert fastest(machine.uv) is None
 
 
+def test_pypy_could_not_load_what_the_lock_names(machine: Machine) -> None:
+    machine.python("pypy", 0.01, implementation="pypy")
+    assert fastest(machine.uv) is None
+
+
 def test_one_without_headers_could_not_compile_the_readers(machine: Machine) -> None:
     machine.python("bare", 0.10, headers=False)
     assert fastest(machine.uv) is None
@@ -81,8 +95,12 @@ def test_one_that_does_not_run_is_passed_over(machine: Machine) -> None:
     assert fastest(machine.uv) == best
 
 
-def test_it_says_nothing_where_uv_cannot_be_asked(tmp_path: Path) -> None:
-    command = [sys.executable, interpreters.__file__, str(tmp_path / "no-uv")]
+@pytest.mark.parametrize("answer", [None, "exit 2", "echo null", "echo '[{}]'", "echo"])
+def test_it_says_nothing_where_uv_cannot_be_asked(tmp_path: Path, answer: str | None) -> None:
+    if answer is not None:
+        (tmp_path / "uv").write_text(f"#!/bin/sh\ncase $2 in find) echo {sys.executable};; *) {answer};; esac\n")
+        (tmp_path / "uv").chmod(0o755)
+    command = [sys.executable, interpreters.__file__, str(tmp_path / "uv")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 

@@ -50,7 +50,7 @@ class CodexBulkPacker(BulkPacker, CodexPacker):
         place = self._places.get(kind)
         return self._context(*kind) if place is None else place
 
-    def take_turn(self, model: str, folder: str) -> None:
+    def take_turn(self, model: str, folder: str | None) -> None:
         """A turn's context, as the careful reader takes it."""
         state = self._reader.state
         state.model, state.cwd = model, state.cwd or folder

@@ -341,8 +341,8 @@ class CodexPackFormat:
             billed, last = found[:5], found[7:] or None
             extra = columns.extras.get(row, {})
             flags = list(context[_FLAGS:])
-            if extra.get("burst"):
-                flags.append("replay_burst")
+            if extra.get("burst"):  # in the careful reader's order
+                flags.insert(flags[:1] == ["interleaved_counters"], "replay_burst")
             counters = disjoint(billed, flags.append)
             yield (
                 row,

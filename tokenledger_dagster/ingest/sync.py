@@ -101,23 +101,27 @@ def sync(
     """
     deadline = time.monotonic() + FIRST_FILL_WAIT_SECONDS
     crew = early()
-    while True:
-        with writer_lock(home, options.wait_seconds) as held:
-            if held:
-                older = set_aside_older(home)
-                connection = connect(home)
-                try:
-                    found = _Sync(home, connection, environ, options, metrics or NoopMetrics(), progress, walked, crew)
-                    if older is not None:
-                        found.replaces(*older)
-                    return found.run()
-                finally:
-                    connection.close()
-                    if crew is not None:
-                        crew.dismiss()
-        if _filled(home) or time.monotonic() > deadline:
-            return _unsynced(home)
-        time.sleep(0.1)
+    try:
+        while True:
+            with writer_lock(home, options.wait_seconds) as held:
+                if held:
+                    older = set_aside_older(home)
+                    connection = connect(home)
+                    try:
+                        found = _Sync(
+                            home, connection, environ, options, metrics or NoopMetrics(), progress, walked, crew
+                        )
+                        if older is not None:
+                            found.replaces(*older)
+                        return found.run()
+                    finally:
+                        connection.close()
+            if _filled(home) or time.monotonic() > deadline:
+                return _unsynced(home)
+            time.sleep(0.1)
+    finally:
+        if crew is not None:
+            crew.dismiss()
 
 
 def _filled(home: Home) -> bool:

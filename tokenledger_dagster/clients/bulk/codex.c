@@ -244,7 +244,7 @@ static enum Outcome take_turn(Codex *codex, const byte *at, const byte *stop) {
     if (!opens_as(at, stop, opening) || !read_moment(&time, &moment)) return LEFT;
     const byte *after = read_turn(at + AFTER_TIME + sizeof opening - 1, stop, &turn);
     if (!after || after + 1 != stop || *after != '}') return LEFT;
-    if (!is_kept(&turn.model) || !is_kept(&turn.folder)) return LEFT;
+    if (!is_kept(&turn.model) || (turn.folder.at && !is_kept(&turn.folder))) return LEFT;
     if (codex->has_turn && same_text(&turn.model, &codex->turn.model) && same_text(&turn.folder, &codex->turn.folder))
         return TAKEN;
     PyObject *model = new_text(&turn.model), *folder = new_text(&turn.folder);
