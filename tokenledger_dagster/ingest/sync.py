@@ -49,7 +49,7 @@ from tokenledger_dagster.ingest.segments import absent, is_lost, sweep
 from tokenledger_dagster.ingest.spawning import Crew, early
 from tokenledger_dagster.ingest.unchanged import Walked, remember
 from tokenledger_dagster.ingest.uncollected import no_collection
-from tokenledger_dagster.ingest.workers import scanning
+from tokenledger_dagster.ingest.workers import helpers_for, scanning
 from tokenledger_dagster.ingest.zones import Zone
 from tokenledger_dagster.observability import names
 from tokenledger_dagster.observability.metrics import MetricsBackend, NoopMetrics
@@ -321,6 +321,7 @@ class _Sync:
     def _read(self, ledger: Ledger, work: Sequence[Task], results: Iterator[tuple[int, Scanned]]) -> None:
         total = sum(_pending(task) for task in work)
         done = records = 0
+        is_shared = helpers_for(total, len(work)) > 0
         batch: Batch | None = None
         with no_collection():
             try:
@@ -331,7 +332,7 @@ class _Sync:
                     self._note(task, scanned)
                     batch = batch or Batch(self._home, self._db, ledger, self._now_us, self._host)
                     batch.add(Result(task, scanned, self._origins[task.file.client, task.file.path].origin))
-                    if batch.records >= _batch_records(records, done, total):
+                    if batch.records >= (_shared_batch(records, done, total) if is_shared else BATCH_RECORDS):
                         self._commit(batch)
                         batch = None
                     self._progress(number, len(work), done, total)
@@ -446,8 +447,8 @@ def _node() -> str:
     return platform.node()
 
 
-def _batch_records(records: int, done: int, total: int) -> int:
-    """Records after which a batch is committed, where the first ``done`` of ``total`` bytes held ``records``.
+def _shared_batch(records: int, done: int, total: int) -> int:
+    """Records of a batch, where helpers take a share and the first ``done`` of ``total`` bytes held ``records``.
 
     Helpers scan while this process commits, so the last batches are small: nobody helps with them.  All others are
     large, for a commit looks at the keys of all that came before.

@@ -69,7 +69,7 @@ def scanning(
     """
     pending = [max(0, file.size - start.offset) for file, start in files]
     order = sorted(range(len(files)), key=lambda place: -pending[place])
-    helpers = _helpers(sum(pending), len(files))
+    helpers = helpers_for(sum(pending), len(files))
     if not helpers:
         yield ((place, scan(*files[place], contexts[place], now_us)) for place in order)
         return
@@ -104,7 +104,8 @@ def _turn(size: int, large: int) -> tuple[bool, int]:
     return (False, -size) if size >= large else (True, size)
 
 
-def _helpers(pending: int, files: int) -> int:
+def helpers_for(pending: int, files: int) -> int:
+    """How many helpers some files are worth with ``pending`` bytes to read."""
     if pending < HELP_FROM_BYTES or files < 2:
         return 0
     return min(spare_cores(), pending // _BYTES_A_HELPER)
