@@ -78,7 +78,7 @@ def fastest(uv: str) -> str | None:
         fits = found.version == own.version and found.can_compile >= own.can_compile and found.path != own.path
         if fits and (best is None or found.seconds < best[0].seconds):
             best = found, path
-    # both once more: what else the machine does must not decide
+    # uv's choice once more: what else the machine did meanwhile must not decide against it
     if best is None or min(own.seconds, _measured(standard).seconds) < _GAIN * best[0].seconds:
         return None
     return best[1]

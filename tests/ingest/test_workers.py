@@ -40,7 +40,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Two helpers for any amount of work; lists the processes that were started."""
     monkeypatch.setattr(workers, "HELP_FROM_BYTES", 0)
     monkeypatch.setattr(workers, "_BYTES_A_TOKEN", 1)
-    monkeypatch.setattr(workers, "helpers_for", lambda pending, files: 2)
+    monkeypatch.setattr(workers, "_helpers", lambda pending, files: 2)
     found: list[int] = []
     spawn = os.posix_spawn
 
@@ -69,7 +69,7 @@ def alone(world: World, folder: Path) -> Booked:
     other = World(folder)
     other.environ = world.environ
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(workers, "helpers_for", lambda pending, files: 0)
+        patch.setattr(workers, "_helpers", lambda pending, files: 0)
         other.sync()
     return other.booked()
 
@@ -207,7 +207,7 @@ def test_without_helpers_everything_is_read_here(world: World, monkeypatch: pyte
     def refused(*arguments: object, **named: object) -> int:
         raise OSError("no more processes")
 
-    monkeypatch.setattr(workers, "helpers_for", lambda pending, files: 2)
+    monkeypatch.setattr(workers, "_helpers", lambda pending, files: 2)
     monkeypatch.setattr(spawning.os, "posix_spawn", refused)
     world.sync()
     monkeypatch.undo()
@@ -258,7 +258,7 @@ from tokenledger_dagster.ingest import spawning, sync, workers
 
 # a shell starts what it puts in the background with the signal ignored
 signal.signal(signal.SIGINT, signal.default_int_handler)
-workers.helpers_for = lambda pending, files: 2
+workers._helpers = lambda pending, files: 2
 workers._BYTES_A_TOKEN = 1
 start = spawning.Crew._start
 def told(crew):

@@ -9,8 +9,8 @@ import os
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,7 +49,7 @@ from tokenledger_dagster.ingest.segments import absent, is_lost, sweep
 from tokenledger_dagster.ingest.spawning import Crew, early
 from tokenledger_dagster.ingest.unchanged import Walked, remember
 from tokenledger_dagster.ingest.uncollected import no_collection
-from tokenledger_dagster.ingest.workers import helpers_for, scanning
+from tokenledger_dagster.ingest.workers import Scanning, scanning
 from tokenledger_dagster.ingest.zones import Zone
 from tokenledger_dagster.observability import names
 from tokenledger_dagster.observability.metrics import MetricsBackend, NoopMetrics
@@ -106,16 +106,13 @@ def sync(
             with writer_lock(home, options.wait_seconds) as held:
                 if held:
                     older = set_aside_older(home)
-                    connection = connect(home)
-                    try:
+                    with closing(connect(home)) as connection:
                         found = _Sync(
                             home, connection, environ, options, metrics or NoopMetrics(), progress, walked, crew
                         )
                         if older is not None:
                             found.replaces(*older)
                         return found.run()
-                    finally:
-                        connection.close()
             if _filled(home) or time.monotonic() > deadline:
                 return _unsynced(home)
             time.sleep(0.1)
@@ -198,11 +195,11 @@ class _Sync:
         plan = make_plan(files, sources, no_cache=self._options.no_cache)
         self._count(plan)
         if plan.tasks or self._options.full or self._stale():
-            with self._scanning(plan.tasks) as found:
+            with self._scanning(plan.tasks) as scan:
                 # only now are rates needed: a sync that finds nothing new prices nothing
                 ledger = self._ledger()
                 self._refresh(ledger)
-                self._read(ledger, plan.tasks, found)
+                self._read(ledger, plan.tasks, scan)
             self._tell_booking(ledger)
             fold(self._home, self._db, ledger)
         self._mark_missing(plan)
@@ -313,26 +310,25 @@ class _Sync:
             overridden.keep(self._db, self._overrides)
             set_meta(self._db, "zone", self._options.zone)
 
-    def _scanning(self, work: Sequence[Task]) -> AbstractContextManager[Iterator[tuple[int, Scanned]]]:
+    def _scanning(self, work: Sequence[Task]) -> AbstractContextManager[Scanning]:
         files = [(task.file, start_of(task, self._carry(task))) for task in work]
         contexts = [self._contexts[task.file.client, task.file.path] for task in work]
         return scanning(files, contexts, self._now_us, self._crew)
 
-    def _read(self, ledger: Ledger, work: Sequence[Task], results: Iterator[tuple[int, Scanned]]) -> None:
+    def _read(self, ledger: Ledger, work: Sequence[Task], scan: Scanning) -> None:
         total = sum(_pending(task) for task in work)
         done = records = 0
-        is_shared = helpers_for(total, len(work)) > 0
         batch: Batch | None = None
         with no_collection():
             try:
-                for number, (place, scanned) in enumerate(results, 1):
+                for number, (place, scanned) in enumerate(scan.found, 1):
                     task = work[place]
                     done += _pending(task)
                     records += scanned.count
                     self._note(task, scanned)
                     batch = batch or Batch(self._home, self._db, ledger, self._now_us, self._host)
                     batch.add(Result(task, scanned, self._origins[task.file.client, task.file.path].origin))
-                    if batch.records >= (_shared_batch(records, done, total) if is_shared else BATCH_RECORDS):
+                    if batch.records >= (_shared_batch(records, done, total) if scan.is_shared else BATCH_RECORDS):
                         self._commit(batch)
                         batch = None
                     self._progress(number, len(work), done, total)

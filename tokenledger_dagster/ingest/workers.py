@@ -17,6 +17,7 @@ import select
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import msgspec
 
@@ -55,26 +56,35 @@ class Found(msgspec.Struct, array_like=True):
     scanned: Scanned
 
 
+class Scanning(NamedTuple):
+    """A scan of some files, under way."""
+
+    found: Iterator[tuple[int, Scanned]]
+    """Place of each file, and what was found in it."""
+    is_shared: bool
+    """Whether helpers take a share."""
+
+
 @contextmanager
 def scanning(
     files: Sequence[tuple[SourceFile, Start]],
     contexts: Sequence[Mapping[str, str]],
     now_us: int,
     crew: Crew | None = None,
-) -> Iterator[Iterator[tuple[int, Scanned]]]:
-    """Has ``files`` scanned in any order; gives an iterator of (place in ``files``, what was found).
+) -> Iterator[Scanning]:
+    """Has ``files`` scanned in any order.
 
     ``contexts`` holds each file's context.  ``crew``: helpers that were started before; without, some are started where
     the work is worth it.  Helpers begin at once, before anybody asks for what they find.
     """
     pending = [max(0, file.size - start.offset) for file, start in files]
-    order = sorted(range(len(files)), key=lambda place: -pending[place])
-    helpers = helpers_for(sum(pending), len(files))
+    helpers = _helpers(sum(pending), len(files))
     if not helpers:
-        yield ((place, scan(*files[place], contexts[place], now_us)) for place in order)
+        order = sorted(range(len(files)), key=lambda place: -pending[place])
+        yield Scanning(((place, scan(*files[place], contexts[place], now_us)) for place in order), is_shared=False)
         return
     large = max(_LARGE, sum(pending) // (_PARTS * (helpers + 1)))
-    order.sort(key=lambda place: _turn(pending[place], large))
+    order = sorted(range(len(files)), key=lambda place: _turn(pending[place], large))
     kinds: dict[int, int] = {}
     listed: list[dict[str, str]] = []
     for context in contexts:
@@ -90,7 +100,7 @@ def scanning(
     crew = crew or Crew(helpers)
     try:
         crew.give(msgspec.msgpack.encode(job), b"".join(map(TOKEN.pack, range(len(job.tokens)))))
-        yield ((order[found.number], found.scanned) for found in _shared(job, crew))
+        yield Scanning(((order[found.number], found.scanned) for found in _shared(job, crew)), is_shared=True)
     finally:
         crew.dismiss()
 
@@ -104,8 +114,7 @@ def _turn(size: int, large: int) -> tuple[bool, int]:
     return (False, -size) if size >= large else (True, size)
 
 
-def helpers_for(pending: int, files: int) -> int:
-    """How many helpers some files are worth with ``pending`` bytes to read."""
+def _helpers(pending: int, files: int) -> int:
     if pending < HELP_FROM_BYTES or files < 2:
         return 0
     return min(spare_cores(), pending // _BYTES_A_HELPER)
@@ -131,23 +140,19 @@ def _shared(job: Job, crew: Crew) -> Iterator[Found]:
             fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
     streams = {pipe: _Stream() for pipe in crew.results}
     tokens = tokens_from(crew.taking, job)
-    token: tuple[int, int] | None = (0, 0)
-    while token is not None:
-        idle = True
-        for found in _arrived(streams, missing, 0):
-            idle = False
-            missing.discard(found.number)
-            yield found
-        if not idle:
+    while True:
+        before = len(missing)
+        yield from _arrived(streams, missing, 0)
+        if len(missing) < before:
             continue  # only this process can book, and all can scan: so what helpers found comes first
         token = next(tokens, None)
-        for number in range(*token or (0, 0)):
+        if token is None:
+            break
+        for number in range(*token):
             missing.discard(number)
             yield scan_one(job, number)
     while streams:
-        for found in _arrived(streams, missing, None):
-            missing.discard(found.number)
-            yield found
+        yield from _arrived(streams, missing, None)
     # a helper that died took some and brought nothing back
     for number in sorted(missing):
         yield scan_one(job, number)
@@ -191,7 +196,7 @@ class _Stream:
 
 
 def _arrived(streams: dict[int, _Stream], missing: set[int], timeout: float | None) -> Iterator[Found]:
-    """What helpers have sent; streams that ended, or that make no sense, are dropped."""
+    """What helpers have sent of what is ``missing``; streams that ended, or that make no sense, are dropped."""
     readable, _, _ = select.select(list(streams), [], [], timeout)
     for pipe in readable:
         stream = streams[pipe]
@@ -212,6 +217,7 @@ def _arrived(streams: dict[int, _Stream], missing: set[int], timeout: float | No
             if found is None or found.number not in missing:
                 del streams[pipe]
                 break
+            missing.discard(found.number)
             yield found
             start += size
         if start:
