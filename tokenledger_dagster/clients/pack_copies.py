@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 import msgspec
 
+from tokenledger_dagster.clients import values
 from tokenledger_dagster.clients.base import Copy
 from tokenledger_dagster.clients.codex_reader import disjoint
 from tokenledger_dagster.clients.codex_reducer import fingerprint
 from tokenledger_dagster.clients.pack import Columns, Values, microseconds
-from tokenledger_dagster.clients.standing import shared
 
 
 class _Told(NamedTuple):
@@ -29,6 +29,27 @@ class _Told(NamedTuple):
     last: tuple[int, ...] | None = None
     file_rule: str | None = None
     cost: int | None = None
+
+
+class Shared(NamedTuple):
+    """What all rows of a context share of a ``Copy``."""
+
+    session: str
+    model_raw: str | None
+    is_sidechain: bool
+    is_progress: bool
+    service_tier: str | None
+    speed: str | None
+
+
+def shared(columns: Columns) -> list[Shared]:
+    """What the rows of each context share."""
+    if columns.layout == "claude-1":
+        return [
+            Shared(one[0], values.text(one[6]), one[1], one[10], values.word(one[7]), values.word(one[9]))
+            for one in columns.contexts
+        ]
+    return [Shared(one[0], one[5], False, False, one[6], None) for one in columns.contexts]
 
 
 def copies(
@@ -84,11 +105,16 @@ def _claude(columns: Columns, event: int, row: int) -> _Told:
     return _Told(name.encode(), counters, name, request, cost=extra.get("cost") if extra else None)
 
 
+def is_odd(billed: Values) -> bool:
+    """Whether a rollout's row counts more in a part than in the whole."""
+    return bool(billed[1] + billed[2] > billed[0] or billed[4] > billed[3])
+
+
 def _codex(columns: Columns, event: int, row: int) -> _Told:
     total = tuple(columns.identities[event])
     found = columns.values[row]
     inclusive, cached, write, output, reasoning = billed = found[:5]
-    if cached + write > inclusive or reasoning > output:
+    if is_odd(billed):
         counters = msgspec.structs.astuple(disjoint(billed, lambda _flag: None))
     else:
         counters = (inclusive - cached - write, output, write, cached, 0, 0, 0, reasoning, 0)

@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 
 from tokenledger_dagster.clients.pack import BARRED, BOOKED, EXPANDED, PROMPT_STEPS, WEAK, Columns, price_step
-from tokenledger_dagster.clients.standing import Shared, Standing, shared, standing
+from tokenledger_dagster.clients.pack_copies import Shared, shared
+from tokenledger_dagster.clients.standing import Standing, standing
 from tokenledger_dagster.ingest.booking import event_id, group_number
 from tokenledger_dagster.ingest.ledger import Billing, Ledger
 from tokenledger_dagster.ingest.packs import Pack
@@ -55,52 +56,19 @@ class StandingRows:
             one.session: "" if pack.client != "codex" or ledger.has_file(pack.client, one.session) else "owner_missing"
             for one in contexts
         }
-        for one in standing(columns, wanted, pack.times, form.total):
-            if own and columns.ordinals[one.rows[0].row] < own:
+        for one in standing(columns, wanted, pack.times, pack.stream_no, pack.first_rid, sessions):
+            if own and one.rows[0][0].ordinal < own:
                 continue
-            place = columns.context_of[columns.winners[one.event]]
             group = group_number(pack.client, one.group)
             event_no = None
             if one.identity is not None:
                 event_no = self._event_no = self._event_no + 1
+                winner = columns.winners[one.event]
                 prefix = form.prefix(columns.identities[one.event])
-                step = price_step(form.prompt(columns.values[columns.winners[one.event]])) or 0
-                self._event(pack, one, contexts[place], sessions[place], group, flags, (prefix, step))
-            for row in one.rows:
-                context = contexts[columns.context_of[row.row]]
-                session = sessions[columns.context_of[row.row]]
-                rid = pack.first_rid + row.row
-                counters = row.counters
-                copy = (
-                    rid,
-                    pack.stream_no,
-                    columns.ordinals[row.row],
-                    session,
-                    row.time,
-                    True,
-                    columns.hashes[32 * row.row : 32 * row.row + 32],
-                    context.model_raw,
-                    counters,
-                    sum(counters[:6]),
-                    one.message_id,
-                    one.request_id,
-                    one.cumulative,
-                    row.last,
-                    False,
-                    row.file_rule,
-                    context.is_sidechain,
-                    context.is_progress,
-                    context.service_tier,
-                    context.speed,
-                    row.cost,
-                    False,
-                    None,
-                    0,
-                    False,
-                    None,
-                    None,
-                )
-                self._records.append((rid, group, pack.stream_no, session, _encode(copy), event_no, row.rule))
+                step = price_step(form.prompt(columns.values[winner])) or 0
+                self._event(pack, one, contexts[columns.context_of[winner]], group, flags, (prefix, step))
+            for copy, rule in one.rows:
+                self._records.append((copy.rid, group, copy.stream, copy.session, _encode(copy), event_no, rule))
             states[one.event] = EXPANDED
         pack.changed = True
 
@@ -109,14 +77,13 @@ class StandingRows:
         pack: Pack,
         one: Standing,
         context: Shared,
-        session: int,
         group: int,
         flags: dict[str, str],
         priced_by: tuple[str, int],
     ) -> None:
-        winner = next(row for row in one.rows if row.rule is None)
+        winner = next(copy for copy, rule in one.rows if rule is None)
         at = pack.times[one.event]
-        model_no, price, units = self._price(pack.client, context, at, one.message_id, priced_by, winner.counters)
+        model_no, price, units = self._price(pack.client, context, at, winner.message_id, priced_by, winner.counters)
         nano = price.list_price_nano
         if units:
             nano = sum_of(units, winner.counters)
@@ -125,8 +92,8 @@ class StandingRows:
                 self._event_no,
                 event_id(one.identity or ()),
                 group,
-                pack.first_rid + winner.row,
-                session,
+                winner.rid,
+                winner.session,
                 model_no,
                 at,
                 0,
