@@ -23,6 +23,7 @@ from tokenledger_dagster.clients.logs import Root
 from tokenledger_dagster.clients.pack import PackFormat
 from tokenledger_dagster.contracts.record import Counters, UsageRecord
 
+RESUME_COPY = "claude.resume_copy"
 PROGRESS_COPY = "claude.progress_copy"
 STREAM_COPY = "claude.stream_copy"
 _MESSAGE = b'"message":{'
@@ -363,7 +364,7 @@ class ClaudeCode(ClaudeCodeLogs):
         if loser.stream == winner.stream:
             return STREAM_COPY
         if loser.session != winner.session:
-            return "claude.resume_copy"
+            return RESUME_COPY
         if subagent(loser.stream) != subagent(winner.stream):
             return "claude.subagent_copy"
         return "claude.file_copy"

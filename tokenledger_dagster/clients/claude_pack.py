@@ -23,6 +23,7 @@ from tokenledger_dagster.clients.base import Sink, SourceFile
 from tokenledger_dagster.clients.claude_code import (
     HEAD,
     PROGRESS_COPY,
+    RESUME_COPY,
     STREAM_COPY,
     TAIL,
 )
@@ -299,6 +300,8 @@ class ClaudePackFormat:
 
     layout = LAYOUT
     repetition = PROGRESS_COPY
+    copy_rule = RESUME_COPY
+    compete = True
 
     def packer(self, file: SourceFile, sink: Sink, reader: Any) -> ClaudePacker:
         """A fast reader beside the careful one: the compiled one where it was built."""
@@ -359,6 +362,10 @@ class ClaudePackFormat:
                 found[PROGRESS_COPY if columns.contexts[place][_PROGRESS] else STREAM_COPY] += 1
         return found
 
+    def group(self, identity: Any) -> Any:
+        """The message id."""
+        return identity[0]
+
     def keys(self, identities: Sequence[Any]) -> array[int]:
         """By message id, as the booking group is."""
         return array("I", [crc32(name.encode()) for name, _ in identities])
@@ -383,6 +390,10 @@ class ClaudePackFormat:
     def priced(self, context: Context) -> Priced:
         """Session, model, speed and tier."""
         return context[_SESSION], context[_MODEL], values.word(context[_SPEED]), values.word(context[_TIER])
+
+    def kind(self, context: Context) -> tuple[Any, ...]:
+        """Whether it is a sidechain's."""
+        return (context[_SIDECHAIN],)
 
     def project(self, context: Context) -> str | None:
         """The working folder."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from tokenledger_dagster.clients import link_names, values
 from tokenledger_dagster.clients.base import OWNER, BookingFacts, Claim, Copy, Sink, SourceFile
 from tokenledger_dagster.clients.codex_logs import CodexLogs
-from tokenledger_dagster.clients.codex_pack import CodexPackFormat
+from tokenledger_dagster.clients.codex_pack import SAME_ROW, CodexPackFormat
 from tokenledger_dagster.clients.codex_reader import CodexReader
 from tokenledger_dagster.clients.codex_reducer import fingerprint
 from tokenledger_dagster.clients.copies import content_claims
@@ -93,7 +93,7 @@ class Codex(CodexLogs):
 
     def duplicate_rule(self, loser: Copy, winner: Copy, subagent: Callable[[int], bool]) -> str:
         """Names why two rows of one request are the same; positions copied from a parent are named by lineage."""
-        return "codex.same_row" if loser.stream != winner.stream else "codex.repeated_total"
+        return SAME_ROW if loser.stream != winner.stream else "codex.repeated_total"
 
     def links(self, copy: Copy, session: str) -> Iterable[str]:
         """A telemetry event names the request by session and counters; a row that bills nothing is none."""

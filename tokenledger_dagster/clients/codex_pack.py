@@ -47,6 +47,7 @@ from tokenledger_dagster.clients.pack import (
 from tokenledger_dagster.contracts.record import UsageRecord, Vector
 
 LAYOUT = "codex-1"
+SAME_ROW = "codex.same_row"
 _CR = ord("\r")
 REPLAYED = {"rule": SPAWN_REPLAY, "burst": True}
 """A spawned thread's file opens with its parent's history, re-stamped in one burst."""
@@ -259,6 +260,8 @@ class CodexPackFormat:
 
     layout = LAYOUT
     repetition = ""
+    copy_rule = SAME_ROW
+    compete = False
 
     def packer(self, file: SourceFile, sink: Sink, reader: Any) -> CodexPacker:
         """A fast reader beside the careful one: the compiled one where it was built."""
@@ -301,6 +304,10 @@ class CodexPackFormat:
         kept = (row for row in columns.extras if events is None or columns.event_of[row] in events)
         return Counter(columns.extras[row]["rule"] for row in kept if "rule" in columns.extras[row])
 
+    def group(self, identity: Any) -> Any:
+        """The cumulative total."""
+        return identity
+
     def keys(self, identities: Sequence[Any]) -> array[int]:
         """By cumulative total, as the booking group is."""
         packed = array("q", chain.from_iterable(identities)).tobytes()
@@ -321,6 +328,10 @@ class CodexPackFormat:
     def priced(self, context: Context) -> Priced:
         """Session, model and tier."""
         return context[_SESSION], context[_MODEL], None, context[_TIER]
+
+    def kind(self, context: Context) -> tuple[Any, ...]:
+        """Nothing."""
+        return ()
 
     def project(self, context: Context) -> str | None:
         """The working folder."""

@@ -242,6 +242,10 @@ class PackFormat(Protocol):
     layout: str
     repetition: str
     """Rule by which a WEAK event loses to another file's."""
+    copy_rule: str
+    """Rule by which an event loses to the same one of another session, where lineage names none."""
+    compete: bool
+    """Whether sessions that show one request compete for it; else only the files' lineage says whose it is."""
 
     def packer(self, file: SourceFile, sink: Sink, reader: Any) -> Packer:
         """A fast reader of one file that shares ``sink`` and state with the careful ``reader``."""
@@ -267,6 +271,10 @@ class PackFormat(Protocol):
         """Rows of some events (None: all) that the file itself shows to be copies, by rule."""
         ...
 
+    def group(self, identity: Any) -> Any:
+        """What of an identity its booking group is told by."""
+        ...
+
     def keys(self, identities: Sequence[Any]) -> array[int]:
         """32-bit key of each identity's booking group."""
         ...
@@ -283,6 +291,10 @@ class PackFormat(Protocol):
         """What is priced of a context."""
         ...
 
+    def kind(self, context: Context) -> tuple[Any, ...]:
+        """What of a context bears on which of two copies wins, but for session and prices."""
+        ...
+
     def project(self, context: Context) -> str | None:
         """Working folder of a context."""
         ...
@@ -296,9 +308,10 @@ class PackFormat(Protocol):
         ...
 
 
-EXPANDED, DOMINATED = 4, 5
-"""States that only the manifest knows: records of the event were handed to general booking; another file's row of the
-same request stands for it."""
+EXPANDED, DOMINATED, COPIED, SHARED = 4, 5, 6, 7
+"""States that only the manifest knows: records of the event were handed to general booking; another file's message
+stands for a repetition of it; another file's event that says the same stands for it; it stands for another session's
+(a copied event that was inherited stands as BOOKED)."""
 
 decode_columns = msgspec.json.Decoder(Columns).decode
 

@@ -45,6 +45,11 @@ class StreamFacts(msgspec.Struct):
     subagent: bool
     runs: list[Run]
 
+    @property
+    def source(self) -> str:
+        """Source id: the same for all readings of a file that was rewritten."""
+        return self.key.rpartition("#")[0]
+
 
 class Booked(msgspec.Struct, gc=False):
     """One event before it is stored."""
@@ -310,20 +315,15 @@ def _newest(store: Store, copies: Sequence[Copy]) -> Sequence[Copy]:
         return copies
     newest: dict[str, int] = {}
     for one in facts:
-        source = _source_of(one)
-        newest[source] = max(newest.get(source, 0), one.parser_version)
-    return [copy for copy, one in zip(copies, facts, strict=True) if one.parser_version == newest[_source_of(one)]]
-
-
-def _source_of(facts: StreamFacts) -> str:
-    return facts.key.rpartition("#")[0]
+        newest[one.source] = max(newest.get(one.source, 0), one.parser_version)
+    return [copy for copy, one in zip(copies, facts, strict=True) if one.parser_version == newest[one.source]]
 
 
 def _reread(store: Store, loser: Copy, winner: Copy) -> str | None:
     """The rule of a row that stands in two readings of one rewritten file."""
     if loser.stream == winner.stream:
         return None
-    same = _source_of(store.stream(loser.stream)) == _source_of(store.stream(winner.stream))
+    same = store.stream(loser.stream).source == store.stream(winner.stream).source
     return "reread_copy" if same else None
 
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -17,6 +16,7 @@ from tokenledger_dagster.clients.base import Copy
 from tokenledger_dagster.clients.pack import (
     BOOKED,
     CONTACT,
+    COPIED,
     DOMINATED,
     EXPANDED,
     WEAK,
@@ -26,10 +26,10 @@ from tokenledger_dagster.clients.pack import (
 )
 from tokenledger_dagster.clients.registry import clients
 from tokenledger_dagster.contracts.record import UsageRecord
-from tokenledger_dagster.ingest import booking, families, witnesses
+from tokenledger_dagster.ingest import booking, expanding, families, pairs, witnesses
 from tokenledger_dagster.ingest.ledger import Ledger
 from tokenledger_dagster.ingest.lineage import owner_at
-from tokenledger_dagster.ingest.packs import Pack, Taken, dominates
+from tokenledger_dagster.ingest.packs import Pack, dominates
 
 _UNTIMED = "timestamp_from_file"
 _CHUNK = 50_000
@@ -57,7 +57,7 @@ def restore(connection: sqlite3.Connection, ledger: Ledger, added: Sequence[Adde
         store_sessions(
             connection, ledger, [(ledger.session_number(one.client, note.name), note) for note in one.sessions]
         )
-    _, _, touched = families.update(connection, ledger, added)
+    touched = families.update(connection, ledger, added).groups
     fresh = witnesses.newly_joined(connection, ledger, added)
     touched |= witnesses.link(connection, ledger, added, rows, witnesses.joined(connection, ledger), fresh)
     ledger.packs.met({key for one in added if one.records for key in _loose_keys(one)})
@@ -123,9 +123,9 @@ def _settle(ledger: Ledger, packs: Sequence[Pack]) -> None:
             if pack.pack_no not in left:
                 partners[pack.pack_no].add(event)
     for number, events in partners.items():
-        rows += _expand(ledger, ledger.packs.pack(number), events)
+        rows += expanding.expand(ledger, ledger.packs.pack(number), events)
     for pack in packs:
-        rows += _expand(ledger, pack, left[pack.pack_no])
+        rows += expanding.expand(ledger, pack, left[pack.pack_no])
         pack.opened = None
     if rows:
         _book_groups(ledger, booking.by_group(rows), set(), rows)
@@ -148,42 +148,45 @@ def book(
     """Books in general what several files show or one file cannot tell; ``packs`` have been admitted."""
     rows = [*rows]
     holders, outside = ledger.packs.met({key for one in added if one.records for key in _loose_keys(one)})
+    family = families.update(connection, ledger, added)
+    earlier = _earlier(ledger, packs)
+    rows += _expand_inherited(ledger, family.changed)
+    alone = _dominated(ledger, {key: found for key, found in holders.items() if key not in outside})
+    decided = pairs.pair(ledger, alone)
     doomed: dict[int, set[int]] = defaultdict(set)
-    dominated: dict[int, list[int]] = defaultdict(list)
     for key, found in holders.items():
-        standing = dominates(found) if key not in outside else None
-        for pack, event in found:
-            if standing is None:
+        if key in outside or (key in alone and key not in decided):
+            for pack, event in found:
                 doomed[pack.pack_no].add(event)
-            elif pack.states[event] == WEAK:
-                dominated[pack.pack_no].append(event)
-    for number, events in dominated.items():
-        _dominate(ledger, ledger.packs.pack(number), events)
     for pack in packs:
         _add_weak_cells(ledger, pack)
         if CONTACT in pack.states:
-            doomed[pack.pack_no].update(event for event, state in enumerate(pack.states) if state == CONTACT)
+            doomed[pack.pack_no].update(pack.in_state(CONTACT))
     for number, ones in doomed.items():
-        rows += _expand(ledger, ledger.packs.pack(number), ones)
-    superseded, copied, touched = families.update(connection, ledger, added)
-    for pack in ledger.packs.of_streams(superseded):
-        rows += _expand(ledger, pack, range(len(pack.states)))
-    rows += _expand_copied(ledger, copied)
+        rows += expanding.expand(ledger, ledger.packs.pack(number), ones)
+    rows += expanding.expand_whole(ledger, ledger.packs.of_streams(family.superseded))
+    rows += _expand_copied(ledger, family.copied)
     fresh, joined = witnesses.newly_joined(connection, ledger, added), witnesses.joined(connection, ledger)
-    for pack in witnesses.joined_packs(ledger, joined, fresh, packs) if joined else ():
-        rows += _expand(ledger, pack, range(len(pack.states)))
-    touched |= witnesses.link(connection, ledger, added, rows, joined, fresh)
-    stirred = _stirred(ledger, packs)
-    if rows or touched or stirred:
-        _book_groups(ledger, booking.by_group(rows), touched | stirred, rows)
+    if joined:
+        rows += expanding.expand_whole(ledger, witnesses.joined_packs(ledger, joined, fresh, packs))
+    touched = family.groups | witnesses.link(connection, ledger, added, rows, joined, fresh)
+    touched |= ledger.shared_groups(earlier)
+    if rows or touched:
+        _book_groups(ledger, booking.by_group(rows), touched, rows)
 
 
-def _expand_copied(ledger: Ledger, streams: set[int]) -> list[tuple[int, Copy]]:
+def _expand_inherited(ledger: Ledger, streams: set[int]) -> expanding.Rows:
+    """Hands pairs to general booking of which the copy may be somebody else's since the lineage of streams changed."""
+    packs = ledger.packs.of_streams(streams)
+    return expanding.expand_held(ledger, {pack.keys[event] for pack in packs for event in pack.in_state(COPIED)})
+
+
+def _expand_copied(ledger: Ledger, streams: set[int]) -> expanding.Rows:
     """Hands to general booking what its own file booked, but its copied history makes another session's.
 
     Mostly the other file's row has met them; where its own file bars that one, nobody has.
     """
-    doomed: dict[int, set[int]] = defaultdict(set)
+    keys: set[int] = set()
     for stream in streams:
         runs = ledger.stream(stream).runs
         if len(runs) == 1 and runs[0][2] is None:
@@ -192,18 +195,12 @@ def _expand_copied(ledger: Ledger, streams: set[int]) -> list[tuple[int, Copy]]:
             if BOOKED not in pack.states:
                 continue
             columns = ledger.packs.columns(pack)
-            keys = {
+            keys |= {
                 pack.keys[event]
-                for event, row in enumerate(columns.winners)
-                if pack.states[event] == BOOKED and owner_at(runs, columns.ordinals[row])[1] is not None
+                for event in pack.in_state(BOOKED)
+                if owner_at(runs, columns.ordinals[columns.winners[event]])[1] is not None
             }
-            for found in ledger.packs.holders(keys).values() if keys else ():
-                for other, event in found:
-                    doomed[other.pack_no].add(event)
-    rows: list[tuple[int, Copy]] = []
-    for number, events in doomed.items():
-        rows += _expand(ledger, ledger.packs.pack(number), events)
-    return rows
+    return expanding.expand_held(ledger, keys)
 
 
 def _add_cells(ledger: Ledger, pack: Pack) -> None:
@@ -231,6 +228,22 @@ def _add_weak_cells(ledger: Ledger, pack: Pack) -> None:
             pack.states[event] = CONTACT
 
 
+def _dominated(ledger: Ledger, holders: Mapping[int, list[tuple[Pack, int]]]) -> dict[int, list[tuple[Pack, int]]]:
+    """Sets repetitions aside for which another file's message stands; returns the keys where none does."""
+    left: dict[int, list[tuple[Pack, int]]] = {}
+    dominated: dict[int, list[int]] = defaultdict(list)
+    for key, found in holders.items():
+        if dominates(found) is None:
+            left[key] = found
+        else:
+            for pack, event in found:
+                if pack.states[event] == WEAK:
+                    dominated[pack.pack_no].append(event)
+    for number, events in dominated.items():
+        _dominate(ledger, ledger.packs.pack(number), events)
+    return left
+
+
 def _dominate(ledger: Ledger, pack: Pack, events: Sequence[int]) -> None:
     """Another file's messages stand for some repetitions from now on."""
     if pack.new is None:
@@ -241,29 +254,6 @@ def _dominate(ledger: Ledger, pack: Pack, events: Sequence[int]) -> None:
     pack.changed = True
 
 
-def _expand(ledger: Ledger, pack: Pack, events: Iterable[int]) -> list[tuple[int, Copy]]:
-    """Hands events of a pack to general booking; their sums are taken back, for booking adds them again.
-
-    Returns (group, copy) of each of their records.
-    """
-    taken, cells, rules = ledger.packs.expand(pack, events, partial(ledger.session_number, pack.client))
-    ledger.add_cells(pack.client, cells, -1)
-    ledger.rules.subtract(rules)
-    return _rows_of(pack.client, taken)
-
-
-def _rows_of(client: str, taken: Iterable[Taken]) -> list[tuple[int, Copy]]:
-    """The same with the number of each group."""
-    numbers: dict[bytes, int] = {}
-    rows: list[tuple[int, Copy]] = []
-    for key, copy in taken:
-        group = numbers.get(key)
-        if group is None:  # several rows are one request
-            group = numbers[key] = booking.group_number(client, key)
-        rows.append((group, copy))
-    return rows
-
-
 def _loose_keys(one: Added) -> list[int]:
     """Key column entries of the records that are in no pack."""
     form = clients()[one.client].pack_format()
@@ -272,8 +262,8 @@ def _loose_keys(one: Added) -> list[int]:
     return [form.record_key(record) for record in one.records]
 
 
-def _stirred(ledger: Ledger, packs: Sequence[Pack]) -> set[int]:
-    """Groups whose ownership may change because a session that competed for one shows an earlier request of its own."""
+def _earlier(ledger: Ledger, packs: Sequence[Pack]) -> set[int]:
+    """Sessions that may rank otherwise because they competed for a request and show an earlier one of their own."""
     sessions = [ledger.packs.sessions(pack) for pack in packs]
     known = ledger.known_order(set().union(*sessions))
     first: dict[int, int] = {}
@@ -282,7 +272,7 @@ def _stirred(ledger: Ledger, packs: Sequence[Pack]) -> set[int]:
             earliest = min(pack.times, default=booking.NEVER)
             for session in found:
                 first[session] = min(first.get(session, booking.NEVER), earliest)
-    return ledger.shared_groups({session for session, before in known.items() if first[session] < before})
+    return {session for session, before in known.items() if first[session] < before}
 
 
 def _book_groups(ledger: Ledger, new: dict[int, list[Copy]], touched: set[int], rows: list[tuple[int, Copy]]) -> None:

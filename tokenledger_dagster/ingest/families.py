@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -32,6 +32,19 @@ class Added(Protocol):
     packs: list[Packed]
 
 
+class Changes(NamedTuple):
+    """Whom a batch of records concerns beside their own files."""
+
+    superseded: set[int]
+    """Archived streams all of whose records must be booked anew."""
+    changed: set[int]
+    """Streams of which other rows are now another session's."""
+    copied: set[int]
+    """Streams that may begin with rows that are now another session's."""
+    groups: set[int]
+    """Stored groups whose owner may change."""
+
+
 def set_lineage(connection: sqlite3.Connection, stream_no: int, found: Lineage) -> None:
     """Records what a reader knows of its file's session; it may learn more with every line."""
     connection.execute(
@@ -50,14 +63,8 @@ def set_ancestors(connection: sqlite3.Connection, stream_no: int, found: Lineage
     )
 
 
-def update(
-    connection: sqlite3.Connection, ledger: Ledger, added: Sequence[Added]
-) -> tuple[set[int], set[int], set[int]]:
-    """Brings prefixes copied between files up to date after records were ``added`` to streams.
-
-    Returns the archived streams all of whose records must be booked anew, the streams that may begin with rows that
-    are now another session's, and the stored groups whose owner may change.
-    """
+def update(connection: sqlite3.Connection, ledger: Ledger, added: Sequence[Added]) -> Changes:
+    """Brings prefixes copied between files up to date after records were ``added`` to streams."""
     ledger.forget_streams()
     named = {name for (name,) in connection.execute("SELECT DISTINCT session FROM stream_ancestors")}
     linked = {number for (number,) in connection.execute("SELECT DISTINCT stream_no FROM stream_ancestors")}
@@ -83,7 +90,7 @@ def update(
         changed |= _family_changes(connection, ledger, sessions)
     ledger.forget_streams()
     copied = changed | {one.stream_no for one in added if one.stream_no in linked}
-    return superseded, copied, _groups_of(connection, changed | superseded)
+    return Changes(superseded, changed, copied, _groups_of(connection, changed | superseded))
 
 
 def _named(connection: sqlite3.Connection, added: Sequence[Added]) -> list[tuple[int, str, str, str]]:

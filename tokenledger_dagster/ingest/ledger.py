@@ -7,7 +7,7 @@ booking rule, or the order of a commit (``ingest.commit``).
 from __future__ import annotations
 
 import sqlite3
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import date
@@ -20,7 +20,7 @@ from tokenledger_dagster.clients.base import Copy
 from tokenledger_dagster.clients.codex_reducer import fingerprint
 from tokenledger_dagster.clients.pack import PROMPT_STEPS, Cell, PricedContext
 from tokenledger_dagster.contracts.record import UsageRecord
-from tokenledger_dagster.ingest import witnesses
+from tokenledger_dagster.ingest import expanding, witnesses
 from tokenledger_dagster.ingest.booking import NEVER, Booked, Session, StreamFacts
 from tokenledger_dagster.ingest.cells import Cells
 from tokenledger_dagster.ingest.packs import Packs
@@ -108,6 +108,8 @@ class Ledger:
         self._models: dict[tuple[str, Billing, int], tuple[int, ModelName]] = {}
         self._model_numbers: dict[tuple[Any, ...], int] = {}
         self._new: dict[int, list[UsageRecord]] = {}
+        self._summoned: defaultdict[int, list[Copy]] = defaultdict(list)
+        """By group: what packs handed over when booking asked for what else their sessions compete."""
         self._day_prices: dict[_Key, tuple[int, ModelName, _Units]] = {}
         """Model and prices by what they depend on."""
         self._slot_prices: dict[_Key, _Units] = {}
@@ -125,6 +127,8 @@ class Ledger:
             query = f"SELECT grp, copy FROM records WHERE grp IN ({_marks(len(chunk))})"
             for group, data in self._db.execute(query, chunk):
                 found.setdefault(group, []).append(_decode_copy(data))
+            for group in self._summoned.keys() & chunk:
+                found.setdefault(group, []).extend(self._summoned[group])
         return found
 
     def stream(self, number: int) -> StreamFacts:
@@ -274,8 +278,11 @@ class Ledger:
         return found
 
     def shared_groups(self, sessions: set[int]) -> set[int]:
-        """Groups in which these sessions compete for ownership."""
+        """Groups in which these sessions compete for ownership; what packs hold of these is handed over."""
         found: set[int] = set()
+        for group, copy in expanding.expand_shared(self, sessions):
+            self._summoned[group].append(copy)
+            found.add(group)
         for chunk in _chunks(sessions):
             query = f"SELECT grp FROM shared_groups WHERE session_no IN ({_marks(len(chunk))})"
             found.update(group for (group,) in self._db.execute(query, chunk))
@@ -294,8 +301,10 @@ class Ledger:
         groups: set[int],
         new: Sequence[tuple[int, Copy]],
     ) -> None:
-        """Makes ``booked`` all there is of ``groups``."""
+        """Makes ``booked`` all there is of ``groups``; ``new`` are records that had no row."""
         self._void(groups)
+        new = [*new, *((group, copy) for group, copies in self._summoned.items() for copy in copies)]
+        self._summoned.clear()
         verdicts: dict[int, tuple[int | None, str | None]] = {rid: (None, rule) for rid, rule in orphans}
         number = self.last_event()
         events = []

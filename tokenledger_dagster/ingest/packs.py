@@ -26,6 +26,7 @@ from tokenledger_dagster.clients.pack import (
     BOOKED,
     DOMINATED,
     EXPANDED,
+    SHARED,
     WEAK,
     Cell,
     Columns,
@@ -72,11 +73,16 @@ class Pack(msgspec.Struct):
     body: bytes | None = None
     contexts: Sequence[PricedContext] = ()
     weak: dict[int, tuple[PricedContext, Cell]] = {}
-    """Sums of the WEAK events, so that another file's message takes them back without a look at the body."""
+    """Sums of the WEAK events, so that another file's message takes them back without a look at the body, and of those
+    SHARED ones that stand in another session's name or at another time than their own rows say."""
     new: Packed | None = None
     """What its scan told, while it is being committed."""
     changed: bool = True
     opened: Columns | None = None
+
+    def in_state(self, *states: int) -> list[int]:
+        """Events in one of some states."""
+        return [event for event, state in enumerate(self.states) if state in states]
 
 
 Taken = tuple[bytes, Copy]
@@ -242,9 +248,7 @@ class Packs:
         if not wanted:
             return [], [], Counter()
         columns, form = self.columns(pack), self.form(pack)
-        cells = [
-            cell_of(form, columns, event, pack.times[event]) for event in wanted if pack.states[event] in (BOOKED, WEAK)
-        ]
+        cells = [self.cell(pack, event) for event in wanted if pack.states[event] in (BOOKED, WEAK, SHARED)]
         sessions = [number(form.priced(context)[0]) for context in columns.contexts]
         taken = list(copies(columns, wanted, pack.stream_no, pack.first_rid, sessions))
         rules = form.rules(columns, wanted)
@@ -276,7 +280,7 @@ class Packs:
         changed = [pack for pack in self._packs.values() if pack.changed]
         self._db.executemany(
             "INSERT INTO packs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
-            "ON CONFLICT (pack_no) DO UPDATE SET states = excluded.states",
+            "ON CONFLICT (pack_no) DO UPDATE SET states = excluded.states, weak = excluded.weak",
             (
                 (
                     pack.pack_no,
