@@ -25,7 +25,9 @@ from tokenledger_dagster.ingest.booking import NEVER, Booked, Session, StreamFac
 from tokenledger_dagster.ingest.cells import Cells
 from tokenledger_dagster.ingest.packs import Packs
 from tokenledger_dagster.ingest.zones import DAY_US, Zone
+from tokenledger_dagster.models.kept import kept_names
 from tokenledger_dagster.models.names import ModelName, resolve_model
+from tokenledger_dagster.models.rules import NO_DAY
 from tokenledger_dagster.pricing.context import provider_for
 from tokenledger_dagster.pricing.events import look_up, price_event, sum_of, token_prices
 from tokenledger_dagster.pricing.rate_table import RateTable
@@ -38,7 +40,10 @@ _CHUNK = 500
 _INDEX_ROWS = 10_000
 _INT64_MAX = 2**63 - 1
 _SLOTS_A_DAY = 96
+_NO_DAY = 2**62
 _Key = tuple[Any, ...]
+_Span = tuple[int, int, int, ModelName, "_Units"]
+"""From one UTC day until before another: number and name of a model, and what one token costs."""
 _Units = tuple[int, ...] | None
 _CHANGING = (-1,)
 """Stands for prices that are another quarter hour's already."""
@@ -110,8 +115,8 @@ class Ledger:
         self._new: dict[int, list[UsageRecord]] = {}
         self._summoned: defaultdict[int, list[Copy]] = defaultdict(list)
         """By group: what packs handed over when booking asked for what else their sessions compete."""
-        self._day_prices: dict[_Key, tuple[int, ModelName, _Units]] = {}
-        """Model and prices by what they depend on."""
+        self._spans: dict[_Key, list[_Span]] = {}
+        """Model and prices by what they depend on beside the day."""
         self._slot_prices: dict[_Key, _Units] = {}
         self.rules: Counter[str] = Counter()
         """New records set aside so far, by rule."""
@@ -156,7 +161,7 @@ class Ledger:
         """Drops cached models and prices before all that was booked is thrown away."""
         self._models.clear()
         self._model_numbers.clear()
-        self._day_prices.clear()
+        self._spans.clear()
         self._slot_prices.clear()
 
     def is_superseded(self, stream: int) -> bool:
@@ -467,20 +472,17 @@ class Ledger:
     ) -> list[tuple[PricedContext, Cell]]:
         """Adds sums of packed events (``sign`` -1: takes them away); returns those that have to be priced by event."""
         left: list[tuple[PricedContext, Cell]] = []
-        add, priced, known = self.cells.add, self.priced, self._day_prices
+        add, priced, spans = self.cells.add, self.priced, self._spans
         for context, cell in cells:
             slot, count = cell.slot, cell.count
-            # by what prices depend on until midnight, not by session: many sessions use few models
-            key = (
-                client,
-                context.model_raw,
-                context.speed,
-                context.service_tier,
-                cell.prefix,
-                cell.step,
-                slot // _SLOTS_A_DAY,
-            )
-            model_no, name, units = known.get(key) or self._day_price(key, context, cell)
+            # not by session: many sessions use few models
+            key = (client, context.model_raw, context.speed, context.service_tier, cell.prefix, cell.step)
+            day = slot // _SLOTS_A_DAY
+            for start, end, model_no, name, units in spans.get(key, ()):  # noqa: B007 - of the span that holds
+                if start <= day < end:
+                    break
+            else:
+                _, _, model_no, name, units = self._span(key, context, cell)
             if units is _CHANGING:
                 units = self._slot_price(key, name, context, cell)
             price = None
@@ -494,14 +496,41 @@ class Ledger:
             add((slot, session, model_no, 0), cell.counters, price, sign * count)
         return left
 
-    def _day_price(self, key: _Key, context: PricedContext, cell: Cell) -> tuple[int, ModelName, _Units]:
-        client = key[0]
-        model_no, name = self.model(client, Billing(context.model_raw), cell.slot * SLOT_US)
+    def _span(self, key: _Key, context: PricedContext, cell: Cell) -> _Span:
+        """The span of days around a cell in which neither name nor prices change; at least the cell's own day."""
+        client, at = key[0], cell.slot * SLOT_US
+        model_no, name = self.model(client, Billing(context.model_raw), at)
+        start, end = self._name_days(client, context.model_raw, at)
         # rates change at midnight, but for models with rates by time of day
-        changing = self.is_slotted(client, name, cell.prefix)
-        units = _CHANGING if changing else self._units(client, name, context, cell)
-        found = self._day_prices[key] = (model_no, name, units)
-        return found
+        units: _Units = _CHANGING
+        if not self.is_slotted(client, name, cell.prefix):
+            units = self._units(client, name, context, cell)
+            found = look_up(
+                self.rates,
+                client=client,
+                name=name,
+                message_id=cell.prefix or None,
+                speed=context.speed,
+                service_tier=context.service_tier,
+            )
+            if found.is_usable:
+                since, until = self.rates.steady_from(found.channel, found.name.model, found.context, at)
+                start, end = max(start, since // DAY_US), min(end, until // DAY_US)
+        span = (start, end, model_no, name, units)
+        self._spans.setdefault(key, []).append(span)
+        return span
+
+    def _name_days(self, client: str, model_raw: str | None, timestamp_us: int) -> tuple[int, int]:
+        """Days from which and before which a logged name stands for what it stands for at a time."""
+        day = timestamp_us // DAY_US
+        kept = None if self._overrides is not None else kept_names().span((client, model_raw), _utc_day(day))
+        if kept is None:
+            return day, day + 1
+        start, end = kept
+        return (
+            date.fromisoformat(start).toordinal() - _EPOCH if start else -_NO_DAY,
+            date.fromisoformat(end).toordinal() - _EPOCH if end != NO_DAY else _NO_DAY,
+        )
 
     def _slot_price(self, key: _Key, name: ModelName, context: PricedContext, cell: Cell) -> _Units:
         bucket = (*key, cell.slot)

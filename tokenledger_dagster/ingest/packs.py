@@ -212,7 +212,7 @@ class Packs:
             if body is None:
                 path = self._lake / pack.place.segment
                 try:
-                    with path.open("rb") as handle:
+                    with open(path, "rb", buffering=0) as handle:
                         handle.seek(pack.place.offset)
                         body = handle.read(pack.place.length)
                 except OSError as error:

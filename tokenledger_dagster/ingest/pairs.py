@@ -155,7 +155,7 @@ def _pair(key: int, one: Shown, other: Shown) -> _Pair | None:
         or one.kind != other.kind
     ):
         return None
-    is_alike = one.told == other.told and (not one.side.form.compete or one.rows == other.rows)
+    is_alike = one.costs_as(other) and (not one.side.form.compete or one.rows == other.rows)
     return _Pair(key, one, other, is_alike)
 
 
@@ -174,7 +174,7 @@ def _inherited(ledger: Ledger, found: _Pair) -> _Decided | None:
         or stands.able_rows != 1
         or copy.able_rows != 1
         or stands.at_us > copy.at_us
-        or stands.rank > copy.rank
+        or stands.moment > copy.moment
         or any(ledger.is_superseded(one.side.facts.number) for one in (stands, copy))
     ):
         return None

@@ -58,6 +58,11 @@ class KeptRates(RateTable):
                 self.kept.add(key, *table.steady(model, ts_us), found)
         return found
 
+    def steady_from(self, channel: str, model: str, context: str, ts_us: int) -> tuple[int, int]:
+        """See ``RateTable.steady_from``."""
+        kept = self.kept.span((channel, model, context), ts_us) if self.book is None else None
+        return kept or super().steady_from(channel, model, context, ts_us)
+
 
 def load(connection: sqlite3.Connection, booking_key: str, snapshot: Snapshot) -> KeptRates:
     """The rates to price with; names that are kept are known from now on."""

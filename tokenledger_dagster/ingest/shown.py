@@ -7,9 +7,10 @@ from a comparison (``ingest.pairs``).
 from __future__ import annotations
 
 from collections import Counter
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tokenledger_dagster.clients.pack import Cell, Columns, Context, PackFormat, PricedContext, cell_of, microseconds
+from tokenledger_dagster.clients.pack import Cell, Columns, PackFormat, PricedContext, cell_of
 from tokenledger_dagster.ingest.lineage import owner_at
 
 if TYPE_CHECKING:
@@ -29,21 +30,41 @@ class Side(NamedTuple):
     """How many rows each event has."""
     sessions: list[tuple[str, int]]
     """Name and number of each context's session."""
+    kinds: list[tuple[Any, ...]]
+    """What of each context bears on which of two copies wins, but for its session and prices."""
+    priced: list[tuple[Any, ...]]
+    """What of each context prices follow from."""
 
 
 def side_of(ledger: Ledger, pack: Pack) -> Side:
     """A pack with what its events are compared by."""
     columns, form = ledger.packs.columns(pack), ledger.packs.form(pack)
-    names = [form.priced(context)[0] for context in columns.contexts]
-    sessions = [(name, ledger.session_number(pack.client, name)) for name in names]
-    return Side(pack, columns, form, ledger.stream(pack.stream_no), Counter(columns.event_of), sessions)
+    told = [form.priced(context) for context in columns.contexts]
+    return Side(
+        pack,
+        columns,
+        form,
+        ledger.stream(pack.stream_no),
+        Counter(columns.event_of),
+        [(name, ledger.session_number(pack.client, name)) for name, *_ in told],
+        [form.kind(context) for context in columns.contexts],
+        [priced[1:] for priced in told],
+    )
 
 
-class Shown(NamedTuple):
+class Shown:
     """One event of a side."""
 
-    side: Side
-    event: int
+    __slots__ = ("_place", "_row", "event", "identity", "side")
+
+    def __init__(self, side: Side, event: int) -> None:
+        columns = side.columns
+        self.side = side
+        self.event = event
+        self.identity: Any = columns.identities[event]
+        """What makes it one request."""
+        self._row = columns.winners[event]
+        self._place = columns.context_of[self._row]
 
     @property
     def at_us(self) -> int:
@@ -51,29 +72,14 @@ class Shown(NamedTuple):
         return self.side.pack.times[self.event]
 
     @property
-    def identity(self) -> Any:
-        """What makes it one request."""
-        return self.side.columns.identities[self.event]
-
-    @property
     def session(self) -> tuple[str, int]:
         """Name and number of the session its rows name."""
-        return self.side.sessions[self.side.columns.context_of[self._row]]
+        return self.side.sessions[self._place]
 
     @property
     def kind(self) -> tuple[Any, ...]:
         """What bears on which of two copies wins, but for session, prices and counters."""
-        return self.side.form.kind(self._context)
-
-    @property
-    def told(self) -> tuple[Any, ...]:
-        """What its price follows from."""
-        return self.side.form.priced(self._context)[1:], self.counters
-
-    @property
-    def counters(self) -> list[int]:
-        """In the order of ``contracts.record.Counters``."""
-        return self.side.form.total([self.side.columns.values[self._row]])
+        return self.side.kinds[self._place]
 
     @property
     def rows(self) -> int:
@@ -87,11 +93,23 @@ class Shown(NamedTuple):
         return rows if rows == 1 else rows - self.side.form.rules(self.side.columns, {self.event}).total()
 
     @property
-    def rank(self) -> tuple[int, int, int, bytes]:
+    def moment(self) -> tuple[datetime, bytes]:
+        """Time and digest of the row that stands for it: the least wins among copies of one kind and size."""
+        columns, row = self.side.columns, self._row
+        return columns.times[row], columns.hashes[32 * row : 32 * row + 32]
+
+    @property
+    def rank(self) -> tuple[int, int, datetime, bytes]:
         """The least wins among copies of one kind (``clients.copies.rank``)."""
-        row, counters, columns = self._row, self.counters, self.side.columns
-        at = microseconds(columns.times[row])
-        return -counters[1], -sum(counters[:6]), at, columns.hashes[32 * row : 32 * row + 32]
+        counters = self._counters
+        return -counters[1], -sum(counters[:6]), *self.moment
+
+    def costs_as(self, other: Shown) -> bool:
+        """Whether two events of one client have the same counters and are priced by the same."""
+        if self.side.priced[self._place] != other.side.priced[other._place]:
+            return False
+        here, there = self.side.columns.values[self._row], other.side.columns.values[other._row]
+        return here == there or self._counters == other._counters
 
     def owner(self) -> tuple[str, str | None]:
         """Name of the session that owns it by its place in the file, and the rule if it was copied there."""
@@ -103,9 +121,5 @@ class Shown(NamedTuple):
         return cell_of(self.side.form, self.side.columns, self.event, at_us)
 
     @property
-    def _row(self) -> int:
-        return self.side.columns.winners[self.event]
-
-    @property
-    def _context(self) -> Context:
-        return self.side.columns.contexts[self.side.columns.context_of[self._row]]
+    def _counters(self) -> list[int]:
+        return self.side.form.total([self.side.columns.values[self._row]])

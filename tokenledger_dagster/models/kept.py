@@ -46,6 +46,10 @@ class Kept(Generic[Key, At, Value]):
                 return value
         return MISSING  # type: ignore[no-any-return]
 
+    def span(self, key: Key, at: At) -> tuple[At, At] | None:
+        """The time from which and before which the value at a time holds; None where none is kept."""
+        return next(((start, end) for start, end, _ in self._spans.get(key, ()) if start <= at < end), None)
+
     def add(self, key: Key, start: At, end: At, value: Value) -> None:
         """Keeps a value that holds from ``start`` until before ``end``."""
         if self.recording and self._count < MOST:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-_NO_DAY = "~"
+NO_DAY = "~"
 """Sorts behind every day."""
 CONFIG_DIRECTORY = Path(__file__).resolve().parents[2] / "config"
 
@@ -127,7 +127,7 @@ def steady_days(day: str) -> tuple[str, str]:
     """Return the days from which and before which no alias begins or ends, around a UTC day."""
     bounds = {bound for found in aliases().values() for alias in found for bound in (alias.valid_from, alias.valid_to)}
     return max((bound for bound in bounds if bound <= day), default=""), min(
-        (bound for bound in bounds if bound > day), default=_NO_DAY
+        (bound for bound in bounds if bound > day), default=NO_DAY
     )
 
 

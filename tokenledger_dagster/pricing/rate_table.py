@@ -195,6 +195,11 @@ class RateTable:
             (day for day in days if day > ts_us), default=_OPEN
         )
 
+    def steady_from(self, channel: str, model: str, context: str, ts_us: int) -> tuple[int, int]:
+        """Return a stretch of whole days around an instant in which the rate of a request (not slotted) is the same."""
+        start = ts_us // _DAY_US * _DAY_US
+        return start, start + _DAY_US
+
     def _find(self, provider: str, channel: str, model: str, context: str, ts_us: int) -> Rate | None:
         own = next((layer.own_channel[model] for layer in self._lists if model in layer.own_channel), None)
         listed = [(layer, channel) for layer in self._lists]
