@@ -38,9 +38,7 @@ _json = msgspec.json.encode
 class BulkPacker(RowPacker):
     """Keeps the rows in columns of C; the Python packer's own steps find them as they would find lists."""
 
-    def _begin(self) -> None:
-        """Starts a pack."""
-        super()._begin()
+    def _begin_columns(self) -> None:
         column: Any = _bulk.Column
         self._offsets, self._lengths, self._context_of = column("q"), column("q"), column("q")
         self._event_of, self._winners = column("q"), column("q")

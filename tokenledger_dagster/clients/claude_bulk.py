@@ -21,9 +21,9 @@ _text = msgspec.json.Decoder(str).decode
 class ClaudeBulkPacker(BulkPacker, ClaudePacker):
     """The packer of transcripts whose rows C takes; the Python packer gets every line that C does not vouch for."""
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
         """Starts a pack."""
-        super()._begin()
+        super().begin()
         self._outputs: Any = _bulk.Column("q")
         self._raw_contexts: dict[bytes, int] = {}
         """Numbers of contexts by their bytes in the log; the C code's own."""

@@ -120,9 +120,9 @@ class ClaudePacker(RowPacker):
 
     layout = LAYOUT
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
         """Starts a pack."""
-        super()._begin()
+        super().begin()
         self._numbers: dict[str, int] = {}
         self._outputs: list[int] = []
         """Output of each event's winner."""

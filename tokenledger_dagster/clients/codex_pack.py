@@ -102,9 +102,9 @@ class CodexPacker(RowPacker):
         self._reader = reader
         self._tiered_from = reader.tiered_from()
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
         """Starts a pack."""
-        super()._begin()
+        super().begin()
         self._numbers: dict[Vector, int] = {}
         self._places: dict[tuple[bool, bool], int] = {}
         """Numbers of the contexts in force, by (configured tier holds, cache writes are logged); the careful reader may

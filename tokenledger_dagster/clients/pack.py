@@ -143,11 +143,15 @@ class Packer(Protocol):
 
     @property
     def rows(self) -> int:
-        """Rows taken since the last ``cut``."""
+        """Rows taken since the last ``begin``."""
         ...
 
     def cut(self) -> Cut:
-        """The rows taken since the last time; not to be asked for where there are none."""
+        """The rows taken since the last ``begin``; not to be asked for where there are none."""
+        ...
+
+    def begin(self) -> None:
+        """Goes on after a ``cut``."""
         ...
 
 
@@ -162,30 +166,33 @@ class RowPacker:
         self._latest_us = min(sink.now_us + 86_400_000_000, 200_000_000_000_000_000)
         self._latest = EPOCH + timedelta(microseconds=self._latest_us)
         self._packed = 0
-        self._begin()
+        self.begin()
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
         """Starts a pack."""
         self._first = self._sink.first_ordinal + len(self._sink.records) + self._packed
+        self._contexts: dict[Context, int] = {}
+        self._identities: list[Any] = []
+        self._extras: dict[int, Any] = {}
+        self._gaps: list[tuple[int, int]] = []
+        """(rows before, records) of what the careful reader made in between."""
+        self._begin_columns()
+
+    def _begin_columns(self) -> None:
         self._offsets: list[int] = []
         self._lengths: list[int] = []
         self._hashes: list[bytes] = []
         self._times: list[datetime] = []
-        self._contexts: dict[Context, int] = {}
         self._context_of: list[int] = []
-        self._identities: list[Any] = []
         self._event_of: list[int] = []
         self._winners: list[int] = []
         self._values: list[Values] = []
-        self._extras: dict[int, Any] = {}
         self._firsts: list[datetime] = []
         """Time of each event: the earliest of its rows that bear on it."""
-        self._gaps: list[tuple[int, int]] = []
-        """(rows before, records) of what the careful reader made in between."""
 
     @property
     def rows(self) -> int:
-        """Rows taken since the last ``cut``."""
+        """Rows taken since the last ``begin``."""
         return len(self._offsets)
 
     def take_line(self, data: bytes | bytearray, start: int, stop: int, base: int) -> None:
@@ -213,7 +220,7 @@ class RowPacker:
         return b"".join(self._hashes)
 
     def cut(self) -> Cut:
-        """The rows taken since the last time."""
+        """The rows taken since the last ``begin``."""
         columns = Columns(
             layout=self.layout,
             ordinals=ordinals(self._first, len(self._offsets), self._gaps),
@@ -229,11 +236,9 @@ class RowPacker:
             values=self._values,
             extras=self._extras,
         )
-        firsts = self._firsts
         self._packed += len(self._offsets)
         self._sink.packed = self._packed
-        self._begin()
-        return Cut(columns, firsts)
+        return Cut(columns, self._firsts)
 
 
 class PackFormat(Protocol):

@@ -51,7 +51,7 @@ class Batch:
         self.records = 0
         """Records taken so far."""
         connection.execute("BEGIN IMMEDIATE")
-        self._placing = Placing(connection, now_us)
+        self._placing = Placing(connection, now_us, ledger.source_ids)
         self._last_rid = int(connection.execute("SELECT coalesce(max(last_rid), 0) FROM stream_runs").fetchone()[0])
 
     def add(self, result: Result) -> None:

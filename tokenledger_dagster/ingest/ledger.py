@@ -118,6 +118,8 @@ class Ledger:
         self._spans: dict[_Key, list[_Span]] = {}
         """Model and prices by what they depend on beside the day."""
         self._slot_prices: dict[_Key, _Units] = {}
+        self.source_ids: set[str] = set()
+        """Ids of all sources, once somebody asked for them (``ingest.placing``)."""
         self.rules: Counter[str] = Counter()
         """New records set aside so far, by rule."""
         self.priced: Counter[str] = Counter()

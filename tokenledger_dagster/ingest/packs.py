@@ -42,6 +42,8 @@ from tokenledger_dagster.ingest.journal import SegmentDamagedError
 from tokenledger_dagster.ingest.meeting import Holders, holders_of, met, repeated
 
 _NEVER = 2**62
+_MOST_KEPT = 500_000
+"""Events above which packs are forgotten after a batch, at 17 bytes each."""
 _SHORT, _SHORT_ONES = 64 << 10, 8
 """Bytes below which a key column is short, and how many of these there may be."""
 _decode_weak = msgspec.msgpack.Decoder(dict[int, tuple[PricedContext, Cell]]).decode
@@ -305,10 +307,11 @@ class Packs:
             ((session, pack) for pack, found in self._sessions.items() for session in found),
         )
         self._sessions.clear()
-        for pack in changed:
-            pack.changed, pack.new, pack.opened = False, None, None
-        # the next batch reads what it needs again: memory is bounded by what one batch touches
-        self._packs.clear()
+        for pack in self._packs.values():
+            pack.changed, pack.new, pack.opened, pack.body, pack.contexts = False, None, None, None, ()
+        # the next batches meet them again; memory is bounded: what is more is read again
+        if sum(len(pack.keys) for pack in self._packs.values()) > _MOST_KEPT:
+            self._packs.clear()
 
     def drop(self, packs: Sequence[Pack]) -> None:
         """Forgets packs all of whose records general booking has; their keys stay."""

@@ -51,14 +51,17 @@ _INSERT_STREAM = (
 
 
 class Placing:
-    """The sources and streams of one transaction; rows of new files are written together by ``flush``."""
+    """The sources and streams of one transaction; rows of new files are written together by ``flush``.
 
-    def __init__(self, connection: sqlite3.Connection, now_us: int) -> None:
+    ``ids`` are those of all sources, or none yet: the transactions of one sync share them.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, now_us: int, ids: set[str]) -> None:
         self._db = connection
         self._now_us = now_us
         self._source_no = int(connection.execute("SELECT coalesce(max(source_no), 0) FROM sources").fetchone()[0])
         self._stream_no = int(connection.execute("SELECT coalesce(max(stream_no), 0) FROM streams").fetchone()[0])
-        self._ids: set[str] | None = None
+        self._ids = ids
         self._sources: list[tuple[object, ...]] = []
         self._streams: list[tuple[object, ...]] = []
         self._skips: list[tuple[int, str, int]] = []
@@ -155,8 +158,8 @@ class Placing:
 
     def _source_id(self, file: SourceFile) -> str:
         # by where it was first seen, not by what: how much of a live file a first sync reads is chance
-        if self._ids is None:
-            self._ids = {found for (found,) in self._db.execute("SELECT source_id FROM sources")}
+        if not self._ids:
+            self._ids.update(found for (found,) in self._db.execute("SELECT source_id FROM sources"))
         base = f"{file.client}\x00{file.relative}".encode()
         twin = 0
         while True:  # equal copies of a file are sources of their own

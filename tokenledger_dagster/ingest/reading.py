@@ -10,7 +10,7 @@ import hashlib
 import io
 import os
 from collections.abc import Callable
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import msgspec
 
@@ -35,6 +35,19 @@ class Position(msgspec.Struct, frozen=True):
     """Bytes of an unfinished last line, left for the next time."""
 
 
+class Walked(NamedTuple):
+    """What a walk took, and what it may remember the place by."""
+
+    offset: int
+    """After the last byte taken."""
+    rest: bytes
+    """What follows it: an unfinished line."""
+    head: bytes
+    """The first bytes that were read, ``HEAD_BYTES`` of them where there are as many."""
+    tail: bytes
+    """The last bytes that were taken, ``TAIL_BYTES`` of them where there are as many."""
+
+
 Take = Callable[[bytes | bytearray, int, int], int]
 """Reads the whole lines among the first bytes of a block: (block, how many bytes, the block's offset in the file);
 returns the bytes they took."""
@@ -42,8 +55,8 @@ returns the bytes they took."""
 _buffer = bytearray(BLOCK_BYTES)
 
 
-def walk_blocks(handle: BinaryIO, take: Take, offset: int, size: int | None = None) -> tuple[int, bytes]:
-    """Gives ``take`` every whole line from ``offset`` on; returns the offset after the last one, and what follows it.
+def walk_blocks(handle: BinaryIO, take: Take, offset: int, size: int | None = None) -> Walked:
+    """Gives ``take`` every whole line from ``offset`` on.
 
     The rest is given too if it is a complete JSON value: a writer flushes whole rows, sometimes before the newline.
     All blocks share one buffer, which grows only for a line that is longer: what is kept of a block must be copied.
@@ -51,16 +64,20 @@ def walk_blocks(handle: BinaryIO, take: Take, offset: int, size: int | None = No
     """
     global _buffer
     buffer, filled, base = _buffer, 0, offset
+    head = tail = b""
     while True:
         room = len(buffer) - filled
         with memoryview(buffer) as view:
             count = handle.readinto(view[filled:])  # type: ignore[attr-defined]
         if not count:
             break
+        if len(head) < HEAD_BYTES:
+            head += buffer[filled : filled + min(count, HEAD_BYTES - len(head))]
         filled += count
         used = take(buffer, filled, base)
         if used:
             base += used
+            tail = _ending(tail, buffer, used)
             filled -= used
             buffer[:filled] = buffer[used : used + filled]
         elif filled == len(buffer):
@@ -72,8 +89,15 @@ def walk_blocks(handle: BinaryIO, take: Take, offset: int, size: int | None = No
         _buffer = buffer
     if rest and _complete(rest):
         take(rest + b"\n", len(rest) + 1, base)
-        return base + len(rest), b""
-    return base, rest
+        return Walked(base + len(rest), b"", head, _ending(tail, rest, len(rest)))
+    return Walked(base, rest, head, tail)
+
+
+def _ending(before: bytes, data: bytes | bytearray, used: int) -> bytes:
+    """The last bytes of what was taken, after ``used`` bytes of ``data`` more."""
+    if used >= TAIL_BYTES:
+        return bytes(data[used - TAIL_BYTES : used])
+    return (before + data[:used])[-TAIL_BYTES:]
 
 
 def each_line(reader: Reader) -> Take:
@@ -130,7 +154,24 @@ def hash_at(handle: BinaryIO, offset: int, length: int) -> str:
             parts.append(part)
             left -= len(part)
         data = b"".join(parts)
+    return _digest(data)
+
+
+def _digest(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def position_read(walked: Walked) -> Position:
+    """The position after a walk from the beginning of a file, whatever it is packed in."""
+    head = walked.head[: walked.offset]
+    return Position(
+        offset=walked.offset,
+        head_hash=_digest(head),
+        head_length=len(head),
+        tail_hash=_digest(walked.tail),
+        tail_length=len(walked.tail),
+        held_back=len(walked.rest),
+    )
 
 
 def position_in(path: str, offset: int, held_back: int) -> Position:

@@ -165,12 +165,15 @@ def _scan(
             if offset:
                 handle.seek(offset)
             try:
-                offset, rest = reading.walk_blocks(handle, take, offset, file.size if encoding == "plain" else None)
+                walked = reading.walk_blocks(handle, take, offset, file.size if encoding == "plain" else None)
+                offset, rest = walked.offset, walked.rest
             except Exception as problem:  # whatever it is, the other files are read
                 trouble = problem
                 sink.skipped["unreadable_rest"] += 1
             else:
-                if encoding == "zstd":
+                if not start.offset:
+                    position = reading.position_read(walked)
+                elif encoding == "zstd":
                     position = reading.position_in(file.path, offset, len(rest))
                 else:
                     position = reading.position_of(handle, offset, len(rest))
@@ -249,6 +252,7 @@ def _taking(packer: Packer, cut: list[Cut]) -> reading.Take:
         used = packer.take(data, filled, base)
         if packer.rows >= PACK_ROWS:
             cut.append(packer.cut())
+            packer.begin()
         return used
 
     return take
