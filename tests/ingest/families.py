@@ -9,7 +9,7 @@ from random import Random
 
 from hypothesis import strategies as st
 
-from tests.support import Row, claude, claude_progress, jsonl, meta, rollout, spawned_by, tokens, turn, user
+from tests.support import Row, at, claude, claude_progress, jsonl, meta, rollout, spawned_by, tokens, turn, user
 
 Files = dict[str, bytes]
 """Content by path below the home."""
@@ -44,6 +44,29 @@ def claude_family(random: Random) -> Files:
     if random.random() < 0.3:  # a project folder was copied
         name = random.choice([path for path in files if path.count("/") == 3])
         files[name.replace("tidepool", "tidepool-old")] = list(files[name])
+    return {path: jsonl(*rows) for path, rows in files.items()}
+
+
+def resumed_family(random: Random) -> Files:
+    """Transcripts of sessions that begin with what others had said when they were resumed, nearly row for row."""
+    files: dict[str, list[Row | bytes]] = {}
+    sessions: list[list[Row]] = []
+    minute, number = 0.0, 0
+    for session in (f"s{one}" for one in range(random.randint(2, 5))):
+        before = random.choice(sessions) if sessions and random.random() < 0.8 else []
+        rows = [{**row, "sessionId": session} for row in before[: random.randint(1, 1 + len(before))]]
+        for row in rows:
+            if random.random() < 0.03:
+                row["timestamp"] = at(minute + random.choice((-30, 30)))
+        if rows and random.random() < 0.15:
+            rows.pop(random.randrange(len(rows)))
+        for _ in range(random.randint(0, 4)):
+            minute += random.choice((0, 0.5, 7, 900))
+            rows += _request(random, session, number, minute)
+            number += 1
+        sessions.append(rows)
+        repeated = [claude_progress(row) for row in rows if "id" in row["message"] and random.random() < 0.03]
+        files[f"{_PROJECT}/{session}.jsonl"] = [user(session=session), *rows, *repeated]
     return {path: jsonl(*rows) for path, rows in files.items()}
 
 
@@ -157,10 +180,12 @@ def _usage_rows(random: Random, minute: float, start: Row | None) -> list[Row]:
 def families(draw: st.DrawFn) -> Files:
     """Logs of one or both clients."""
     random = Random(draw(st.integers(0, 2**20)))
-    kind = draw(st.sampled_from(("claude", "codex", "both")))
+    kind = draw(st.sampled_from(("claude", "codex", "both", "resumed")))
     files: Files = {}
-    if kind != "codex":
+    if kind in ("claude", "both"):
         files |= claude_family(random)
-    if kind != "claude":
+    if kind in ("codex", "both"):
         files |= codex_family(random)
+    if kind == "resumed":
+        files |= resumed_family(random)
     return files

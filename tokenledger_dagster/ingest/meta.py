@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
 
-MANIFEST_VERSION = "4"
+MANIFEST_VERSION = "5"
 BOOKING_VERSION = "1"
 """Raised when a rule of booking changes: the past is then booked anew from the stored records."""
 
