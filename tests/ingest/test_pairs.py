@@ -138,6 +138,70 @@ def test_a_pair_is_taken_apart_when_something_else_bears_on_it(
     holds(world, expected, handed=handed)
 
 
+def arrives(world: World, told: dict[str, list[Row]], order: list[list[str]]) -> None:
+    for step in order:
+        for name in step:
+            world.claude(*told[name], name=name)
+        world.sync()
+
+
+def shared(session: str) -> Row:
+    return claude("m1", "r1", session=session)
+
+
+A, B, C, D, HELPER = "s1.jsonl", "s2.jsonl", "s3.jsonl", "s4.jsonl", "s1/subagents/agent-a.jsonl"
+
+
+@pytest.mark.parametrize("order", [[[A, HELPER, C, B]], [[A, HELPER, C], [B]], [[A], [HELPER], [C], [B]]])
+def test_a_session_that_loses_its_first_own_words_is_ranked_anew(world: World, order: list[list[str]]) -> None:
+    replay = claude("m2", "r2-replayed", minutes=10, session="s1", sidechain=True, output=2)
+    told = {
+        A: [shared("s1"), claude("m3", "r3", minutes=30, session="s1")],
+        HELPER: [replay],
+        C: [shared("s3"), claude("m4", "r4", minutes=20, session="s3")],
+        B: [claude("m2", "r2", minutes=9, session="s2", output=7)],
+    }
+    arrives(world, told, order)
+
+    expected = {("s2", 0): [1, 10, 7], ("s3", 0): [1, 10, 5], ("s3", 1): [1, 10, 5], ("s1", 2): [1, 10, 5]}
+    assert sums(world) == expected
+    world.sync(full=True)
+    assert sums(world) == expected
+
+
+@pytest.mark.parametrize("order", [[[A, B, C, D]], [[A, B, C], [D]], [[A], [B], [C], [D]]])
+def test_what_two_sessions_no_longer_share_ranks_neither(world: World, order: list[list[str]]) -> None:
+    def helped(session: str) -> Row:
+        return claude("m2", "r2", minutes=5, session=session, sidechain=True)
+
+    told = {
+        A: [shared("s1"), helped("s1"), claude("m3", "r3", minutes=30, session="s1")],
+        B: [helped("s2"), claude("m4", "r4", minutes=40, session="s2")],
+        C: [shared("s3"), claude("m5", "r5", minutes=20, session="s3")],
+        D: [claude("m2", "r2-direct", minutes=4, session="s4", output=7)],
+    }
+    arrives(world, told, order)
+
+    expected = {
+        **{("s3", 0): [1, 10, 5], ("s4", 0): [1, 10, 7]},
+        **{("s1", 2): [1, 10, 5], ("s2", 2): [1, 10, 5], ("s3", 1): [1, 10, 5]},
+    }
+    assert sums(world) == expected
+    world.sync(full=True)
+    assert sums(world) == expected
+
+
+def test_counters_never_fall_when_a_pair_is_taken_apart(world: World) -> None:
+    world.claude(FIRST, SECOND, name="s1.jsonl")
+    world.claude(*resumed(FIRST, SECOND), name="s2.jsonl")
+    world.sync()
+    metrics = RecordingMetrics()
+    again(world)
+    sync.sync(world.ledger, world.environ, SyncOptions(), metrics)
+
+    assert metrics.value(names.BOOKING_DUPLICATES, rule="claude.resume_copy") >= 0
+
+
 # ------------------------------------------------------------------ threads of Codex that were forked
 
 STEP, NEXT = tokens((100, 0, 10), (100, 0, 10)), tokens((250, 0, 30), (150, 0, 20), minutes=20)

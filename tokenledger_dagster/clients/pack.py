@@ -313,10 +313,12 @@ class PackFormat(Protocol):
         ...
 
 
-EXPANDED, DOMINATED, COPIED, SHARED = 4, 5, 6, 7
-"""States that only the manifest knows: records of the event were handed to general booking; another file's message
-stands for a repetition of it; another file's event that says the same stands for it; it stands for another session's
-(a copied event that was inherited stands as BOOKED)."""
+EXPANDED, DOMINATED, COPIED, SHARED, ORIGINAL = 4, 5, 6, 7, 8
+"""States that only the manifest knows: records of the event were handed to general booking; another file's row of the
+same request stands for it; the other event of a pair stands for it (``ingest.pairs``); it stands for both, and their
+sessions compete for it; it stands for both, and the other was copied from its file."""
+PAIRED = (COPIED, SHARED, ORIGINAL)
+"""States of the events of pairs: one is never handed over without the other."""
 
 decode_columns = msgspec.json.Decoder(Columns).decode
 

@@ -164,6 +164,8 @@ def book(
     opened: list[_Open] = []
     orphans: list[tuple[int, str]] = []
     groups: set[int] = set()
+    shown: set[int] = set()
+    """Sessions whose rows were looked at: one that loses a row may lose its first request by it."""
     wanted = set(new) | touched
     # sessions that competed for one of these groups so far may rank otherwise once it is booked anew
     stirred = store.sharing(wanted)
@@ -174,8 +176,9 @@ def book(
         for group in wanted:
             copies = stored.get(group, []) + new.get(group, [])
             if copies:
+                shown.update(copy.session for copy in copies)
                 opened += _open_group(store, clients, group, copies, orphans)
-        own, changed = _own_first(store, opened, groups)
+        own, changed = _own_first(store, opened, groups, shown)
         contested = [(_time_of(one.claim.copies), frozenset(one.owners)) for one in opened if len(one.owners) > 1]
         order = Order(own, contested)
         # a family of sessions is ranked as a whole: what one of them shares with another bears on all their claims
@@ -208,10 +211,10 @@ def _open_group(
     return opened
 
 
-def _own_first(store: Store, opened: list[_Open], groups: set[int]) -> tuple[dict[int, int], set[int]]:
+def _own_first(store: Store, opened: list[_Open], groups: set[int], shown: set[int]) -> tuple[dict[int, int], set[int]]:
     """Time of the first request that each competing session alone shows, and the sessions for which it changed."""
     competing = {session for one in opened if len(one.owners) > 1 for session in one.owners}
-    present = {session for one in opened for session in one.owners}
+    present = {session for one in opened for session in one.owners} | shown
     before = store.known_order(present)
     wanted = competing | (present & before.keys())
     if not wanted:

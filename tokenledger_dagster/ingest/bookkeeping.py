@@ -19,6 +19,7 @@ from tokenledger_dagster.clients.pack import (
     COPIED,
     DOMINATED,
     EXPANDED,
+    ORIGINAL,
     WEAK,
     Packed,
     SessionNote,
@@ -192,12 +193,13 @@ def _expand_copied(ledger: Ledger, streams: set[int]) -> expanding.Rows:
         if len(runs) == 1 and runs[0][2] is None:
             continue
         for pack in ledger.packs.of_streams([stream]):
-            if BOOKED not in pack.states:
+            own = pack.in_state(BOOKED, ORIGINAL)
+            if not own:
                 continue
             columns = ledger.packs.columns(pack)
             keys |= {
                 pack.keys[event]
-                for event in pack.in_state(BOOKED)
+                for event in own
                 if owner_at(runs, columns.ordinals[columns.winners[event]])[1] is not None
             }
     return expanding.expand_held(ledger, keys)

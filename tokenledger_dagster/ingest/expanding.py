@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tokenledger_dagster.clients.base import Copy
-from tokenledger_dagster.clients.pack import COPIED, SHARED
+from tokenledger_dagster.clients.pack import COPIED, PAIRED
 from tokenledger_dagster.ingest import booking, pairs
 from tokenledger_dagster.ingest.packs import Pack, Taken
 
@@ -26,9 +26,11 @@ Rows = list[tuple[int, Copy]]
 
 def expand(ledger: Ledger, pack: Pack, events: Collection[int]) -> Rows:
     """Hands events of a pack to general booking; their sums are taken back, for booking adds them again."""
-    copied = [event for event in events if pack.states[event] == COPIED]
-    if copied:
+    paired = [event for event in events if pack.states[event] in PAIRED]
+    if paired:
+        copied = [event for event in paired if pack.states[event] == COPIED]
         ledger.rules.subtract(pairs.copied_rules(ledger, pack, copied))
+        ledger.parted |= pairs.competing(ledger, pack, paired)
     taken, cells, rules = ledger.packs.expand(pack, events, partial(ledger.session_number, pack.client))
     ledger.add_cells(pack.client, cells, -1)
     ledger.rules.subtract(rules)
@@ -49,10 +51,7 @@ def expand_held(ledger: Ledger, keys: set[int]) -> Rows:
 
 def expand_whole(ledger: Ledger, packs: Sequence[Pack]) -> Rows:
     """The same for all events of some packs, with what stands for one of them, or gives way to it, elsewhere."""
-    keys = {key for pack in packs for key in pack.keys}
-    held = ledger.packs.holders(keys) if keys else {}
-    paired = {key for key, found in held.items() if any(pack.states[event] == COPIED for pack, event in found)}
-    rows = expand_held(ledger, paired)
+    rows = expand_held(ledger, _paired(packs))
     for pack in packs:
         rows += expand(ledger, pack, range(len(pack.states)))
     return rows
@@ -61,8 +60,11 @@ def expand_whole(ledger: Ledger, packs: Sequence[Pack]) -> Rows:
 def expand_shared(ledger: Ledger, sessions: Iterable[int]) -> Rows:
     """The same for the pairs of some sessions."""
     packs = {pack.pack_no: pack for session in sessions for pack in ledger.packs.of_session(session)}
-    keys = {pack.keys[event] for pack in packs.values() for event in pack.in_state(SHARED, COPIED)}
-    return expand_held(ledger, keys)
+    return expand_held(ledger, _paired(packs.values()))
+
+
+def _paired(packs: Iterable[Pack]) -> set[int]:
+    return {pack.keys[event] for pack in packs for event in pack.in_state(*PAIRED)}
 
 
 def _rows_of(client: str, taken: Iterable[Taken]) -> Rows:

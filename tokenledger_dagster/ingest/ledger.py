@@ -115,6 +115,8 @@ class Ledger:
         self._new: dict[int, list[UsageRecord]] = {}
         self._summoned: defaultdict[int, list[Copy]] = defaultdict(list)
         """By group: what packs handed over when booking asked for what else their sessions compete."""
+        self.parted: set[int] = set()
+        """Sessions that competed for an event of a pair which was handed over since the last ``replace``."""
         self._spans: dict[_Key, list[_Span]] = {}
         """Model and prices by what they depend on beside the day."""
         self._slot_prices: dict[_Key, _Units] = {}
@@ -276,7 +278,7 @@ class Ledger:
 
     def sharing(self, groups: set[int]) -> set[int]:
         """Sessions that competed for one of these groups when it was last booked."""
-        found: set[int] = set()
+        found = set(self.parted)
         if self._db.execute("SELECT 1 FROM shared_groups LIMIT 1").fetchone() is None:
             return found
         for chunk in _chunks(groups):
@@ -312,6 +314,7 @@ class Ledger:
         self._void(groups)
         new = [*new, *((group, copy) for group, copies in self._summoned.items() for copy in copies)]
         self._summoned.clear()
+        self.parted.clear()
         verdicts: dict[int, tuple[int | None, str | None]] = {rid: (None, rule) for rid, rule in orphans}
         number = self.last_event()
         events = []

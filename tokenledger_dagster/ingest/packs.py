@@ -26,6 +26,7 @@ from tokenledger_dagster.clients.pack import (
     BOOKED,
     DOMINATED,
     EXPANDED,
+    ORIGINAL,
     SHARED,
     WEAK,
     Cell,
@@ -44,6 +45,8 @@ from tokenledger_dagster.ingest.meeting import Holders, holders_of, met, repeate
 _NEVER = 2**62
 _MOST_KEPT = 500_000
 """Events above which packs are forgotten after a batch, at 17 bytes each."""
+_SUMMED = (BOOKED, WEAK, SHARED, ORIGINAL)
+"""States of events that the sums hold."""
 _SHORT, _SHORT_ONES = 64 << 10, 8
 """Bytes below which a key column is short, and how many of these there may be."""
 _decode_weak = msgspec.msgpack.Decoder(dict[int, tuple[PricedContext, Cell]]).decode
@@ -250,7 +253,7 @@ class Packs:
         if not wanted:
             return [], [], Counter()
         columns, form = self.columns(pack), self.form(pack)
-        cells = [self.cell(pack, event) for event in wanted if pack.states[event] in (BOOKED, WEAK, SHARED)]
+        cells = [self.cell(pack, event) for event in wanted if pack.states[event] in _SUMMED]
         sessions = [number(form.priced(context)[0]) for context in columns.contexts]
         taken = list(copies(columns, wanted, pack.stream_no, pack.first_rid, sessions))
         rules = form.rules(columns, wanted)
@@ -271,7 +274,7 @@ class Packs:
             columns, form = self.columns(pack), self.form(pack)
             sessions = [form.priced(context)[0] == name for context in columns.contexts]
             for event, row in enumerate(columns.winners):
-                if pack.states[event] in (BOOKED, WEAK) and sessions[columns.context_of[row]]:
+                if pack.states[event] in (BOOKED, WEAK, ORIGINAL) and sessions[columns.context_of[row]]:
                     first = min(first, pack.times[event])
         return first
 

@@ -17,7 +17,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from tokenledger_dagster.clients.pack import BARRED, BOOKED, COPIED, SHARED, Cell, PricedContext
+from tokenledger_dagster.clients.pack import BARRED, BOOKED, COPIED, ORIGINAL, SHARED, Cell, PricedContext
 from tokenledger_dagster.ingest.booking import Order
 from tokenledger_dagster.ingest.lineage import owner_at
 from tokenledger_dagster.ingest.shown import Shown, Side, side_of
@@ -50,6 +50,8 @@ class _Decided(NamedTuple):
     """Which event of a pair stands, which gives way, and the sums where they are not those of the one that stands."""
 
     key: int
+    state: int
+    """Of the one that stands."""
     stands: Shown
     gives_way: Shown
     lent: tuple[PricedContext, Cell] | None = None
@@ -61,9 +63,13 @@ def pair(ledger: Ledger, holders: Mapping[int, Holders]) -> set[int]:
     decided: list[_Decided] = []
     contested: dict[_Family, list[_Pair]] = defaultdict(list)
     apart: set[int] = set()
+    """Keys of which nobody is concerned."""
     left: set[int] = set()
-    """Packs that show something which is left to general booking."""
+    """Packs that show something which is left to general booking; it would take their pairs apart at once."""
     for key, shown in holders.items():
+        if _is_decided(shown):
+            apart.add(key)
+            continue
         two = _two(ledger, sides, shown)
         if two is not None and _is_chance(*two):
             apart.add(key)
@@ -81,6 +87,7 @@ def pair(ledger: Ledger, holders: Mapping[int, Holders]) -> set[int]:
     decided = [one for one in decided if one.lent is None or one.key in lent]
     copied: dict[int, list[int]] = defaultdict(list)
     for one in decided:
+        _set_state(one.stands, one.state)
         copied[one.gives_way.side.pack.pack_no].append(one.gives_way.event)
     for number, events in copied.items():
         _give_way(ledger, sides[number].pack, events)
@@ -103,6 +110,15 @@ def copied_rules(ledger: Ledger, pack: Pack, events: Iterable[int]) -> Counter[s
     return found
 
 
+def competing(ledger: Ledger, pack: Pack, events: Iterable[int]) -> set[int]:
+    """Sessions of a pack that compete for what these events of it show."""
+    columns, form = ledger.packs.columns(pack), ledger.packs.form(pack)
+    if not form.compete:
+        return set()
+    contexts = {columns.context_of[columns.winners[event]] for event in events}
+    return {ledger.session_number(pack.client, form.priced(columns.contexts[place])[0]) for place in contexts}
+
+
 def _give_way(ledger: Ledger, pack: Pack, events: Sequence[int]) -> None:
     """Takes the sums of events back that another file's stand for from now on."""
     ledger.add_cells(pack.client, [ledger.packs.cell(pack, event) for event in events], -1)
@@ -116,15 +132,26 @@ def _lend(ledger: Ledger, decided: _Decided, lent: tuple[PricedContext, Cell]) -
     """Has an event stand with other sums than its own rows tell; False where only one by one they have a price."""
     pack, event = decided.stands.side.pack, decided.stands.event
     if ledger.add_cells(pack.client, [lent]):
-        for one in (decided.stands, decided.gives_way):
-            one.side.pack.states[one.event] = BOOKED
+        _set_state(decided.stands, BOOKED)
+        _set_state(decided.gives_way, BOOKED)
         return False
     ledger.add_cells(pack.client, [ledger.packs.cell(pack, event)], -1)
     pack.weak[event] = lent
     return True
 
 
+def _set_state(shown: Shown, state: int) -> None:
+    shown.side.pack.states[shown.event] = state
+    shown.side.pack.changed = True
+
+
 # ---------------------------------------------------------------- what is a pair
+
+
+def _is_decided(holders: Holders) -> bool:
+    """Whether whoever is new beside a pair is barred by its own file, so that the pair stays one."""
+    states = [pack.states[event] for pack, event in holders if pack.states[event] != BARRED]
+    return sorted(states) in ([COPIED, SHARED], [COPIED, ORIGINAL])
 
 
 def _two(ledger: Ledger, sides: dict[int, Side], holders: Holders) -> tuple[Shown, Shown] | None:
@@ -148,12 +175,7 @@ def _is_chance(one: Shown, other: Shown) -> bool:
 def _pair(key: int, one: Shown, other: Shown) -> _Pair | None:
     """Two events as one request; None where more has to be looked at."""
     here, there = one.side.facts, other.side.facts
-    if (
-        one.identity != other.identity
-        or here.parser_version != there.parser_version
-        or here.source == there.source
-        or one.kind != other.kind
-    ):
+    if one.identity != other.identity or here.source == there.source or one.kind != other.kind:
         return None
     is_alike = one.costs_as(other) and (not one.side.form.compete or one.rows == other.rows)
     return _Pair(key, one, other, is_alike)
@@ -178,7 +200,7 @@ def _inherited(ledger: Ledger, found: _Pair) -> _Decided | None:
         or any(ledger.is_superseded(one.side.facts.number) for one in (stands, copy))
     ):
         return None
-    return _Decided(found.key, stands, copy)
+    return _Decided(found.key, ORIGINAL, stands, copy)
 
 
 def _undisputed(ledger: Ledger, decided: Sequence[_Decided]) -> list[_Decided]:
@@ -198,7 +220,7 @@ def _compete(found: _Pair) -> bool:
 
 
 def _contested(ledger: Ledger, contested: Mapping[_Family, list[_Pair]], left: set[int]) -> list[_Decided]:
-    """Decides what whole families of sessions compete for, where nothing else bears on any of them."""
+    """Decides what families of sessions compete for, but for those of which packs are ``left``."""
     barred = set(ledger.known_order({session for sessions in contested for session in sessions}))
     for sessions, found in contested.items():
         if any(one.side.pack.pack_no in left for both in found for one in (both.one, both.other)):
@@ -209,9 +231,8 @@ def _contested(ledger: Ledger, contested: Mapping[_Family, list[_Pair]], left: s
     if not pairs:
         return []
     for both in pairs:  # what is shared is nobody's own
-        for one in (both.one, both.other):
-            one.side.pack.states[one.event] = SHARED
-            one.side.pack.changed = True
+        _set_state(both.one, SHARED)
+        _set_state(both.other, SHARED)
     own = ledger.own_first({session for one in pairs for session in one.sessions}, set())
     ledger.set_order(own)
     order = Order(own, [(min(one.one.at_us, one.other.at_us), one.sessions) for one in pairs])
@@ -231,4 +252,4 @@ def _owned(found: _Pair, owner: int) -> _Decided:
     if stands is not mine or at != mine.at_us:
         context, cell = stands.cell(at)
         lent = PricedContext(mine.session[0], context.model_raw, context.speed, context.service_tier), cell
-    return _Decided(found.key, stands, gives_way, lent)
+    return _Decided(found.key, SHARED, stands, gives_way, lent)

@@ -375,7 +375,8 @@ class _Sync:
 
     def _tell_booking(self, ledger: Ledger) -> None:
         for rule, count in ledger.rules.items():
-            self._metrics.counter(names.BOOKING_DUPLICATES, count, rule=rule)
+            # a row that turns out to be another's copy than it was is taken back: a counter never falls
+            self._metrics.counter(names.BOOKING_DUPLICATES, max(0, count), rule=rule)
         for outcome, count in ledger.priced.items():
             self._metrics.counter(names.PRICING_EVENTS, count, outcome=outcome)
 
