@@ -193,13 +193,14 @@ def test_what_two_sessions_no_longer_share_ranks_neither(world: World, order: li
 
 def test_counters_never_fall_when_a_pair_is_taken_apart(world: World) -> None:
     world.claude(FIRST, SECOND, name="s1.jsonl")
-    world.claude(*resumed(FIRST, SECOND), name="s2.jsonl")
+    world.claude(*resumed(FIRST, FIRST), name="s2.jsonl")
     world.sync()
     metrics = RecordingMetrics()
-    again(world)
+    world.claude(claude("m1", "r1", output=50, session="s2"), name="-home-ada-code-kelp/s2.jsonl")
     sync.sync(world.ledger, world.environ, SyncOptions(), metrics)
 
-    assert metrics.value(names.BOOKING_DUPLICATES, rule="claude.resume_copy") >= 0
+    assert metrics.value(names.BOOKING_DUPLICATES, rule="claude.resume_copy") == 0
+    assert world.rules() == {"claude.file_copy": 2, "claude.resume_copy": 1}
 
 
 # ------------------------------------------------------------------ threads of Codex that were forked
