@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from tests.support import World, claude
 from tokenledger_dagster.cli import kept, report
 from tokenledger_dagster.ingest.manifest import connect, transaction
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 ASKED = ("report", "daily", "--json")
 
 
@@ -43,6 +46,27 @@ def test_it_is_printed_again_without_being_made(asked: str, run: Run, monkeypatc
 
     assert (again.code, timeless(again.out)) == (0, asked)
     assert re.search(r'"generated_at": "20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ"', again.out)
+
+
+def test_the_manifest_is_not_even_opened(asked: str) -> None:
+    code = (
+        "import sys; from tokenledger_dagster.cli.main import main\n"
+        f"code = main({list(ASKED)!r})\n"
+        "heavy = [name for name in ('sqlite3', '_sqlite3', 'functools', 'datetime') if name in sys.modules]\n"
+        "print(heavy, code, file=sys.stderr)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
+
+    assert (timeless(found.stdout), found.stderr.strip()) == (asked, "[] 0")
+
+
+@pytest.mark.parametrize("damage", [b"", b"\n", b"x\n", b"0 1\n", b"0 9999999\n{}", b"\x00" * 100])
+def test_what_is_damaged_is_made_anew(asked: str, world: World, run: Run, damage: bytes) -> None:
+    (answer,) = answers(world)
+    answer.write_bytes(damage)
+
+    assert timeless(run(*ASKED).out) == asked
+    assert answer.read_bytes() != damage
 
 
 def test_new_rows_are_told(asked: str, world: World, run: Run) -> None:

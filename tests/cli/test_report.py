@@ -9,6 +9,7 @@ import pytest
 
 from tests.cli.conftest import Run
 from tests.support import World, claude
+from tokenledger_dagster.usage import kinds
 from tokenledger_dagster.usage.report import KINDS
 
 KEYS = {
@@ -234,3 +235,7 @@ class TestExitCodes:
 
         assert found.code == 2
         assert "report" in found.out
+
+
+def test_the_kinds_that_arguments_know_are_those_that_reports_have() -> None:
+    assert tuple(KINDS) == kinds.KINDS

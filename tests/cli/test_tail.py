@@ -71,6 +71,7 @@ def test_a_name_is_kept_for_the_days_on_which_it_holds() -> None:
 def test_the_logs_are_walked_once(filled: World, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     walked: list[str] = []
     log_files = walk.log_files
+    monkeypatch.setattr(walk, "seen_below", lambda root: None)
 
     def counted(root: str) -> Iterator[walk.Entry]:
         walked.append(root)
@@ -84,11 +85,12 @@ def test_the_logs_are_walked_once(filled: World, run: Run, monkeypatch: pytest.M
 
 
 def test_a_look_is_void_once_somebody_else_has_booked(filled: World, run: Run) -> None:
-    from tokenledger_dagster.ingest.unchanged import Walked
+    from tokenledger_dagster.ingest.unchanged import Walked, facts_of
 
     connection = connect(filled.ledger, read_only=True)
-    look = Walked()
-    look.began(connection)
+    look, facts = Walked(), facts_of(connection)
+    assert facts is not None
+    look.began(facts[2])
     assert look.holds(connection)
     filled.append(filled.claude_path(), claude("m9", "r9", input=1, timestamp="2026-02-18T21:00:00Z"))
     run("sync")

@@ -47,9 +47,9 @@ def world(tmp_path: Path) -> World:
 @pytest.fixture
 def asked_anew() -> Iterator[None]:
     """``compiled.found`` remembers its answer; tests of the answer start without one and leave none."""
-    compiled.found.cache_clear()
+    compiled.forget()
     yield
-    compiled.found.cache_clear()
+    compiled.forget()
 
 
 class TestWhetherThereIsABuild:

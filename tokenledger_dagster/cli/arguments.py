@@ -11,13 +11,15 @@ from types import SimpleNamespace
 
 from tokenledger_dagster.clients.registry import client_name, logs
 from tokenledger_dagster.errors import UsageError
-from tokenledger_dagster.usage.selection import Selection, day_number
+from tokenledger_dagster.usage.kinds import KINDS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
+
+    from tokenledger_dagster.usage.selection import Selection
 
     Arguments = argparse.Namespace | SimpleNamespace
 
@@ -30,8 +32,6 @@ def simple(command: str, given: Sequence[str]) -> SimpleNamespace | None:
 
 
 def _report(given: list[str]) -> SimpleNamespace | None:
-    from tokenledger_dagster.usage.report import KINDS
-
     found: dict[str, Any] = dict.fromkeys(("since", "until", "tz", "order"))
     found |= {name: [] for name in _REPEATED}
     found |= {"kind": "daily", "format": "table", "no_estimates": False, "no_sync": False}
@@ -76,6 +76,8 @@ def _options(
 
 def selection_of(args: Arguments, zone: str) -> Selection:
     """The selection the arguments ask for, days cut in ``zone``.  Raises UsageError for unknown clients and dates."""
+    from tokenledger_dagster.usage.selection import Selection, day_number
+
     names = []
     for given in args.client:
         name = client_name(given)

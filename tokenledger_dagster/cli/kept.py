@@ -1,13 +1,14 @@
 """JSON reports as they were last printed, for the same question about the same state.
 
-Here: keeping the bytes of a report beside the ledger, and finding them again.  Not here: telling that the logs are
-unchanged (``ingest.unchanged``), which comes first.  A kept answer counts for one manifest file as ``stat`` saw it
-before it was read, one program and one set of arguments; whatever is damaged or cannot be written is left out.  Light:
-see ``cli.warm``.
+Here: keeping the bytes of a report beside the ledger, and finding them again with what the manifest says of unchanged
+logs, so that it need not be opened.  Not here: telling that the logs are unchanged (``ingest.unchanged``), which comes
+before an answer is used.  A kept answer counts for one manifest file as ``stat`` saw it before it was read, one program
+and one set of arguments; whatever is damaged or cannot be written is left out.  Light: see ``cli.warm``.
 """
 
 from __future__ import annotations
 
+import marshal
 import os
 import time
 
@@ -16,7 +17,10 @@ from tokenledger_dagster.ingest.unchanged import blake2b
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import SimpleNamespace
+
+    from tokenledger_dagster.ingest.unchanged import Facts
 
 MOST = 16
 """Answers that are kept; the oldest go."""
@@ -32,31 +36,37 @@ class Kept:
         self._folder = os.path.join(home, home_files.ANSWERS)
         self._question = repr((__version__, zone, sorted(vars(args).items()), _plans(home)))
         self._state = _state(home)
+        self.facts: Facts | None = None
+        """What the manifest says, once somebody has read it; without, nothing is kept."""
 
-    def find(self) -> bytes | None:
-        """The answer with the time of now, None where there is none."""
+    def find(self) -> tuple[Facts, Sequence[bytes | memoryview]] | None:
+        """What the manifest said, and the parts of the answer with the time of now; None where there is none."""
         try:
-            with open(self._path(), "rb") as handle:
-                digest, _, body = handle.read().partition(b"\n")
+            with open(self._path(), "rb", buffering=0) as handle:
+                data = handle.read()
         except OSError:
             return None
-        at = body.find(_TIME) + len(_TIME)
-        if digest != _digest(body) or at < len(_TIME):
+        start = data.find(b"\n") + 1
+        digest, _, size = data[:start].strip().partition(b" ")
+        told = memoryview(data)[start:]  # answers are large: they are not copied
+        at = data.find(_TIME, start) + len(_TIME)
+        if not size.isdigit() or digest != _digest(told) or at < len(_TIME):
             return None
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()).encode()
-        return b"".join((body[:at], now, body[at + _TIME_LENGTH :]))
+        return marshal.loads(told[: int(size)]), (told[int(size) : at - start], now, told[at - start + _TIME_LENGTH :])
 
     def keep(self, body: bytes) -> None:
         """Keeps an answer, unless the state has changed since this was made."""
-        if _state(self._home) != self._state:
+        if self.facts is None or _state(self._home) != self._state:
             return
         path = self._path()
         temporary = f"{path}.{os.getpid()}.tmp"
         try:
             os.makedirs(self._folder, mode=0o700, exist_ok=True)
             self._make_room()
+            facts = marshal.dumps(self.facts)
             with open(temporary, "wb") as handle:
-                handle.write(_digest(body) + b"\n" + body)
+                handle.write(b"%s %d\n%s%s" % (_digest(facts + body), len(facts), facts, body))
             os.replace(temporary, path)
         except OSError:
             return  # a report needs no kept answer
@@ -97,5 +107,5 @@ def _state(home: str) -> list[tuple[int, ...] | None]:
     return found
 
 
-def _digest(body: bytes) -> bytes:
+def _digest(body: bytes | memoryview) -> bytes:
     return blake2b(body, digest_size=16).hexdigest().encode()

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import gc
 import os
-import sqlite3
 import sys
 
 from tokenledger_dagster import home_files
@@ -18,11 +17,12 @@ from tokenledger_dagster.cli.arguments import selection_of, simple
 from tokenledger_dagster.cli.kept import Kept
 from tokenledger_dagster.errors import UsageError
 from tokenledger_dagster.ingest.meta import MANIFEST_VERSION, get_meta
-from tokenledger_dagster.ingest.unchanged import Walked, is_unchanged
+from tokenledger_dagster.ingest.unchanged import Walked, facts_of, is_same, is_unchanged
 from tokenledger_dagster.ingest.zone_names import named_zone
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Mapping, Sequence
     from types import SimpleNamespace
 
@@ -47,6 +47,17 @@ def answer(command: str, given: Sequence[str], environ: Mapping[str, str], walke
         if command == "report" and args.format == "json"
         else None
     )
+    found = kept.find() if kept is not None else None
+    if found is not None:
+        facts, parts = found
+        if not is_same(home, facts, environ, walked or Walked()):
+            gc.enable()
+            return None
+        for part in parts:
+            sys.stdout.buffer.write(part)
+        return 0
+    import sqlite3  # a kept answer needs none
+
     try:
         connection = sqlite3.connect(f"{home}/{home_files.MANIFEST}", isolation_level=None, timeout=30)
         try:
@@ -80,12 +91,11 @@ def _answer(
         return None
     if args.command == "report":
         selection = selection_of(args, args.tz or zone)
-        if not is_unchanged(home, connection, environ, walked):
+        facts = facts_of(connection)
+        if facts is None or not is_same(home, facts, environ, walked or Walked()):
             return None
-        answer = kept.find() if kept is not None else None
-        if answer is not None:
-            sys.stdout.buffer.write(answer)
-            return 0
+        if kept is not None:
+            kept.facts = facts
         from tokenledger_dagster.cli.report import show_report
 
         return show_report(connection, args, selection, home, kept)

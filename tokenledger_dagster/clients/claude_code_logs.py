@@ -51,6 +51,10 @@ class ClaudeCodeLogs(Logs):
             return (entry for entry in found if "/.claude/projects/" in entry[0])
         return found
 
+    def takes_all(self, root: Root) -> bool:
+        """All but the Desktop app's stores, which hold other files too."""
+        return root.origin != "desktop"
+
 
 def _projects(path: str) -> str:
     below = f"{path}/projects"

@@ -1,22 +1,22 @@
 """The bulk readers in C, where they were built: the rows that the Python packers take, several times as fast.
 
 Here: whether there is a build that fits.  Not here: what a row means.  Any row that the C code does not vouch for is
-taken by the Python packer (``clients.claude_bulk``, ``clients.codex_bulk``), and without a build all are.
+taken by the Python packer (``clients.claude_bulk``, ``clients.codex_bulk``), and without a build all are.  Light: every
+report walks with it (``clients.walk``).
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import cache
-from pathlib import Path
-from types import ModuleType
 from zlib import crc32
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
 
 SWITCH = "TOKENLEDGER_COMPILED"
 """Environment variable that turns the compiled readers ``off``, to see whether one is at fault."""
-_SOURCES = Path(__file__).parent / "bulk"
+_SOURCES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "bulk")
 
 _left_out: list[None] = []
 """Not empty while the compiled readers are left out."""
@@ -27,19 +27,32 @@ def bulk() -> ModuleType | None:
     return None if _left_out else found()
 
 
-@contextmanager
-def left_out() -> Iterator[None]:
+class left_out:  # noqa: N801 - a context, as contextlib would make one of a function
     """Has everything read in Python while the block runs, as after a fault."""
-    _left_out.append(None)
-    try:
-        yield
-    finally:
+
+    def __enter__(self) -> None:
+        _left_out.append(None)
+
+    def __exit__(self, *_: object) -> None:
         _left_out.pop()
 
 
-@cache
+_found: list[ModuleType | None] = []
+
+
 def found() -> ModuleType | None:
     """The same, whatever is left out now."""
+    if not _found:
+        _found.append(_find())
+    return _found[0]
+
+
+def forget() -> None:
+    """Has the next call look again."""
+    _found.clear()
+
+
+def _find() -> ModuleType | None:
     if os.environ.get(SWITCH) == "off":
         return None
     try:
@@ -55,10 +68,11 @@ def _fits(module: ModuleType) -> bool:
     return wanted is None or getattr(module, "SOURCES", None) == wanted
 
 
-def sources_digest(folder: Path) -> int | None:
+def sources_digest(folder: str | os.PathLike[str]) -> int | None:
     """CRC-32 of all C sources in order of their names, which ``setup.py`` gives to the compiler; None without any."""
     digest = None
-    for name in sorted(os.listdir(folder) if folder.is_dir() else ()):
+    for name in sorted(os.listdir(folder) if os.path.isdir(folder) else ()):
         if name.endswith((".c", ".h")):
-            digest = crc32((folder / name).read_bytes(), digest or 0)
+            with open(os.path.join(folder, name), "rb") as source:
+                digest = crc32(source.read(), digest or 0)
     return digest

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from tokenledger_dagster.clients.walk import Seen
+
 
 LOGS_HOME = "TOKENLEDGER_LOGS_HOME"
 """A folder in which logs are looked for as if it were the person's home: the sample's, a bench's, a backup's."""
@@ -72,3 +74,17 @@ class Logs:
     def walk(self, root: Root) -> Iterable[walk.Entry]:
         """The same, always by a walk."""
         return walk.log_files(root.where)
+
+    def takes_all(self, root: Root) -> bool:
+        """Whether ``walk`` leaves nothing out of ``walk.log_files``."""
+        return type(self).walk is Logs.walk
+
+    def seen(self, root: Root) -> list[Seen]:
+        """What a walk sees of each log file, as numbers."""
+        found = walk.seen_below(root.where) if self.takes_all(root) else None
+        if found is not None:
+            return found
+        return [
+            (path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, stat.st_dev)
+            for path, _, stat in self.walk(root)
+        ]

@@ -15,11 +15,11 @@ its own names; a folder given with ``--source`` has all of them, at any depth.
 from __future__ import annotations
 
 import os
-from functools import cache
 
 from tokenledger_dagster import home_files
 from tokenledger_dagster.clients import walk
 from tokenledger_dagster.clients.logs import Logs, Root
+from tokenledger_dagster.once import once
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class Names:
         return any(len(one) > len(parts) and all(map(_fits, one, parts)) for one in self._anchored)
 
 
-@cache
+@once
 def client_places() -> dict[str, Places]:
     """Every client of the data files by name, in their order."""
     places: dict[str, list[dict[str, str]]] = {}

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import sys
-from functools import cache
 
 from tokenledger_dagster.clients.logs import Root
 from tokenledger_dagster.clients.places import client_places
 from tokenledger_dagster.errors import TokenLedgerError
+from tokenledger_dagster.once import once
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Clients:
         return (self[name] for name in self)
 
 
-@cache
+@once
 def clients() -> Clients:
     """Every adapter by its client name, in the order reports list them."""
     return Clients()
@@ -83,7 +83,7 @@ def broken_plugins() -> dict[str, str]:
     return _loaded_plugins()[1]
 
 
-@cache
+@once
 def _loaded_plugins() -> tuple[dict[str, Client], dict[str, str]]:
     working: dict[str, Client] = {}
     broken: dict[str, str] = {}
@@ -107,7 +107,7 @@ _INTERFACE = (
 )
 
 
-@cache
+@once
 def logs() -> dict[str, Logs]:
     """Where this package's own clients log, in the same order; asking costs none of the readers' imports."""
     from tokenledger_dagster.clients.claude_code_logs import ClaudeCodeLogs
@@ -139,7 +139,7 @@ def parser_version(name: str) -> int:
     return finder(name).parser_version
 
 
-@cache
+@once
 def plugins() -> dict[str, str]:
     """Adapters of other packages as ``module:Class`` by client name; this package's own names cannot be taken."""
     found: dict[str, str] = {}

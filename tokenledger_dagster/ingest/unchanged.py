@@ -28,11 +28,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from tokenledger_dagster.clients.base import SourceFile
+    from tokenledger_dagster.clients.walk import Seen
 
-    Seen = tuple[str, int, int, int, int, int]
-    """Path, size, modification and change time (ns), inode and device of a log file."""
     Place = tuple[str, str, str]
     """Client, root and the root's origin."""
+    Facts = tuple[str, list[tuple[str, str]], list[tuple[object, ...]]]
+    """What the manifest says: the fingerprint of unchanged logs, sources added by hand (client, path), its state."""
 
 KEY = "unchanged"
 """Key of the manifest's meta table under which the fingerprint lies."""
@@ -58,9 +59,9 @@ class Walked:
         root = place[1]
         return [(path, walk.below(path, root), walk.Stat(*rest)) for path, *rest in seen]
 
-    def began(self, connection: sqlite3.Connection) -> None:
+    def began(self, state: list[tuple[object, ...]]) -> None:
         """Notes what was booked before the look."""
-        self._state = _state(connection)
+        self._state = state
 
     def holds(self, connection: sqlite3.Connection) -> bool:
         """Whether nobody has booked anything since, so that no file can be known better than the look found it."""
@@ -78,7 +79,7 @@ def remember(
         place: _digest([(one.path, one.size, one.mtime_ns, one.ctime_ns, one.inode, one.device) for one in files])
         for place, files in found.items()
     }
-    roots = _places(connection, environ)
+    roots = _places(_extra(connection), environ)
     current = _fingerprint(home, environ, [(*place, seen.get(place, "")) for place in roots])
     if get_meta(connection, KEY) != current:
         set_meta(connection, KEY, current)
@@ -88,15 +89,26 @@ def is_unchanged(
     home: str, connection: sqlite3.Connection, environ: Mapping[str, str], walked: Walked | None = None
 ) -> bool:
     """Whether a sync now would change nothing and say nothing; ``walked`` keeps what was seen of the logs."""
-    walked = walked or Walked()
-    walked.began(connection)
+    facts = facts_of(connection)
+    return facts is not None and is_same(home, facts, environ, walked or Walked())
+
+
+def facts_of(connection: sqlite3.Connection) -> Facts | None:
+    """What the manifest says; None where it says that a sync is due."""
     remembered = get_meta(connection, KEY)
-    if remembered is None or not os.path.exists(f"{home}/{home_files.INGEST_SUMMARY}"):
+    if remembered is None or connection.execute("SELECT 1 FROM retired LIMIT 1").fetchone():
+        return None  # replaced segments wait for a sync to delete them
+    return remembered, _extra(connection), _state(connection)
+
+
+def is_same(home: str, facts: Facts, environ: Mapping[str, str], walked: Walked) -> bool:
+    """Whether the logs are those that the manifest speaks of."""
+    remembered, extra, state = facts
+    walked.began(state)
+    if not os.path.exists(f"{home}/{home_files.INGEST_SUMMARY}"):
         return False
-    if connection.execute("SELECT 1 FROM retired LIMIT 1").fetchone():
-        return False  # replaced segments wait for a sync to delete them
     seen = []
-    for place in _places(connection, environ):
+    for place in _places(extra, environ):
         found = walked.seen[place] = _seen(place)
         seen.append((*place, _digest(found)))
     return remembered == _fingerprint(home, environ, seen)
@@ -104,14 +116,14 @@ def is_unchanged(
 
 def _seen(place: Place) -> list[Seen]:
     name, where, origin = place
-    return [
-        (path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, stat.st_dev)
-        for path, _, stat in logs()[name].entries(Root(where, origin))
-    ]
+    return logs()[name].seen(Root(where, origin))
 
 
-def _places(connection: sqlite3.Connection, environ: Mapping[str, str]) -> list[Place]:
-    extra = connection.execute("SELECT client, path FROM extra_sources ORDER BY client, path").fetchall()
+def _extra(connection: sqlite3.Connection) -> list[tuple[str, str]]:
+    return connection.execute("SELECT client, path FROM extra_sources ORDER BY client, path").fetchall()
+
+
+def _places(extra: list[tuple[str, str]], environ: Mapping[str, str]) -> list[Place]:
     places: list[Place] = []
     finding = agents_environ(environ)
     for name, one in logs().items():

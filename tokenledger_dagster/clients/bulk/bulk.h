@@ -69,9 +69,10 @@ PyObject *codex_keys(PyObject *module, PyObject *totals);
 PyObject *earliest(PyObject *module, PyObject *given);
 PyObject *sums(PyObject *module, PyObject *given);
 
-/* body.c, chain.c, keys.c */
+/* body.c, chain.c, keys.c, log_files.c */
 PyObject *body(PyObject *module, PyObject *given);
 PyObject *extended(PyObject *module, PyObject *given);
 PyObject *met(PyObject *module, PyObject *given);
+PyObject *log_files(PyObject *module, PyObject *root);
 
 #endif

@@ -133,7 +133,8 @@ static PyObject *column_new(PyTypeObject *type, PyObject *given, PyObject *named
         PyErr_SetString(PyExc_ValueError, "a column is of kind q, t, h or v");
         return NULL;
     }
-    Column *column = (Column *)type->tp_alloc(type, 0);
+    if (*kind == TIMES && !PyDateTimeAPI) PyDateTime_IMPORT; /* not before: a walk of logs needs none of it */
+    Column *column = *kind == TIMES && !PyDateTimeAPI ? NULL : (Column *)type->tp_alloc(type, 0);
     if (!column) return NULL;
     column->kind = (Kind)*kind;
     column->width = *kind == DIGESTS ? DIGEST_SIZE : *kind == VALUES ? (Py_ssize_t)sizeof(Counters) : 8;
@@ -219,8 +220,7 @@ PyTypeObject ColumnType = {
 };
 
 bool prepare_columns(PyObject *module) {
-    PyDateTime_IMPORT;
-    if (!PyDateTimeAPI || PyType_Ready(&ColumnType) < 0) return false;
+    if (PyType_Ready(&ColumnType) < 0) return false;
     Py_INCREF(&ColumnType);
     if (PyModule_AddObject(module, "Column", (PyObject *)&ColumnType) == 0) return true;
     Py_DECREF(&ColumnType);

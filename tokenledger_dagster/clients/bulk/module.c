@@ -240,6 +240,7 @@ static PyMethodDef functions[] = {
      "sums(form, kind, states, firsts, winners, context_of, kind_of, identities, values, slot_us, steps)"},
     {"extended", extended, METH_VARARGS, "extended(before, offsets, hashes)"},
     {"met", met, METH_VARARGS, "met(new, stored, settled, loose)"},
+    {"log_files", log_files, METH_O, "log_files(root)"},
     {"end_with_parent", end_with_parent, METH_NOARGS, "end_with_parent()"},
     {"measure", measure, METH_O, "measure(stage)"},
     {"digest_of", digest_of, METH_O, "digest_of(line)"},
@@ -252,6 +253,14 @@ static struct PyModuleDef definition = {
     NULL, NULL, NULL, NULL,
 };
 
+/* Without instructions for it, rows are hashed by Python's library. */
+static bool find_sha256(void) {
+    PyObject *hashlib = PyImport_ImportModule("hashlib");
+    if (hashlib) hashlib_sha256 = PyObject_GetAttrString(hashlib, "sha256");
+    Py_XDECREF(hashlib);
+    return hashlib_sha256 != NULL;
+}
+
 static bool add_sources(PyObject *module) {
     PyObject *sources = PyLong_FromUnsignedLong(BULK_SOURCES);
     if (!sources || PyModule_AddObject(module, "SOURCES", sources) == 0) return sources != NULL;
@@ -262,11 +271,8 @@ static bool add_sources(PyObject *module) {
 PyMODINIT_FUNC PyInit__bulk(void) {
     prepare_sums();
     has_sha256 = can_sha256();
-    PyObject *hashlib = PyImport_ImportModule("hashlib");
-    if (!hashlib) return NULL;
-    hashlib_sha256 = PyObject_GetAttrString(hashlib, "sha256");
-    Py_DECREF(hashlib);
-    PyObject *module = hashlib_sha256 ? PyModule_Create(&definition) : NULL;
+    if (!has_sha256 && !find_sha256()) return NULL;
+    PyObject *module = PyModule_Create(&definition);
     if (module && (!add_sources(module) || !prepare_columns(module)))
         Py_CLEAR(module);
     return module;

@@ -1,0 +1,26 @@
+"""Values that are made when they are first asked for, and kept.
+
+Light: on the way of a report on unchanged logs ``functools`` would cost as much as a walk of hundreds of them.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    Value = TypeVar("Value")
+
+
+def once(make: Callable[[], Value]) -> Callable[[], Value]:
+    """The same function, which makes its value once."""
+    kept: list[Value] = []
+
+    def asked() -> Value:
+        if not kept:
+            kept.append(make())
+        return kept[0]
+
+    asked.__doc__ = make.__doc__
+    return asked
