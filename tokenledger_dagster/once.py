@@ -8,12 +8,23 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import TypeVar
+    from typing import Protocol, TypeVar
 
-    Value = TypeVar("Value")
+    Value = TypeVar("Value", covariant=True)
+
+    class Once(Protocol[Value]):
+        """A function without arguments whose value is made once."""
+
+        def __call__(self) -> Value:
+            """The value."""
+            ...
+
+        def forget(self) -> None:
+            """Has it made anew the next time."""
+            ...
 
 
-def once(make: Callable[[], Value]) -> Callable[[], Value]:
+def once(make: Callable[[], Value]) -> Once[Value]:
     """The same function, which makes its value once."""
     kept: list[Value] = []
 
@@ -23,4 +34,5 @@ def once(make: Callable[[], Value]) -> Callable[[], Value]:
         return kept[0]
 
     asked.__doc__ = make.__doc__
-    return asked
+    asked.forget = kept.clear  # type: ignore[attr-defined]
+    return asked  # type: ignore[return-value]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from random import Random
 
@@ -11,6 +13,7 @@ import pytest
 from tokenledger_dagster.clients import compiled, walk
 from tokenledger_dagster.clients.walk import Seen
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 BUILT = compiled.bulk() is not None
 needs_build = pytest.mark.skipif(not BUILT, reason="the compiled readers are not built")
 
@@ -110,6 +113,55 @@ def test_a_root_may_have_any_name_be_a_file_or_not_be_there(tmp_path: Path) -> N
     assert compiled_walk(root / "a.jsonl") is None
     assert alike(root / "a.jsonl") == ["a.jsonl"]
     assert compiled_walk(tmp_path / "missing") == []
+
+
+def test_what_has_too_long_a_path_to_be_opened_is_none(tmp_path: Path) -> None:
+    here = Path.cwd()
+    os.chdir(tmp_path)
+    try:
+        for _ in range(17):
+            os.mkdir("n" * 250)
+            os.chdir("n" * 250)
+            Path("x.jsonl").touch()
+    finally:
+        os.chdir(here)
+    found = alike(tmp_path)
+    subprocess.run(["rm", "-rf", os.fspath(tmp_path / ("n" * 250))], check=True)  # shutil opens whole paths
+
+    assert 0 < len(found) < 17
+
+
+@needs_build
+@pytest.mark.parametrize("seconds", [9_999_999_999, -9_999_999_999])
+def test_times_far_off_are_told_by_python(tmp_path: Path, seconds: int) -> None:
+    log = tmp_path / "a.jsonl"
+    log.touch()
+    try:
+        os.utime(log, (seconds, seconds))
+    except OverflowError:
+        pytest.skip("this system has no such times")
+    if log.stat().st_mtime != seconds:
+        pytest.skip("this file system has no such times")
+
+    assert compiled_walk(tmp_path) is None
+    assert alike(tmp_path) == ["a.jsonl"]
+
+
+@needs_build
+def test_few_descriptors_are_no_reason_to_pass_folders_over(tmp_path: Path) -> None:
+    folder = tmp_path
+    for name in "abcdefghijkl":
+        folder /= name
+        folder.mkdir()
+        (folder / "x.jsonl").touch()
+    code = (
+        "import resource, sys; from tokenledger_dagster.clients import compiled, walk; compiled.bulk()\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (10, 10))\n"
+        "print(len(list(walk.log_files(sys.argv[1]))))"
+    )
+    command = [sys.executable, "-c", code, os.fspath(tmp_path)]
+
+    assert subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60).stdout == "12\n"
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import World, claude, jsonl, meta, rollout, tokens
+from tests.support import World, claude, jsonl, meta, rollout, set_mtime, tokens
 from tokenledger_dagster.cli.main import main
 
 
@@ -166,3 +166,11 @@ class TestFamilies:
         world.sync()
 
         assert [(event.session, event.input) for event in world.events()] == [("p1", 100), ("p1", 150)]
+
+
+def test_a_file_of_a_time_that_no_number_of_nanoseconds_tells_is_read_once(world: World) -> None:
+    path = world.claude(claude("m1"))
+    set_mtime(path, 9_999_999_999)
+
+    assert world.sync().emitted_total == 1
+    assert world.sync().sources.unchanged == 1

@@ -94,14 +94,14 @@ def test_a_package_whose_adapter_is_broken_is_told_and_the_others_are_read(
     (about / "entry_points.txt").write_text(f"[tokenledger.clients]\n{points}")
     monkeypatch.syspath_prepend(str(packages))
     for one in (registry.plugins, registry.clients, registry._loaded_plugins):
-        one.cache_clear()
+        one.forget()
     try:
         world.claude(claude("m1"))
         problems = sorted(world.sync().problems)
     finally:
         monkeypatch.undo()
         for one in (registry.plugins, registry.clients, registry._loaded_plugins):
-            one.cache_clear()
+            one.forget()
 
     assert [problem.split(" cannot be used")[0] for problem in problems] == [
         f"the adapter of {name}" for name in ("broken", "gone", "half")

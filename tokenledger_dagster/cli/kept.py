@@ -2,8 +2,9 @@
 
 Here: keeping the bytes of a report beside the ledger, and finding them again with what the manifest says of unchanged
 logs, so that it need not be opened.  Not here: telling that the logs are unchanged (``ingest.unchanged``), which comes
-before an answer is used.  A kept answer counts for one manifest file as ``stat`` saw it before it was read, one program
-and one set of arguments; whatever is damaged or cannot be written is left out.  Light: see ``cli.warm``.
+before an answer is used.  A kept answer counts for one state of the manifest, as its files told it before it was read,
+one version of the program and one set of arguments; whatever is damaged or cannot be written is left out.  Light: see
+``cli.warm``.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
     from tokenledger_dagster.ingest.unchanged import Facts
 
+_INDEX_BYTES = 48
+"""Of the index of SQLite's log of writes: how far it counts, with the number of the last change."""
 MOST = 16
 """Answers that are kept; the oldest go."""
 _TIME = b'"generated_at": "'
@@ -34,7 +37,8 @@ class Kept:
     def __init__(self, home: str, args: SimpleNamespace, zone: str) -> None:
         self._home = home
         self._folder = os.path.join(home, home_files.ANSWERS)
-        self._question = repr((__version__, zone, sorted(vars(args).items()), _plans(home)))
+        zones = os.environ.get("PYTHONTZPATH")
+        self._question = repr((__version__, zone, zones, sorted(vars(args).items())))
         self._state = _state(home)
         self.facts: Facts | None = None
         """What the manifest says, once somebody has read it; without, nothing is kept."""
@@ -47,13 +51,17 @@ class Kept:
         except OSError:
             return None
         start = data.find(b"\n") + 1
-        digest, _, size = data[:start].strip().partition(b" ")
+        digest, _, size = data[:start].rstrip(b"\n").partition(b" ")
         told = memoryview(data)[start:]  # answers are large: they are not copied
-        at = data.find(_TIME, start) + len(_TIME)
-        if not size.isdigit() or digest != _digest(told) or at < len(_TIME):
+        if digest != _digest(size, told):
+            return None
+        body = start + int(size)
+        at = data.find(_TIME, body) + len(_TIME)
+        if at < len(_TIME):
             return None
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()).encode()
-        return marshal.loads(told[: int(size)]), (told[int(size) : at - start], now, told[at - start + _TIME_LENGTH :])
+        whole = memoryview(data)
+        return marshal.loads(whole[start:body]), (whole[body:at], now, whole[at + _TIME_LENGTH :])
 
     def keep(self, body: bytes) -> None:
         """Keeps an answer, unless the state has changed since this was made."""
@@ -66,7 +74,8 @@ class Kept:
             self._make_room()
             facts = marshal.dumps(self.facts)
             with open(temporary, "wb") as handle:
-                handle.write(b"%s %d\n%s%s" % (_digest(facts + body), len(facts), facts, body))
+                size = b"%d" % len(facts)
+                handle.write(b"%s %s\n%s%s" % (_digest(size, facts + body), size, facts, body))
             os.replace(temporary, path)
         except OSError:
             return  # a report needs no kept answer
@@ -82,30 +91,36 @@ class Kept:
             os.unlink(path)
 
 
-def _plans(home: str) -> tuple[int, int, str]:
-    """What plans make of an answer: their file, and the time up to which fees are due.
+def _state(home: str) -> list[object]:
+    """What an answer is made of, as files tell it; every commit changes it.
 
-    A pricing book's fees are due by the month, and nobody can tell from here whether any are in force.
+    A commit is written before it counts: it counts as soon as the index of the log of writes says so, and whoever reads
+    in between sees what was before.  An empty log is as good as none.
     """
-    try:
-        stat = os.stat(f"{home}/{home_files.PLANS}")
-    except OSError:
-        return 0, 0, time.strftime("%Y-%m", time.gmtime())
-    return stat.st_size, stat.st_mtime_ns, time.strftime("%Y-%m-%d", time.gmtime())
-
-
-def _state(home: str) -> list[tuple[int, ...] | None]:
-    """What ``stat`` tells of the manifest; every commit changes it.  An empty log of writes is as good as none."""
-    found: list[tuple[int, ...] | None] = []
-    for name in (home_files.MANIFEST, f"{home_files.MANIFEST}-wal"):
+    manifest = os.path.realpath(f"{home}/{home_files.MANIFEST}")  # SQLite's other files lie beside it
+    log = _stat(f"{manifest}-wal")
+    index = b""
+    if log is not None and log[0]:
         try:
-            stat = os.stat(f"{home}/{name}")
+            with open(f"{manifest}-shm", "rb", buffering=0) as handle:
+                index = handle.read(_INDEX_BYTES)
         except OSError:
-            found.append(None)
-        else:
-            found.append((stat.st_size, stat.st_mtime_ns, stat.st_ino) if stat.st_size else None)
-    return found
+            pass  # it is made by whoever opens the manifest next
+    plans = _stat(f"{home}/{home_files.PLANS}")
+    # a pricing book's fees are due by the month, and nobody can tell from here whether any are in force
+    due = time.strftime("%Y-%m" if plans is None else "%Y-%m-%d", time.gmtime())
+    return [_stat(manifest), log if log is not None and log[0] else None, index, plans, due]
 
 
-def _digest(body: bytes | memoryview) -> bytes:
-    return blake2b(body, digest_size=16).hexdigest().encode()
+def _stat(path: str) -> tuple[int, ...] | None:
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return None
+    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino
+
+
+def _digest(size: bytes, told: bytes | memoryview) -> bytes:
+    digest = blake2b(size, digest_size=16)
+    digest.update(told)
+    return digest.hexdigest().encode()

@@ -41,17 +41,23 @@ def answer(command: str, given: Sequence[str], environ: Mapping[str, str], walke
     if args is None or home is None or not os.path.exists(f"{home}/{home_files.MANIFEST}"):
         return None
     gc.disable()  # the process ends before a collection would pay
+    try:
+        return _from_state(args, home, environ, walked or Walked())
+    finally:
+        gc.enable()
+
+
+def _from_state(args: SimpleNamespace, home: str, environ: Mapping[str, str], walked: Walked) -> int | None:
     # before the state is read: what is written meanwhile must not be told by an answer that is kept
     kept = (
         Kept(home, args, environ.get("TOKENLEDGER_TIMEZONE") or named_zone(environ))
-        if command == "report" and args.format == "json"
+        if args.command == "report" and args.format == "json"
         else None
     )
     found = kept.find() if kept is not None else None
     if found is not None:
         facts, parts = found
-        if not is_same(home, facts, environ, walked or Walked()):
-            gc.enable()
+        if not is_same(home, facts, environ, walked):
             return None
         for part in parts:
             sys.stdout.buffer.write(part)
@@ -68,8 +74,6 @@ def answer(command: str, given: Sequence[str], environ: Mapping[str, str], walke
             connection.close()
     except (sqlite3.Error, UsageError):
         return None
-    finally:
-        gc.enable()
 
 
 def is_filled(environ: Mapping[str, str]) -> bool:
@@ -83,7 +87,7 @@ def _answer(
     connection: sqlite3.Connection,
     home: str,
     environ: Mapping[str, str],
-    walked: Walked | None,
+    walked: Walked,
     kept: Kept | None,
 ) -> int | None:
     zone = environ.get("TOKENLEDGER_TIMEZONE") or named_zone(environ)
@@ -92,7 +96,7 @@ def _answer(
     if args.command == "report":
         selection = selection_of(args, args.tz or zone)
         facts = facts_of(connection)
-        if facts is None or not is_same(home, facts, environ, walked or Walked()):
+        if facts is None or not is_same(home, facts, environ, walked):
             return None
         if kept is not None:
             kept.facts = facts

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tokenledger_dagster.clients.pack import PackFormat
 
 Environ = Mapping[str, str]
+_LATEST_NS = 2**63 - 1
 Shape = Literal["lines", "document", "database"]
 """How a source is read: line by line from where the last reading ended; whole, because its program writes it anew; or
 as an SQLite database.  The last two are observed: each reading adds what the ones before it had not seen."""
@@ -58,8 +59,8 @@ class SourceFile(msgspec.Struct, frozen=True):
             path=path,
             relative=relative,
             size=stat.st_size,
-            mtime_ns=stat.st_mtime_ns,
-            ctime_ns=stat.st_ctime_ns,
+            mtime_ns=_held(stat.st_mtime_ns),
+            ctime_ns=_held(stat.st_ctime_ns),
             device=stat.st_dev,
             inode=stat.st_ino,
             archived=archived,
@@ -78,6 +79,11 @@ class SourceFile(msgspec.Struct, frozen=True):
         name = self.relative.rsplit("/", 1)[-1]
         cut = name.find(".jsonl")
         return name[:cut] if cut > 0 else name
+
+
+def _held(time_ns: int) -> int:
+    """A file's time as it can be stored: one beyond the year 2262 is held there."""
+    return time_ns if -_LATEST_NS < time_ns < _LATEST_NS else max(-_LATEST_NS, min(_LATEST_NS, time_ns))
 
 
 class Lineage(msgspec.Struct, frozen=True):

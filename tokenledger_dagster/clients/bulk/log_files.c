@@ -8,7 +8,9 @@
 
 #if !defined(_WIN32)
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -90,8 +92,14 @@ static enum Sort sort_of(byte told) {
     }
 }
 
+/* Whether a time in ns fits; one beyond the year 2262 is told by Python. */
+static bool is_near(const struct timespec *time) { return time->tv_sec > -9000000000 && time->tv_sec < 9000000000; }
+
 /* Adds a file as (path, size, times of modification and change in ns, inode, device). */
 static bool add_file(Tree *tree, const char *path, const struct stat *stat) {
+    if (!is_near(&stat->MTIME) || !is_near(&stat->CTIME)) tree->is_odd = true;
+    /* what has no path that can be opened is none of ours */
+    if (tree->is_odd || strlen(path) >= PATH_MAX) return true;
     PyObject *text = PyUnicode_DecodeFSDefault(path);
     if (!text) return false;
     int64_t mtime = (int64_t)stat->MTIME.tv_sec * 1000000000 + stat->MTIME.tv_nsec;
@@ -204,7 +212,10 @@ static bool read_entries(int folder, Entries *entries) {
  * is set. */
 static bool take_folder(Tree *tree, int above, const char *name, const char *path, int depth) {
     int number = openat(above, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (number < 0) return true; /* what cannot be read is passed over */
+    if (number < 0) {
+        if (errno == EMFILE || errno == ENFILE) tree->is_odd = true; /* Python opens one at a time */
+        return !tree->is_odd; /* what cannot be read is passed over */
+    }
     Entries entries = {NULL, 0, 0};
     bool done = read_entries(number, &entries) && PyErr_CheckSignals() == 0;
     if (done && entries.count) qsort(entries.all, entries.count, sizeof *entries.all, by_name);
@@ -213,7 +224,7 @@ static bool take_folder(Tree *tree, int above, const char *name, const char *pat
     for (size_t left = entries.count; done && depth < MOST_DEPTH && left--;) {
         if (entries.all[left].sort != A_FOLDER) continue;
         char *below = joined(path, entries.all[left].name);
-        done = below && take_folder(tree, number, entries.all[left].name, below, depth + 1);
+        done = below && (strlen(below) >= PATH_MAX || take_folder(tree, number, entries.all[left].name, below, depth + 1));
         free(below);
     }
     forget(&entries);
