@@ -27,7 +27,7 @@ from tokenledger_dagster.clients.pack import (
 )
 from tokenledger_dagster.clients.registry import clients
 from tokenledger_dagster.contracts.record import UsageRecord
-from tokenledger_dagster.ingest import booking, expanding, families, pairs, witnesses
+from tokenledger_dagster.ingest import booking, expanding, families, witnesses
 from tokenledger_dagster.ingest.ledger import Ledger
 from tokenledger_dagster.ingest.lineage import owner_at
 from tokenledger_dagster.ingest.packs import Pack, dominates
@@ -153,7 +153,7 @@ def book(
     earlier = _earlier(ledger, packs)
     rows += _expand_inherited(ledger, family.changed)
     alone = _dominated(ledger, {key: found for key, found in holders.items() if key not in outside})
-    decided = pairs.pair(ledger, alone)
+    decided = _paired(ledger, alone) if alone else set()
     doomed: dict[int, set[int]] = defaultdict(set)
     for key, found in holders.items():
         if key in outside or (key in alone and key not in decided):
@@ -174,6 +174,12 @@ def book(
     touched |= ledger.shared_groups(earlier)
     if rows or touched:
         _book_groups(ledger, booking.by_group(rows), touched, rows)
+
+
+def _paired(ledger: Ledger, holders: Mapping[int, list[tuple[Pack, int]]]) -> set[int]:
+    from tokenledger_dagster.ingest import pairs  # most syncs meet nothing
+
+    return pairs.pair(ledger, holders)
 
 
 def _expand_inherited(ledger: Ledger, streams: set[int]) -> expanding.Rows:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from tokenledger_dagster.clients.base import Copy
 from tokenledger_dagster.clients.pack import COPIED, PAIRED
-from tokenledger_dagster.ingest import booking, pairs
+from tokenledger_dagster.ingest import booking
 from tokenledger_dagster.ingest.packs import Pack, Taken
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ def expand(ledger: Ledger, pack: Pack, events: Collection[int]) -> Rows:
     """Hands events of a pack to general booking; their sums are taken back, for booking adds them again."""
     paired = [event for event in events if pack.states[event] in PAIRED]
     if paired:
+        from tokenledger_dagster.ingest import pairs  # most syncs hand none over
+
         copied = [event for event in paired if pack.states[event] == COPIED]
         ledger.rules.subtract(pairs.copied_rules(ledger, pack, copied))
         ledger.parted |= pairs.competing(ledger, pack, paired)

@@ -37,7 +37,6 @@ from tokenledger_dagster.clients.pack import (
     cell_of,
     decode_columns,
 )
-from tokenledger_dagster.clients.pack_copies import copies
 from tokenledger_dagster.clients.registry import clients
 from tokenledger_dagster.ingest.journal import SegmentDamagedError
 from tokenledger_dagster.ingest.meeting import Holders, holders_of, met, repeated
@@ -252,6 +251,8 @@ class Packs:
         wanted = {event for event in events if pack.states[event] != EXPANDED}
         if not wanted:
             return [], [], Counter()
+        from tokenledger_dagster.clients.pack_copies import copies  # most syncs hand nothing over
+
         columns, form = self.columns(pack), self.form(pack)
         cells = [self.cell(pack, event) for event in wanted if pack.states[event] in _SUMMED]
         sessions = [number(form.priced(context)[0]) for context in columns.contexts]
