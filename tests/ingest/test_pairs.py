@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.ingest.families import Files, codex_family, resumed_family
-from tests.ingest.test_properties import few, orders, put, worlds
+from tests.ingest.test_properties import few, growing, orders, put, worlds
 from tests.support import Row, World, claude, claude_progress, meta, rollout, tokens, turn
 from tokenledger_dagster.ingest import scan, sync
 from tokenledger_dagster.ingest.manifest import connect
@@ -246,15 +246,10 @@ made = st.tuples(st.sampled_from((resumed_family, codex_family)), st.integers(0,
 @settings(few, max_examples=40)
 @given(made, orders)
 def test_sums_are_those_of_booking_each_record_anew(files: Files, order: Random) -> None:
-    grown = dict.fromkeys(files, 0)
     with worlds() as world, pytest.MonkeyPatch.context() as patch:
         patch.setattr(scan, "PACK_ROWS", order.choice((1, 3, 50_000)))
         patch.setattr(sync, "BATCH_RECORDS", order.choice((1, 4, 250_000)))
-        while left := sorted(path for path, size in grown.items() if size < len(files[path])):
-            path = order.choice(left)
-            rest = len(files[path]) - grown[path]
-            grown[path] += rest if order.random() < 0.5 else order.randint(1, rest)
-            put(world, path, files[path][: grown[path]])
+        for _ in growing(world, files, order, whole=0.5):
             if order.random() < 0.5:
                 world.sync()
         world.sync()

@@ -46,6 +46,17 @@ def put(world: World, path: str, content: bytes) -> None:
     set_mtime(target, MTIME)
 
 
+def growing(world: World, files: Files, order: Random, *, whole: float = 0.3) -> Iterator[None]:
+    """Appends a piece to one of the files at a time until all are whole; ``whole``: how often the piece is the rest."""
+    grown = dict.fromkeys(files, 0)
+    while left := sorted(path for path, size in grown.items() if size < len(files[path])):
+        path = order.choice(left)
+        rest = len(files[path]) - grown[path]
+        grown[path] += rest if order.random() < whole else order.randint(1, rest)
+        put(world, path, files[path][: grown[path]])
+        yield
+
+
 def figures(world: World) -> list[Event]:
     """The events without the copies that lost: a twin taken for a moved file may be read once more."""
     return [msgspec.structs.replace(event, copies=()) for event in world.events()]
@@ -79,13 +90,8 @@ def test_the_order_in_which_files_arrive_changes_nothing(files: Files, order: Ra
 @few
 @given(families(), orders)
 def test_any_split_into_appends_is_one_cold_read(files: Files, order: Random) -> None:
-    grown = dict.fromkeys(files, 0)
     with worlds() as world:
-        while left := sorted(path for path, size in grown.items() if size < len(files[path])):
-            path = order.choice(left)
-            rest = len(files[path]) - grown[path]
-            grown[path] += rest if order.random() < 0.3 else order.randint(1, rest)
-            put(world, path, files[path][: grown[path]])
+        for _ in growing(world, files, order):
             if order.random() < 0.6:
                 world.sync()
         world.sync()
@@ -117,12 +123,7 @@ def test_any_split_in_any_order_of_syncs_is_one_cold_read_whatever_happens_in_be
             lambda: settle(world.ledger) if world.ledger.manifest_path.exists() else None,
             lambda: compact(world.ledger),
         )
-        grown = dict.fromkeys(files, 0)
-        while left := sorted(path for path, size in grown.items() if size < len(files[path])):
-            path = order.choice(left)
-            rest = len(files[path]) - grown[path]
-            grown[path] += rest if order.random() < 0.3 else order.randint(1, rest)
-            put(world, path, files[path][: grown[path]])
+        for _ in growing(world, files, order):
             if order.random() < 0.7:
                 order.choice(happenings)()
         world.sync()

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.ingest.test_properties import put, worlds
+from tests.ingest.test_properties import growing, put, worlds
 from tests.support import Booked, Row, World, at, claude, jsonl, meta, rollout, tokens, turn, us
 from tokenledger_dagster.clients import registry
 from tokenledger_dagster.clients.adapter import Adapter
@@ -457,12 +457,7 @@ def test_any_split_in_any_order_whatever_happens_in_between_is_one_cold_read(fil
             lambda: settle(world.ledger) if world.ledger.manifest_path.exists() else None,
             lambda: compact(world.ledger),
         )
-        grown = dict.fromkeys(files, 0)
-        while left := sorted(path for path, size in grown.items() if size < len(files[path])):
-            path = order.choice(left)
-            rest = len(files[path]) - grown[path]
-            grown[path] += rest if order.random() < 0.4 else order.randint(1, rest)
-            put(world, path, files[path][: grown[path]])
+        for _ in growing(world, files, order, whole=0.4):
             if order.random() < 0.7:
                 order.choice(happenings)()
         world.sync()

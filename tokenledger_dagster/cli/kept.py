@@ -52,15 +52,14 @@ class Kept:
             return None
         start = data.find(b"\n") + 1
         digest, _, size = data[:start].rstrip(b"\n").partition(b" ")
-        told = memoryview(data)[start:]  # answers are large: they are not copied
-        if digest != _digest(size, told):
+        whole = memoryview(data)  # answers are large: they are not copied
+        if digest != _digest(size, whole[start:]):
             return None
         body = start + int(size)
         at = data.find(_TIME, body) + len(_TIME)
         if at < len(_TIME):
             return None
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()).encode()
-        whole = memoryview(data)
         return marshal.loads(whole[start:body]), (whole[body:at], now, whole[at + _TIME_LENGTH :])
 
     def keep(self, body: bytes) -> None:
@@ -99,8 +98,10 @@ def _state(home: str) -> list[object]:
     """
     manifest = os.path.realpath(f"{home}/{home_files.MANIFEST}")  # SQLite's other files lie beside it
     log = _stat(f"{manifest}-wal")
+    if log is not None and not log[0]:
+        log = None
     index = b""
-    if log is not None and log[0]:
+    if log is not None:
         try:
             with open(f"{manifest}-shm", "rb", buffering=0) as handle:
                 index = handle.read(_INDEX_BYTES)
@@ -109,7 +110,7 @@ def _state(home: str) -> list[object]:
     plans = _stat(f"{home}/{home_files.PLANS}")
     # a pricing book's fees are due by the month, and nobody can tell from here whether any are in force
     due = time.strftime("%Y-%m" if plans is None else "%Y-%m-%d", time.gmtime())
-    return [_stat(manifest), log if log is not None and log[0] else None, index, plans, due]
+    return [_stat(manifest), log, index, plans, due]
 
 
 def _stat(path: str) -> tuple[int, ...] | None:

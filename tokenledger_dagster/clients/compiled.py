@@ -37,6 +37,7 @@ class left_out:  # noqa: N801 - a context, as contextlib would make one of a fun
         _left_out.pop()
 
 
+# kept by hand: setup.py runs this file where nothing of the package can be imported
 _found: list[ModuleType | None] = []
 
 

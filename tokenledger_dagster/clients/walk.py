@@ -57,13 +57,13 @@ def log_files(
     Folders reached twice through symlinks are walked once; what cannot be read is passed over, as is a file that
     vanishes meanwhile.  ``root`` may itself be a file.  Sorted, so that runs read alike.
     """
-    if os.path.isfile(root):
-        yield root, os.path.basename(root), os.stat(root)
-        return
     compiled_walk = seen_below(root) if counts is None and leads is None else None
     if compiled_walk is not None:
         for path, *told in compiled_walk:
             yield path, below(path, root), Stat(*told)
+        return
+    if os.path.isfile(root):
+        yield root, os.path.basename(root), os.stat(root)
         return
     seen: set[tuple[int, int]] = set()
     stack = [(root, "", 0)]

@@ -40,7 +40,7 @@ _CHUNK = 500
 _INDEX_ROWS = 10_000
 _INT64_MAX = 2**63 - 1
 _SLOTS_A_DAY = 96
-_NO_DAY = 2**62
+_FAR_DAY = 2**62
 _Key = tuple[Any, ...]
 _Span = tuple[int, int, int, ModelName, "_Units"]
 """From one UTC day until before another: number and name of a model, and what one token costs."""
@@ -506,18 +506,18 @@ class Ledger:
         client, at = key[0], cell.slot * SLOT_US
         model_no, name = self.model(client, Billing(context.model_raw), at)
         start, end = self._name_days(client, context.model_raw, at)
+        found = look_up(
+            self.rates,
+            client=client,
+            name=name,
+            message_id=cell.prefix or None,
+            speed=context.speed,
+            service_tier=context.service_tier,
+        )
         # rates change at midnight, but for models with rates by time of day
         units: _Units = _CHANGING
-        if not self.is_slotted(client, name, cell.prefix):
+        if found.name.model not in self.rates.slotted_models:
             units = self._units(client, name, context, cell)
-            found = look_up(
-                self.rates,
-                client=client,
-                name=name,
-                message_id=cell.prefix or None,
-                speed=context.speed,
-                service_tier=context.service_tier,
-            )
             if found.is_usable:
                 since, until = self.rates.steady_from(found.channel, found.name.model, found.context, at)
                 start, end = max(start, since // DAY_US), min(end, until // DAY_US)
@@ -533,8 +533,8 @@ class Ledger:
             return day, day + 1
         start, end = kept
         return (
-            date.fromisoformat(start).toordinal() - _EPOCH if start else -_NO_DAY,
-            date.fromisoformat(end).toordinal() - _EPOCH if end != NO_DAY else _NO_DAY,
+            date.fromisoformat(start).toordinal() - _EPOCH if start else -_FAR_DAY,
+            date.fromisoformat(end).toordinal() - _EPOCH if end != NO_DAY else _FAR_DAY,
         )
 
     def _slot_price(self, key: _Key, name: ModelName, context: PricedContext, cell: Cell) -> _Units:

@@ -227,20 +227,22 @@ def _contested(ledger: Ledger, contested: Mapping[_Family, list[_Pair]], left: s
             barred |= sessions
     while found_more := [one for one in contested if not one <= barred and not one.isdisjoint(barred)]:
         barred.update(*found_more)
-    pairs = [one for sessions, found in contested.items() if sessions.isdisjoint(barred) for one in found]
-    if not pairs:
+    free = {sessions: found for sessions, found in contested.items() if sessions.isdisjoint(barred)}
+    if not free:
         return []
-    for both in pairs:  # what is shared is nobody's own
-        _set_state(both.one, SHARED)
-        _set_state(both.other, SHARED)
-    own = ledger.own_first({session for one in pairs for session in one.sessions}, set())
+    for found in free.values():
+        for both in found:  # what is shared is nobody's own
+            _set_state(both.one, SHARED)
+            _set_state(both.other, SHARED)
+    own = ledger.own_first({session for sessions in free for session in sessions}, set())
     ledger.set_order(own)
-    order = Order(own, [(min(one.one.at_us, one.other.at_us), one.sessions) for one in pairs])
-    owners = {
-        sessions: order.first(dict.fromkeys(sessions, False), lambda session: ledger.session(session).name)
-        for sessions in {one.sessions for one in pairs}
-    }
-    return [_owned(one, owners[one.sessions]) for one in pairs]
+    shared = ((min(one.one.at_us, one.other.at_us), sessions) for sessions, found in free.items() for one in found)
+    order = Order(own, [*shared])
+    decided: list[_Decided] = []
+    for sessions, found in free.items():
+        owner = order.first(dict.fromkeys(sessions, False), lambda session: ledger.session(session).name)
+        decided += (_owned(one, owner) for one in found)
+    return decided
 
 
 def _owned(found: _Pair, owner: int) -> _Decided:

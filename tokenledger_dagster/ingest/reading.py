@@ -144,6 +144,10 @@ def _complete(rest: bytes) -> bool:
 
 def hash_at(handle: BinaryIO, offset: int, length: int) -> str:
     """Digest of ``length`` bytes at ``offset``; where the handle stands afterwards is left open."""
+    return _digest(_bytes_at(handle, offset, length))
+
+
+def _bytes_at(handle: BinaryIO, offset: int, length: int) -> bytes:
     # one call of the system instead of two, which counts where files are many
     data = os.pread(handle.fileno(), length, offset) if isinstance(handle, io.FileIO) else b""
     if len(data) < length:
@@ -154,7 +158,7 @@ def hash_at(handle: BinaryIO, offset: int, length: int) -> str:
             parts.append(part)
             left -= len(part)
         data = b"".join(parts)
-    return _digest(data)
+    return data
 
 
 def _digest(data: bytes) -> str:
@@ -163,36 +167,24 @@ def _digest(data: bytes) -> str:
 
 def position_read(walked: Walked) -> Position:
     """The position after a walk from the beginning of a file, whatever it is packed in."""
-    head = walked.head[: walked.offset]
-    return Position(
-        offset=walked.offset,
-        head_hash=_digest(head),
-        head_length=len(head),
-        tail_hash=_digest(walked.tail),
-        tail_length=len(walked.tail),
-        held_back=len(walked.rest),
-    )
+    return _position(walked.offset, walked.head[: walked.offset], walked.tail, len(walked.rest))
 
 
 def position_in(path: str, offset: int, held_back: int) -> Position:
     """The same for a packed file that cannot be read backwards: it is opened anew for its head and for its tail."""
-    head, tail = min(offset, HEAD_BYTES), min(offset, TAIL_BYTES)
+    tail = min(offset, TAIL_BYTES)
     with opened(path, "zstd") as handle:
-        head_hash = hash_at(handle, 0, head)
+        head = _bytes_at(handle, 0, min(offset, HEAD_BYTES))
     with opened(path, "zstd") as handle:
-        tail_hash = hash_at(handle, offset - tail, tail)
-    return Position(offset, head_hash, head, tail_hash, tail, held_back)
+        return _position(offset, head, _bytes_at(handle, offset - tail, tail), held_back)
 
 
 def position_of(handle: BinaryIO, offset: int, held_back: int) -> Position:
     """The position after ``offset`` consumed bytes of a plain file."""
-    head = min(offset, HEAD_BYTES)
     tail = min(offset, TAIL_BYTES)
-    return Position(
-        offset=offset,
-        head_hash=hash_at(handle, 0, head),
-        head_length=head,
-        tail_hash=hash_at(handle, offset - tail, tail),
-        tail_length=tail,
-        held_back=held_back,
-    )
+    head = _bytes_at(handle, 0, min(offset, HEAD_BYTES))
+    return _position(offset, head, _bytes_at(handle, offset - tail, tail), held_back)
+
+
+def _position(offset: int, head: bytes, tail: bytes, held_back: int) -> Position:
+    return Position(offset, _digest(head), min(offset, HEAD_BYTES), _digest(tail), min(offset, TAIL_BYTES), held_back)
